@@ -1,0 +1,44 @@
+"""Where every stage reads and writes, relative to the checkout's root. `dvc.yaml` declares the same paths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+BENCHMARKS = Path("data/benchmarks")
+DEDUPED = Path("data/deduped")
+CLEAN = Path("data/clean")
+TOKENIZER = Path("data/tokenizer")
+SHARDS = Path("data/shards")
+PRETRAINED = Path("models/base")
+INSTRUCT = Path("models/instruct")
+REPORTS = Path("reports")
+METRICS = Path("metrics")
+RUNS = Path(".runs")
+"""Resume state of unfinished stages and downloaded archives: never a DVC output (DVC deletes outputs before a run)."""
+
+HEADS = ("base", "instruct")
+
+
+def documents(source: str) -> Path:
+    """Output of `ingest@source`."""
+    return Path("data/documents") / source
+
+
+def curated(source: str) -> Path:
+    """Output of `curate@source`."""
+    return Path("data/curated") / source
+
+
+def published(name: str, head: str) -> Path:
+    """Output of `publish@head`: the folder that `AutoModelForCausalLM.from_pretrained` loads."""
+    return Path("gpt-oss") / (name if head == "base" else f"{name}-{head}")
+
+
+def evaluation(head: str) -> Path:
+    """Output of `evaluate@head`."""
+    return Path("data/evaluations") / head
+
+
+def metrics(stage: str) -> Path:
+    """Metrics of a stage such as `ingest@wikipedia`, read by `dvc metrics show`."""
+    return METRICS / f"{stage.replace('@', '-')}.json"

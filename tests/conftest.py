@@ -1,0 +1,54 @@
+"""Fixtures shared by all tests: the tiny settings, a clean working folder, and the optional real sample data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.configuration import check, load_yaml
+from stages.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def shared() -> Path:
+    """Real corpora and benchmark items in their native formats, where this machine has them."""
+    folder = Path(os.environ.get("GPTOSS_SHARED", ROOT.parent / "shared")) / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs the sample data folder {folder} (set GPTOSS_SHARED)")
+    return folder
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder as the working directory: stages use paths relative to it."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def settings_with() -> Callable[..., Settings]:
+    """The tiny settings with changes: `settings_with(**{"pretrain.steps": 4, "model.layers": 2})`."""
+
+    def make(**changes: Any) -> Settings:
+        values = load_yaml(ROOT / "profiles" / "tiny.yaml")
+        for key, value in changes.items():
+            *parents, last = key.split(".")
+            section = values
+            for parent in parents:
+                section = section.setdefault(parent, {})
+            section[last] = value
+        return check(Settings, values, origin="test")
+
+    return make
+
+
+@pytest.fixture
+def settings(settings_with: Callable[..., Settings]) -> Settings:
+    """The tiny settings."""
+    return settings_with()
