@@ -65,6 +65,15 @@ def recorded(stage: str, lock: Path = Path("dvc.lock")) -> Dependencies | None:
     return Dependencies(stage, hashes, _plain(params))
 
 
+def output_hash(path: str, lock: Path = Path("dvc.lock")) -> str:
+    """The MD5 that `dvc.lock` records for an output (`….dir` for a folder). Raises `UserError`."""
+    for entry in lock_entries(lock).values():
+        for output in entry.get("outs", []):
+            if output["path"] == path:
+                return str(output["md5"])
+    raise UserError(f"{lock} holds no output {path}", "run the pipeline with `dvc repro` or `make run`")
+
+
 def lock_entries(lock: Path = Path("dvc.lock")) -> dict[str, Any]:
     """The stages of `dvc.lock`; empty before the first run."""
     if not lock.exists():

@@ -262,7 +262,8 @@ class Settings(Section):
             )
         if "gpt4" in self.evaluate.suites and self.benchmarks.gpt4 == "none":
             raise ValueError(
-                "evaluate.suites contains gpt4 but benchmarks.gpt4 is none: set benchmarks.gpt4 to hub, mirror or packages"
+                "evaluate.suites contains gpt4 but benchmarks.gpt4 is none: "
+                "set benchmarks.gpt4 to hub, mirror or packages"
             )
         if self.benchmarks.gpt4 == "mirror" and not self.benchmarks.mirror:
             raise ValueError("benchmarks.gpt4 is mirror: set benchmarks.mirror to the folder of the mirror")

@@ -36,7 +36,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     try:
         yield partial
         _fsync(partial)
-        os.replace(partial, path)
+        partial.replace(path)
         _fsync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
@@ -58,7 +58,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             _fsync(Path(folder))
         if path.exists():
             shutil.rmtree(path)
-        os.replace(partial, path)
+        partial.replace(path)
         _fsync(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""What Prefect runs (`pipeline`), and what a person runs beside it: `lineage`, `ui`, `chat`, `profile`."""

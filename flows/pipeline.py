@@ -1,0 +1,55 @@
+"""The pipeline under Prefect: `python -m flows.pipeline [--target STAGE]`.
+
+The flow reads the stage graph from DVC and runs each stage that is out of date as a task named after it
+(`dvc repro --single-item`). DVC decides what runs; Prefect decides when and shows it live. It works with no
+server (Prefect's temporary one) and with the one of `make ui`; `dvc repro` gives the same outputs without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from stages.entry import guarded
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the pipeline; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.pipeline", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--target", metavar="STAGE", help="run only this stage and what it needs")
+    options = parser.parse_args(arguments)
+    return guarded(lambda: run(options.target))
+
+
+def run(target: str | None = None) -> None:
+    """Check the configuration, run what is out of date, print where everything is. Raises `PipelineError`."""
+    from flows import environment
+    from stages.cluster import load_cluster
+    from stages.errors import PipelineError
+    from stages.settings import load_settings
+
+    settings, cluster = load_settings(), load_cluster()
+    environment.prepare()
+
+    from prefect.task_runners import ThreadPoolTaskRunner
+
+    from flows import summary
+    from flows.run import pipeline
+
+    runner: Any = ThreadPoolTaskRunner(max_workers=cluster.parallel_stages)
+    state = pipeline.with_options(flow_run_name=f"gpt-oss {settings.name}", task_runner=runner)(
+        target=target, return_state=True
+    )
+    if not state.is_completed():
+        raise PipelineError(
+            state.message or "the pipeline did not finish", "then run the same command again: finished stages are kept"
+        )
+    summary.show(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

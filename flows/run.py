@@ -1,0 +1,94 @@
+"""The Prefect flow and its task: one task a stage of DVC's graph."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture, wait
+from prefect.runtime import flow_run
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from flows import dag, observed
+from flows.process import StageProcesses
+from stages import paths
+from stages.settings import load_settings
+from stages.tracking import FLOW_RUN, PARENT_RUN
+
+
+@flow(name="gpt-oss", log_prints=False)
+def pipeline(target: str | None = None) -> State[Any]:
+    """Run what is out of date, each stage after what it depends on, independent stages in parallel.
+
+    `target` limits the run to one stage and what it needs.
+    """
+    settings = load_settings()
+    graph = dag.load_graph()
+    if target:
+        graph = dag.up_to(graph, target)
+    changed = dag.changed_stages()
+    visit = dag.to_visit(graph, set(changed))
+    parent = observed.open_parent(settings, str(flow_run.get_name())) if visit else observed.NO_PARENT
+    identity = {FLOW_RUN: str(flow_run.get_id()), PARENT_RUN: parent.run_id or "", "PYTHONUNBUFFERED": "1"}
+    states = _run_stages(graph, changed, visit, StageProcesses(os.environ | identity))
+    failed = [name for name, state in states.items() if state.is_failed() or state.is_crashed()]
+    observed.close_parent(parent, failed=bool(failed))
+    _publish_artifacts(states)
+    if failed:
+        return Failed(message="\n".join(str(states[name].message) for name in failed))
+    return Completed(message=f"{len(visit)} of {len(graph)} stages were out of date")
+
+
+def _run_stages(
+    graph: list[dag.Node], changed: dict[str, list[str]], visit: set[str], processes: StageProcesses
+) -> dict[str, State[Any]]:
+    futures: dict[str, PrefectFuture[Any]] = {}
+    try:
+        for node in graph:
+            needs = [futures[up] for up in node.upstream if up in futures]
+            named = run_stage.with_options(name=node.name, task_run_name=node.name)
+            reasons = changed.get(node.name, ["something it depends on ran"])
+            futures[node.name] = named.submit(
+                stage=node.name, reasons=reasons, visit=node.name in visit, processes=processes, wait_for=needs
+            )
+        wait(list(futures.values()))
+    except BaseException:  # an interrupt or a cancellation: leave no stage running behind it
+        processes.terminate()
+        raise
+    return {name: future.state for name, future in futures.items()}
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def run_stage(stage: str, reasons: list[str], visit: bool, processes: StageProcesses) -> State[Any]:
+    """`dvc repro --single-item STAGE`, its output streamed to the task's log."""
+    logger = get_run_logger()
+    if not visit:
+        return Completed(name="Unchanged", message=f"{stage} is up to date")
+    logger.info("%s: %s", stage, "; ".join(reasons))
+    start = time.monotonic()
+    outcome = processes.run(stage, lambda line: logger.info("%s", line))
+    seconds = time.monotonic() - start
+    if outcome.kind == "Failed":
+        return Failed(message=f"{stage}: {outcome.problem}")
+    return Completed(name=outcome.kind, message=f"{stage} {outcome.kind.lower()} in {seconds:.0f} s")
+
+
+def _publish_artifacts(states: dict[str, State[Any]]) -> None:
+    """The table of stages and the report, on the flow run's page."""
+    links = observed.stage_links(list(states))
+    create_table_artifact(
+        key="stages",
+        table=[
+            {"stage": name, "state": state.name, "what": state.message or "", "MLflow run": links.get(name, "")}
+            for name, state in states.items()
+        ],
+        description="Stages of this run, in order, each with the MLflow run that made its present outputs",
+    )
+    report = paths.REPORTS / "report.md"
+    if report.exists() and all(state.is_completed() for state in states.values()):
+        create_markdown_artifact(key="report", markdown=report.read_text(encoding="utf-8"), description="The report")

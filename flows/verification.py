@@ -1,0 +1,144 @@
+"""Recompute the hashes of a lineage from the bytes.
+
+Outputs are looked for in DVC's cache (every object's name is the MD5 of its bytes, a folder's listing is a JSON
+file whose MD5 is the folder's hash), code in the workspace or, when it changed since, in the git commit of the
+MLflow run, raw files where `ingest` got them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flows.lineage import Sealed
+
+CACHE = Path(".dvc/cache/files/md5")
+
+
+def md5_file(path: Path) -> str:
+    """MD5 of a file's bytes, as DVC names it."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def md5_listing(entries: dict[str, str]) -> str:
+    """DVC's hash of a folder: MD5 of the sorted JSON listing of `relpath` and `md5`, with the suffix `.dir`."""
+    listing = [{"md5": md5, "relpath": path} for path, md5 in sorted(entries.items(), key=lambda e: e[0].split("/"))]
+    return hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def md5_path(path: Path) -> str:
+    """DVC's hash of a file or a folder in the workspace (compiled Python files are not data)."""
+    if path.is_file():
+        return md5_file(path)
+    files = [file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    return md5_listing({str(file.relative_to(path)): md5_file(file) for file in files})
+
+
+def cached(md5: str) -> Path:
+    """Where DVC's cache keeps an object."""
+    return CACHE / md5[:2] / md5[2:]
+
+
+def folder_entries(md5: str) -> dict[str, str] | None:
+    """The files of a cached folder by relative path; None when its listing is not in the cache."""
+    listing = cached(md5)
+    if not listing.exists():
+        return None
+    return {entry["relpath"]: entry["md5"] for entry in json.loads(listing.read_text())}
+
+
+def raw_files(sealed: Sealed, stage: str) -> list[dict[str, Any]]:
+    """The raw files that an ingest stage read, from the `files.json` it wrote; empty when its bytes are gone."""
+    for out in sealed.stages[stage].get("outs", []):
+        entries = folder_entries(out["md5"]) if out["md5"].endswith(".dir") else None
+        if entries and "files.json" in entries and cached(entries["files.json"]).exists():
+            files: list[dict[str, Any]] = json.loads(cached(entries["files.json"]).read_text())["files"]
+            return files
+    return []
+
+
+class Verifier:
+    """Checks hashes one by one and counts; `wrong` explains each that could not be confirmed."""
+
+    def __init__(self, sealed: Sealed) -> None:
+        self.sealed = sealed
+        self.matched = 0
+        self.wrong: list[str] = []
+        self._known: dict[tuple[str, str], bool] = {}
+
+    def check(self, path: str, md5: str) -> str:
+        """Confirm that bytes with this hash are at hand for `path`; returns the mark to print."""
+        if (path, md5) not in self._known:
+            self._known[path, md5] = (
+                self._in_cache(path, md5) or self._in_workspace(path, md5) or self._in_git(path, md5)
+            )
+            self._count(self._known[path, md5], f"{path}: no bytes here have the hash {md5}")
+        return "  ok" if self._known[path, md5] else "  NOT FOUND"
+
+    def check_raw(self, stage: str, file: dict[str, Any]) -> str:
+        """Read a raw file again from where `ingest` got it and compare its SHA-256."""
+        from stages.ingest.origins import read_raw_sha256
+
+        try:
+            found = read_raw_sha256(file["url"])
+        except Exception as error:
+            found = str(error)
+        self._count(found == file["sha256"], f"{file['url']}: {found} is not {file['sha256']}")
+        return "  ok" if found == file["sha256"] else "  NOT FOUND"
+
+    def _count(self, equal: bool, problem: str) -> None:
+        if equal:
+            self.matched += 1
+        else:
+            self.wrong.append(problem)
+
+    def _in_cache(self, path: str, md5: str) -> bool:
+        entries = folder_entries(md5) if md5.endswith(".dir") else None
+        if entries is None and md5.endswith(".dir"):
+            entries = self._combined(path)
+            if entries is None or md5_listing(entries) != md5:
+                return False
+        if entries is None:
+            return cached(md5).exists() and md5_file(cached(md5)) == md5
+        return all(cached(child).exists() and md5_file(cached(child)) == child for child in set(entries.values()))
+
+    def _combined(self, path: str) -> dict[str, str] | None:
+        """A folder that several stages fill: its listing put together from theirs."""
+        combined: dict[str, str] = {}
+        for stage in self.sealed.producers(path):
+            for out in self.sealed.stages[stage]["outs"]:
+                if not out["path"].startswith(path + "/"):
+                    continue
+                inner = out["path"].removeprefix(path + "/")
+                if out["md5"].endswith(".dir"):
+                    entries = folder_entries(out["md5"])
+                    if entries is None:
+                        return None
+                    combined |= {f"{inner}/{name}": child for name, child in entries.items()}
+                else:
+                    combined[inner] = out["md5"]
+        return combined or None
+
+    def _in_workspace(self, path: str, md5: str) -> bool:
+        return Path(path).exists() and md5_path(Path(path)) == md5
+
+    def _in_git(self, path: str, md5: str) -> bool:
+        commits = {run.data.tags.get("gptoss.git_commit", "") for run in self.sealed.runs.values()}
+        return any(self._at_commit(commit, path, md5) for commit in sorted(commits) if commit)
+
+    def _at_commit(self, commit: str, path: str, md5: str) -> bool:
+        archived = subprocess.run(["git", "archive", commit, "--", path], capture_output=True, check=False)
+        if archived.returncode != 0:
+            return False
+        with tempfile.TemporaryDirectory() as folder:
+            with tarfile.open(fileobj=io.BytesIO(archived.stdout)) as archive:
+                archive.extractall(folder, filter="data")
+            return md5_path(Path(folder) / path) == md5

@@ -1,0 +1,120 @@
+"""Register the published models: `python -m stages.register`.
+
+In: `gpt-oss/NAME` and `gpt-oss/NAME-instruct` with their gates, `data/evaluations/*/scores.json`, and `dvc.lock`,
+which now holds the hash of every output. Out: one version each of the MLflow models `gpt-oss-NAME` and
+`gpt-oss-NAME-instruct`, by reference (hard links, no second copy of the bytes), alias `candidate`; the alias
+`champion` moves when `promotion.decide` says so, and its reasons become tags. The chain from the version to the
+raw files (`lineage/dvc.lock`, `lineage/params.yaml`, the hashes on every stage's MLflow run) is sealed here.
+
+What can go wrong: MLflow is not reachable (`ClusterError`; nothing is registered), or a published file no longer
+matches `checksums.sha256` (`DataError`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from stages import paths, provenance
+from stages.entry import Metrics, run_stage
+from stages.errors import ClusterError, DataError
+from stages.register import model_folder, promotion
+from stages.register.versions import registry_name
+from stages.settings import Settings
+from stages.storage import read_json, sha256_file, write_json
+from stages.tracking import MlflowRun, StageRun
+
+
+def register(settings: Settings, run: StageRun) -> Metrics:
+    """Register both heads and write `reports/registration.json`, which names what was registered."""
+    if not isinstance(run, MlflowRun):
+        raise ClusterError(
+            "the model registry is not reachable", "start MLflow or unset MLFLOW_TRACKING_URI, then run again"
+        )
+    models = []
+    for head in paths.HEADS:
+        folder = paths.published(settings.name, head)
+        verify_checksums(folder)
+        md5 = provenance.output_hash(str(folder))
+        scores = read_json(paths.evaluation(head) / "scores.json")
+        version = create_version(run, registry_name(settings.name, head), folder, md5, scores)
+        promote(run, version, scores, read_json(folder / "gates.json"), settings.register_.max_drop_standard_errors)
+        models.append({"model": version.name, "folder": str(folder), "md5": md5, "files": len(list(folder.iterdir()))})
+    seal(run)
+    write_json(paths.REPORTS / "registration.json", {"models": models})
+    return {}
+
+
+def verify_checksums(folder: Path) -> None:
+    """Compare every file of a published folder with its `checksums.sha256`. Raises `DataError`."""
+    for line in (folder / "checksums.sha256").read_text().splitlines():
+        expected, name = line.split(maxsplit=1)
+        if sha256_file(folder / name.lstrip("*")) != expected:
+            raise DataError(f"{folder / name} does not match checksums.sha256", "run `dvc repro --force publish`")
+
+
+def create_version(run: MlflowRun, name: str, folder: Path, md5: str, scores: dict[str, Any]) -> Any:
+    """The registry version of these bytes: a new one, or the one an interrupted attempt of this run left."""
+    from mlflow.exceptions import MlflowException
+
+    client = run.client
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    for version in client.search_model_versions(f"name = '{name}'"):
+        if version.run_id == run.run_id and version.tags.get("gptoss.md5") == md5:
+            return version
+    source = model_folder.build(run, name, folder)
+    tags = {"gptoss.md5": md5, "gptoss.folder": str(folder)} | promotion.as_tags(scores)
+    return client.create_model_version(name, source, run_id=run.run_id, tags=tags)
+
+
+def promote(run: MlflowRun, version: Any, scores: dict[str, Any], gates: Any, standard_errors: float) -> None:
+    """Move `candidate`, and `champion` when nothing speaks against it; write the decision and its reasons as tags."""
+    from mlflow.exceptions import MlflowException
+
+    client = run.client
+    client.set_registered_model_alias(version.name, "candidate", version.version)
+    try:
+        champion = client.get_model_version_by_alias(version.name, "champion")
+    except MlflowException:
+        champion = None
+    before = promotion.from_tags(champion.tags) if champion is not None else None
+    decision = promotion.decide(promotion.rows_of(scores), before, gates, standard_errors)
+    if decision.promoted:
+        client.set_registered_model_alias(version.name, "champion", version.version)
+    against = f"version {champion.version}" if champion is not None else "no champion"
+    tags = {
+        "gptoss.promoted": str(decision.promoted).lower(),
+        "gptoss.compared_with": against,
+        "gptoss.reasons": "; ".join(decision.reasons),
+    }
+    for key, value in tags.items():
+        client.set_model_version_tag(version.name, version.version, key, value)
+    word = "champion" if decision.promoted else "candidate only"
+    print(f"{version.name} version {version.version}: {word} ({'; '.join(decision.reasons)})")
+
+
+def seal(run: MlflowRun) -> None:
+    """Put the hashes `dvc.lock` records onto the MLflow run that made them, and keep the lock with this run."""
+    experiment = run.client.get_run(run.run_id).info.experiment_id
+    entries = provenance.lock_entries()
+    by_fingerprint = {
+        found.data.tags.get("gptoss.fingerprint"): found.info.run_id
+        for found in reversed(run.client.search_runs([experiment], max_results=5000))
+    }
+    for stage, entry in entries.items():
+        dependencies = provenance.recorded(stage)
+        run_id = by_fingerprint.get(dependencies.fingerprint) if dependencies else None
+        if run_id is None:
+            continue  # made by another checkout and restored from its cache
+        for output in entry.get("outs", []):
+            run.client.set_tag(run_id, f"out/{output['path']}", output["md5"])
+    for name in ("dvc.lock", "params.yaml"):
+        run.artifact(Path(name), "lineage")
+
+
+if __name__ == "__main__":
+    run_stage(register, "register")
