@@ -1,0 +1,113 @@
+"""Read what the `shards` stage wrote: a split as one array of tokens, memory-mapped over its shard files.
+
+In: the folder `data/shards`. Out: slices as NumPy arrays; nothing is loaded that is not asked for.
+A missing, truncated or damaged file is a `DataError` that names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from stages.errors import DataError
+from stages.storage import read_json, sha256_file
+
+Split = Literal["train", "validation"]
+INDEX = "index.json"
+REMAKE = "remove the folder and run `dvc repro shards`, which makes it again"
+
+
+def token_dtype(vocab_size: int) -> np.dtype[Any]:
+    """Little-endian uint16, or uint32 for a padded vocabulary above 65,535."""
+    return np.dtype("<u2" if vocab_size <= np.iinfo(np.uint16).max else "<u4")
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """`index.json` of a shards folder. Raises `DataError` when there is none."""
+    path = Path(folder) / INDEX
+    if not path.is_file():
+        raise DataError(f"{path} does not exist", "run `dvc repro shards`")
+    index: dict[str, Any] = read_json(path)
+    return index
+
+
+@dataclass(frozen=True)
+class TokenSplit:
+    """One split. `split[start:stop]` is a copy of those tokens, across shard files; `len(split)` counts them.
+
+    Each document is stored as its separator `<|endoftext|>` followed by its tokens.
+    """
+
+    folder: Path
+    name: Split
+    dtype: np.dtype[Any]
+    vocab_size: int
+    """Padded: the rows of the embedding. Every token is below it."""
+    tokens: int
+    documents: int
+    bytes: int
+    """UTF-8 bytes of the text of all documents: the denominator of bits per byte."""
+    sources: Mapping[str, Mapping[str, int]]
+    """Documents, tokens and bytes by source."""
+    _files: tuple[npt.NDArray[Any], ...]
+    _starts: npt.NDArray[np.int64]
+
+    @classmethod
+    def open(cls, folder: Path, split: Split) -> TokenSplit:
+        """Map the shard files of a split. Raises `DataError` when a file is absent or has the wrong size."""
+        folder = Path(folder)
+        index = read_index(folder)
+        dtype = np.dtype(index["dtype"]).newbyteorder("<")
+        entry = index["splits"][split]
+        files = tuple(_map(folder / shard["file"], shard["tokens"], dtype) for shard in entry["shards"])
+        starts = np.cumsum([0, *(len(tokens) for tokens in files)], dtype=np.int64)
+        return cls(
+            folder, split, dtype, index["vocab_size"], entry["tokens"], entry["documents"], entry["bytes"],
+            entry["sources"], files, starts,
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return self.tokens
+
+    def __getitem__(self, wanted: slice) -> npt.NDArray[Any]:
+        """Tokens `start` to `stop` (NumPy's rules for bounds; no step), shape (stop - start,), `self.dtype`."""
+        start, stop, step = wanted.indices(self.tokens)
+        if step != 1:
+            raise ValueError(f"a slice of tokens has step 1, not {step}")
+        stop = max(start, stop)
+        first = int(np.searchsorted(self._starts, start, side="right")) - 1
+        last = int(np.searchsorted(self._starts, stop, side="left"))
+        parts = [
+            self._files[number][max(0, start - self._starts[number]) : stop - self._starts[number]]
+            for number in range(first, last)
+        ]
+        return np.concatenate(parts) if parts else np.empty(0, self.dtype)
+
+    def offsets(self) -> npt.NDArray[np.int64]:
+        """First token of each document, and the end of the split: shape (documents + 1,)."""
+        table = pq.read_table(self.folder / f"documents-{self.name}.parquet", columns=["offset"])
+        return np.append(table["offset"].to_numpy(), self.tokens).astype(np.int64)
+
+    def verify(self) -> None:
+        """Compare every shard file with its checksum. Raises `DataError` naming the first that differs."""
+        for shard in read_index(self.folder)["splits"][self.name]["shards"]:
+            path = self.folder / shard["file"]
+            if (found := sha256_file(path)) != shard["sha256"]:
+                raise DataError(f"{path}: SHA-256 is {found}, the index says {shard['sha256']}", REMAKE)
+
+
+def _map(path: Path, tokens: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    if not path.is_file():
+        raise DataError(f"{path} does not exist, but the index names it", REMAKE)
+    expected = tokens * dtype.itemsize
+    if (found := path.stat().st_size) != expected:
+        raise DataError(
+            f"{path} has {found} bytes; {tokens} tokens of {dtype.itemsize} bytes are {expected}: it is cut", REMAKE
+        )
+    return np.memmap(path, dtype=dtype, mode="r", shape=(tokens,))
