@@ -6,10 +6,12 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from flows.dag import DVC
 
@@ -51,6 +53,8 @@ class StageProcesses:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = dict(environment)
+        # `dvc.yaml` says `python`: it must be the one that runs the flow, activated or not.
+        self._environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
 

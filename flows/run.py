@@ -9,9 +9,9 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
-from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows import dag, observed
@@ -51,7 +51,7 @@ def _run_stages(
     try:
         for node in graph:
             needs = [futures[up] for up in node.upstream if up in futures]
-            named = run_stage.with_options(name=node.name, task_run_name=node.name)
+            named: Any = run_stage.with_options(name=node.name, task_run_name=node.name)
             reasons = changed.get(node.name, ["something it depends on ran"])
             futures[node.name] = named.submit(
                 stage=node.name, reasons=reasons, visit=node.name in visit, processes=processes, wait_for=needs

@@ -1,0 +1,44 @@
+# Two commands are enough: `make run` and `make test`. Both set everything up first.
+
+PYTHON ?= python3.11
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run test ui chat lint format use verify
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(READY): requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@touch $@
+
+run: $(READY) ## set up and run the whole pipeline: raw text to registered checkpoint
+	@$(RUN) -m flows.pipeline
+
+test: $(READY) ## set up and run all tests
+	@$(RUN) -m pytest
+
+ui: $(READY) ## serve the Prefect and MLflow pages on loopback until Ctrl-C
+	@$(RUN) -m flows.ui
+
+chat: $(READY) ## talk to the Instruct model in the terminal
+	@$(RUN) -m flows.chat
+
+use: $(READY) ## choose a size: make use PROFILE=125m (tiny, 125m, 1b, 20b, 30b, 70b)
+	@$(RUN) -m flows.profile $(PROFILE)
+
+verify: $(READY) ## recompute every hash from the champion back to the raw files
+	@$(RUN) -m flows.lineage --verify gpt-oss-$$(sed -n 's/^name: *//p' params.yaml)@champion
+
+lint: $(READY) ## formatting, lint, types
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m ruff check .
+	@$(RUN) -m mypy
+
+format: $(READY) ## format the code and mend what the linter can
+	@$(RUN) -m ruff format .
+	@$(RUN) -m ruff check --fix .
