@@ -16,6 +16,16 @@ from pathlib import Path
 from flows.dag import DVC
 
 TAIL_LINES = 40
+HOUSEKEEPING = (
+    "Generating lock file",
+    "Updating lock file",
+    "To track the changes with git",
+    "git add ",
+    "To enable auto staging",
+    "dvc config core.autostage",
+    "Use `dvc push`",
+)
+"""What DVC says after every stage; not worth a line of a task's log."""
 GRACE_SECONDS = 30.0
 
 
@@ -72,7 +82,7 @@ class StageProcesses:
             assert process.stdout is not None
             for line in process.stdout:
                 text = line.rstrip()
-                if text:
+                if text and not text.strip().startswith(HOUSEKEEPING):
                     tail.append(text)
                     on_line(text)
             return Outcome(process.wait(), tuple(tail))

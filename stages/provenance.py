@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from stages.errors import UserError
 
 
@@ -78,7 +76,9 @@ def lock_entries(lock: Path = Path("dvc.lock")) -> dict[str, Any]:
     """The stages of `dvc.lock`; empty before the first run."""
     if not lock.exists():
         return {}
-    return dict((yaml.safe_load(lock.read_text()) or {}).get("stages", {}))
+    from dvc.utils.serialize import parse_yaml  # YAML 1.2 like the writer: PyYAML reads 1e-05 as a string
+
+    return dict((parse_yaml(lock.read_text(), str(lock)) or {}).get("stages", {}))
 
 
 def _plain(value: Any) -> Any:

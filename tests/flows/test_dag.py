@@ -1,0 +1,44 @@
+"""The graph Prefect runs is DVC's, of the shipped `dvc.yaml`."""
+
+from __future__ import annotations
+
+import pytest
+
+from flows.dag import Node, load_graph, to_visit, up_to
+from stages.errors import UserError
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def graph() -> list[Node]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        return load_graph()
+
+
+def test_every_stage_comes_after_what_it_needs(graph: list[Node]) -> None:
+    position = {node.name: number for number, node in enumerate(graph)}
+    assert all(position[up] < position[node.name] for node in graph for up in node.upstream)
+    assert graph[-1].name == "register"
+
+
+def test_the_picture_holds(graph: list[Node]) -> None:
+    upstream = {node.name: set(node.upstream) for node in graph}
+    assert upstream["curate@wikipedia"] == {"ingest@wikipedia"}
+    assert upstream["dedup"] == {"curate@wikipedia", "curate@gutenberg"}
+    assert upstream["decontaminate"] == {"dedup", "benchmarks"}
+    assert "publish@base" in upstream["instruct"]
+    assert {"publish@base", "publish@instruct"} <= upstream["register"]
+
+
+def test_only_changed_stages_and_what_follows_are_visited(graph: list[Node]) -> None:
+    assert to_visit(graph, {"evaluate@base"}) == {"evaluate@base", "report", "register"}
+    assert to_visit(graph, set()) == set()
+    assert to_visit(graph, {node.name for node in graph}) == {node.name for node in graph}
+
+
+def test_a_target_takes_only_what_it_needs(graph: list[Node]) -> None:
+    names = {node.name for node in up_to(graph, "dedup")}
+    assert names == {"ingest@wikipedia", "ingest@gutenberg", "curate@wikipedia", "curate@gutenberg", "dedup"}
+    with pytest.raises(UserError, match="choose one of"):
+        up_to(graph, "nothing")
