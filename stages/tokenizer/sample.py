@@ -1,0 +1,80 @@
+"""Which documents the tokenizer is trained on: a seeded sample of at most `tokenizer.sample_bytes`.
+
+A document's place in the sample is decided by a hash of (seed, its id) alone, so neither the order of the
+files nor the other documents matter; the documents are then read in the order of the files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stages.documents import read_batches
+from stages.errors import DataError, UserError
+
+ROWS = 64
+"""Documents in one batch: some are whole books, so few are held at a time."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The chosen rows of a folder of documents, read again each time it is iterated."""
+
+    folder: Path
+    chosen: npt.NDArray[np.bool_]
+    bytes: int
+    """UTF-8 bytes of text."""
+
+    @property
+    def documents(self) -> int:
+        """How many documents were chosen."""
+        return int(self.chosen.sum())
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        """Each chosen text and its source."""
+        row = 0
+        for batch in read_batches(self.folder, ["text", "source"], rows=ROWS):
+            here = batch.filter(pa.array(self.chosen[row : row + batch.num_rows]))
+            row += batch.num_rows
+            yield from zip(here["text"].to_pylist(), here["source"].to_pylist(), strict=True)
+
+
+def choose(folder: Path, seed: int, sample_bytes: int) -> Sample:
+    """Take documents in the order of their hash, leaving out each that no longer fits into `sample_bytes`.
+
+    Raises `DataError` when there is no text, `UserError` when no single document fits.
+    """
+    keys: list[int] = []
+    sizes: list[int] = []
+    for batch in read_batches(folder, ["id", "text"], rows=ROWS):
+        keys += [_order(seed, document) for document in batch["id"].to_pylist()]
+        sizes += pc.binary_length(batch["text"]).to_pylist()
+    if not any(sizes):
+        raise DataError(
+            f"{folder} holds {len(sizes)} documents with 0 bytes of text",
+            "see `dvc metrics show` for what the earlier stages removed, and loosen `curate` or add sources",
+        )
+    chosen = np.zeros(len(keys), dtype=np.bool_)
+    room = sample_bytes
+    for row in np.argsort(np.array(keys, dtype=np.uint64), kind="stable"):
+        if 0 < sizes[row] <= room:
+            chosen[row] = True
+            room -= sizes[row]
+    if room == sample_bytes:
+        raise UserError(
+            f"tokenizer.sample_bytes = {sample_bytes}: the smallest document has {min(filter(None, sizes))} bytes",
+            f"set tokenizer.sample_bytes to {sum(sizes)} (all the text) or as much of it as memory allows",
+        )
+    return Sample(folder, chosen, sample_bytes - room)
+
+
+def _order(seed: int, document: str) -> int:
+    digest = hashlib.blake2b(f"tokenizer sample\0{seed}\0{document}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
