@@ -11,7 +11,7 @@ counts. The discounts D are estimated from the counts of counts of each order (t
 context that was never seen, p_k is p_k-1. So p_k sums to 1 over the bytes for every context.
 
 In: training bytes and held-out bytes; documents are joined by a newline. A text counts as preceded by
-newlines, so that every byte has a whole context. Order 5 on 20 MB takes seconds and about 1 GB.
+newlines, so that every byte has a whole context. Order 5 on 20 MB: 1.3 s, 0.6 GB.
 """
 
 from __future__ import annotations
