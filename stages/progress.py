@@ -27,5 +27,7 @@ def progress(items: Iterable[T], description: str, *, total: int | None = None, 
         now = time.monotonic()
         if now - shown >= SECONDS_BETWEEN_LINES:
             of = f"/{total}" if total else ""
-            print(f"{description}: {count}{of} {unit}, {count / (now - start):.1f} {unit}/s", file=sys.stderr, flush=True)
+            print(
+                f"{description}: {count}{of} {unit}, {count / (now - start):.1f} {unit}/s", file=sys.stderr, flush=True
+            )
             shown = now
