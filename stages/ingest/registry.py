@@ -189,13 +189,20 @@ class Archive:
 @contextmanager
 def open_archive(path: Path) -> Iterator[Archive]:
     """Open a zip (wheel, egg) or a tar, compressed or not. Raises `DataError` when it is neither, or damaged."""
-    try:
+    with readable(path):
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as opened:
                 yield Archive(path, opened)
         else:
             with tarfile.open(path) as tar:
                 yield Archive(path, tar)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """What the archive modules raise for damaged archives, as one `DataError`."""
+    try:
+        yield
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
         raise DataError(
             f"{path} is not a readable zip or tar: {error}", f"delete {path} and run the same command again"

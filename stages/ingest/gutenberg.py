@@ -1,0 +1,169 @@
+"""Project Gutenberg plain texts to documents: one document a chapter, act or book.
+
+In: a text file in UTF-8, Windows-1252 or Latin-1, with any line ends. Out: what stands between the markers that
+Project Gutenberg puts around a work (`*** START OF …`, `*** END OF …`; before 2004 the end of the "small print" and
+`End of …`), cut at headings and, where a chapter is long, at paragraphs: documents are what is deduplicated and
+held out for validation, so a whole novel as one document would be too coarse. Hard-wrapped lines stay as they are.
+Wrong: a file with NUL bytes or above the size limit is a rejection. A file without markers is kept whole, and its
+`meta.boilerplate` says "none found".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from stages.ingest.records import LINE_END, MAX_RECORD_BYTES, Document, Record, Rejection
+from stages.settings import Source
+
+MAX_CHARACTERS = 50_000
+"""Of a document; longer chapters are cut at paragraphs into parts of about equal size."""
+MIN_CHARACTERS = 4_000
+"""Shorter chapters, and the lines of a table of contents, join what follows."""
+HEADER_LINES = 600
+"""How far down the start of the text is looked for; the small print of the nineties was long."""
+
+START = re.compile(r"^\W*START OF (?:THIS|THE) PROJECT GUTENBERG\b.*$", re.MULTILINE | re.IGNORECASE)
+END = re.compile(r"^\W*END OF (?:THIS|THE) PROJECT GUTENBERG\b.*$", re.MULTILINE | re.IGNORECASE)
+SMALL_PRINT_END = re.compile(r"^\W*END\W*THE SMALL PRINT\b.*$", re.MULTILINE | re.IGNORECASE)
+OLD_END = re.compile(r"^\W*End of (?:this |the )?Project Gutenberg\b.*$", re.MULTILINE | re.IGNORECASE)
+CREDITS = re.compile(
+    r"\s*(?:Produced by|E-?text prepared by|This e-?text was (?:produced|prepared) by)\b", re.IGNORECASE
+)
+FIELD = r"^{}:[ \t]*(.+(?:\n[ \t]+\S.*)*)"
+
+_NUMBER = (
+    r"(?:[IVXLC]+|\d+|(?i:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|"
+    r"(?:the )?(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|last)))"
+)
+_UNIT = r"(?:ACT|Act|BOOK|Book|CANTO|Canto|CHAPTER|Chapter|LETTER|Letter|PART|Part|STAVE|Stave|ADVENTURE|VOLUME|Volume)"
+HEADING = re.compile(rf"[ \t]*(?:{_UNIT} {_NUMBER}\b(?![ ,]?[a-z])|(?:THE|The) {_NUMBER} {_UNIT}\b).{{0,70}}")
+"""A line, after an empty one, that begins a new document."""
+LONE_HEADING = re.compile(r"[ \t]*[IVXLC]+\. [A-Z].{2,70}")
+"""The same, between two empty ones."""
+
+
+def read(stream: BinaryIO, origin: str, source: Source) -> Iterator[Record]:
+    """The parts of one work in order; `meta.part` counts from 1 to `meta.parts`."""
+    raw = stream.read(MAX_RECORD_BYTES + 1)
+    if len(raw) > MAX_RECORD_BYTES:
+        yield Rejection("whole file", "too long", f"more than {MAX_RECORD_BYTES} bytes for one text")
+        return
+    if b"\0" in raw and not raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        yield Rejection("whole file", "not text", f"NUL byte at {raw.index(0)}")
+        return
+    header, text, boilerplate = strip_boilerplate(LINE_END.sub("\n", decode(raw)))
+    title, author = _title_and_author(header, text)
+    parts = split(text)
+    for number, part in enumerate(parts, 1):
+        meta = {"part": number, "parts": len(parts), "boilerplate": boilerplate} | (
+            {"author": author} if author else {}
+        )
+        yield Document(f"{origin}#part={number}" if len(parts) > 1 else origin, title, part, meta)
+
+
+def decode(raw: bytes) -> str:
+    """UTF-8 (or UTF-16 by its mark), else Windows-1252, else Latin-1, which takes any byte."""
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return raw.decode("utf-16", errors="replace")
+    for encoding in ("utf-8-sig", "cp1252"):
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return raw.decode("latin-1")
+
+
+def strip_boilerplate(text: str) -> tuple[str, str, str]:
+    """Header, text, and which markers were found: "markers", "small print" or "none found"."""
+    head = "\n".join(text.split("\n", HEADER_LINES)[:HEADER_LINES])
+    start, found = 0, "none found"
+    if match := START.search(head):
+        start, found = _end_of_marker(text, match), "markers"
+    elif matches := list(SMALL_PRINT_END.finditer(head)):
+        start, found = matches[-1].end(), "small print"
+    header, body = text[:start], text[start:]
+    ends = [match.start() for match in (END.search(body), OLD_END.search(body)) if match]
+    if ends:
+        body = body[: min(ends)]
+        found = "markers" if found == "none found" else found
+    body = body.strip("\n\x1a")
+    if start and CREDITS.match(body):
+        body = body.partition("\n\n")[2]
+    return header, body.strip("\n"), found
+
+
+def _end_of_marker(text: str, marker: re.Match[str]) -> int:
+    """A long title wraps the marker; it ends with `***` within the next three lines, or with its own line."""
+    if marker[0].rstrip().endswith("***"):
+        return marker.end()
+    wrapped = re.compile(r"(?:\n.+){1,3}?\*\*\*[ \t]*$", re.MULTILINE).match(text, marker.end())
+    return wrapped.end() if wrapped else marker.end()
+
+
+def _title_and_author(header: str, text: str) -> tuple[str, str]:
+    """From the header's fields; without them the first line, and the second where it says "by"."""
+    title, author = (re.search(FIELD.format(name), header, re.MULTILINE) for name in ("Title", "Author"))
+    first = [line.strip() for line in text.split("\n", 30) if line.strip()][:2]
+    by = re.match(r"(?i:by) (.{3,60})$", first[1]) if len(first) > 1 else None
+    return (
+        " ".join(title[1].split()) if title else (first[0][:200] if first else ""),
+        " ".join(author[1].split()) if author else (by[1] if by else ""),
+    )
+
+
+def split(text: str) -> list[str]:
+    """Cut a work at its headings, join what is short, and cut what is long at paragraphs, else at lines."""
+    parts: list[str] = []
+    waiting = ""
+    for chapter in _chapters(text):
+        waiting = f"{waiting}\n\n{chapter}" if waiting else chapter
+        if len(waiting) >= MIN_CHARACTERS:
+            parts += _pieces(waiting)
+            waiting = ""
+    if waiting and parts and len(parts[-1]) + len(waiting) < MAX_CHARACTERS:
+        parts[-1] += "\n\n" + waiting
+    elif waiting:
+        parts.append(waiting)
+    return parts
+
+
+def _chapters(text: str) -> Iterator[str]:
+    """Runs of paragraphs from one heading to the next, paragraphs parted by one empty line."""
+    chapter: list[str] = []
+    for paragraph in re.split(r"\n(?:[ \t]*\n)+", text):
+        paragraph = "\n".join(line.rstrip() for line in paragraph.split("\n")).strip("\n")
+        if chapter and _begins_chapter(paragraph.split("\n")):
+            yield "\n\n".join(chapter)
+            chapter = []
+        if paragraph:
+            chapter.append(paragraph)
+    if chapter:
+        yield "\n\n".join(chapter)
+
+
+def _begins_chapter(lines: list[str]) -> bool:
+    """A heading in one of the first two lines (some editions repeat the work's title above it)."""
+    return any(HEADING.fullmatch(line) for line in lines[:2]) or (
+        len(lines) == 1 and LONE_HEADING.fullmatch(lines[0]) is not None
+    )
+
+
+def _pieces(text: str) -> list[str]:
+    """Parts of about equal size, none above the limit, cut at an empty line where one is near, else at a line."""
+    if len(text) <= MAX_CHARACTERS:
+        return [text]
+    target = len(text) // -(-len(text) // (MAX_CHARACTERS * 9 // 10))
+    limit = target * 10 // 9
+    pieces: list[str] = []
+    piece: list[str] = []
+    size = 0
+    for whole in text.split("\n"):
+        for line in [whole[at : at + target] for at in range(0, len(whole), target)] or [""]:
+            if piece and (size + len(line) >= limit or (size >= target and not line)):
+                pieces.append("\n".join(piece).strip("\n"))
+                piece, size = [], 0
+            piece.append(line)
+            size += len(line) + 1
+    return [*pieces, "\n".join(piece).strip("\n")]

@@ -1,0 +1,143 @@
+"""Web archives to documents: HTML responses (WARC) and Common Crawl's extracted text (WET).
+
+In: WARC 1.0/1.1 records (ISO 28500). Out: of each `response` with status 200 and HTML the main text, found by
+resiliparse's extractor (Bevendorff et al. 2018, the ChatNoir toolkit) after charset detection; of each `conversion`
+its text as it is. Other record types are passed over.
+Wrong: FastWARC stops in silence where a file is cut off, so the bytes are accounted for: the last record must end
+where the file ends, else the file is damaged and that record is not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, TypeVar
+
+from stages.ingest.records import MAX_RECORD_BYTES, DamagedError, Document, Record, Rejection, Skip
+from stages.settings import Source
+
+HTML_TYPES = ("text/html", "application/xhtml+xml")
+OK = 200
+MARKUP_SAMPLE = 1024
+
+T = TypeVar("T")
+
+
+def read(stream: BinaryIO, origin: str, source: Source) -> Iterator[Record]:
+    """Documents in the order of the records; each is handed on when the next record shows that it was whole."""
+    from fastwarc.warc import ArchiveIterator, WarcRecordType
+
+    tail = _Tail(stream)
+    records = iter(ArchiveIterator(tail, record_types=WarcRecordType.any_type, parse_http=False))
+    pending: Record | None = None
+    end = 0
+    while (record := _next(records)) is not None:
+        if pending is not None:
+            yield pending
+        end = record.stream_pos + _header_bytes(record) + record.content_length
+        pending = None
+        if record.record_type in (WarcRecordType.response, WarcRecordType.conversion):
+            pending = _document(record, _response if record.record_type == WarcRecordType.response else _conversion)
+    complete = tail.bytes >= end and not tail.last[max(0, len(tail.last) - (tail.bytes - end)) :].strip(b"\r\n")
+    if pending is not None and tail.bytes >= end:
+        yield pending
+    if tail.bytes and not end:
+        raise DamagedError("no WARC record in it")
+    if not complete:
+        raise DamagedError(f"cut off: by its headers the last record ends at byte {end}, the data at {tail.bytes}")
+
+
+def _next(records: Iterator[Any]) -> Any:
+    try:
+        return next(records, None)
+    except OSError as error:
+        raise DamagedError(f"WARC structure is broken ({error})") from None
+
+
+def _header_bytes(record: Any) -> int:
+    """Length of the record's header block as it stands in the file, version line and blank line included."""
+    version, blank = len("WARC/1.0\r\n"), len("\r\n")
+    return version + blank + sum(len(f"{name}: {value}\r\n".encode()) for name, value in record.headers.items())
+
+
+def _document(record: Any, make: Callable[[Any, str], Record]) -> Record:
+    """One record to a document; what the native parsers throw at hostile bytes rejects that record only."""
+    url = record.headers.get("WARC-Target-URI", "").strip("<>")
+    locator = record.headers.get("WARC-Record-ID") or f"byte {record.stream_pos}"
+    if not url:
+        return Rejection(locator, "no target URI", "a record without WARC-Target-URI")
+    if record.content_length > MAX_RECORD_BYTES:
+        return Rejection(locator, "too long", f"{record.content_length} bytes; the limit is {MAX_RECORD_BYTES}")
+    try:
+        return make(record, url)
+    except DamagedError:
+        raise
+    except (OSError, ValueError, RuntimeError) as error:
+        return Rejection(locator, "unreadable record", f"{type(error).__name__}: {error}")
+    except BaseException as error:
+        if type(error).__module__ != "pyo3_runtime":  # a panic of the Rust parsers derives from BaseException
+            raise
+        return Rejection(locator, "unreadable record", f"the parser gave up: {error}")
+
+
+def _response(record: Any, url: str) -> Record:
+    record.parse_http(auto_decode="all")
+    status = record.http_headers.status_code if record.http_headers else None
+    if status != OK:
+        return Skip(f"HTTP status {status}")
+    kind = (record.http_content_type or "").lower()
+    body = record.reader.read(MAX_RECORD_BYTES + 1)
+    if kind not in HTML_TYPES and (kind or b"<html" not in body[:MARKUP_SAMPLE].lower()):
+        return Skip(f"not HTML: {kind or 'no content type'}")
+    if len(body) > MAX_RECORD_BYTES:
+        return Rejection(record.record_id, "too long", f"more than {MAX_RECORD_BYTES} bytes when decoded")
+    title, text = main_text(body, record.http_charset)
+    return Document(url, title, text, _meta(record))
+
+
+def main_text(html: bytes, charset: str | None) -> tuple[str, str]:
+    """Title and main text of a page. The charset is the HTTP header's if Python knows it, else the page's own, else
+    the detected one."""
+    from resiliparse.extract.html2text import extract_plain_text
+    from resiliparse.parse.encoding import bytes_to_str, detect_encoding
+    from resiliparse.parse.html import HTMLTree
+
+    try:
+        "".encode(charset or "")
+    except LookupError:
+        charset = None
+    markup = bytes_to_str(html, charset or detect_encoding(html, from_html_meta=True) or "utf-8", errors="replace")
+    tree = HTMLTree.parse(markup)
+    text = extract_plain_text(tree, main_content=True, alt_texts=False, links=False, form_fields=False, noscript=False)
+    return " ".join((tree.title or "").split()), text.strip()
+
+
+def _conversion(record: Any, url: str) -> Record:
+    body = record.reader.read(MAX_RECORD_BYTES + 1)
+    text = body.decode("utf-8", errors="replace")
+    title = text.lstrip().partition("\n")[0].strip()[:200]
+    return Document(url, title, text.strip(), _meta(record))
+
+
+def _meta(record: Any) -> dict[str, str]:
+    headers = {"date": "WARC-Date", "record_id": "WARC-Record-ID", "languages": "WARC-Identified-Content-Language"}
+    return {key: record.headers[name] for key, name in headers.items() if name in record.headers}
+
+
+class _Tail:
+    """Passes a stream on, counting its bytes and remembering the last ones."""
+
+    KEPT = 64
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.bytes = 0
+        self.last = b""
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self.bytes += len(data)
+        self.last = (self.last + data[-self.KEPT :])[-self.KEPT :]
+        return data
+
+    def tell(self) -> int:
+        return self.bytes
