@@ -1,0 +1,135 @@
+"""Stream document tables through a stage: record batches bounded in bytes, Parquet files cut by rows.
+
+Memory stays the same whether documents are tweets or novels, and the cuts depend on the rows alone, so equal
+rows give equal bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.documents import DOCUMENT, REMOVED, document_files, read_batches
+from stages.errors import DataError
+
+BATCH_BYTES = 8 * 2**20
+ROWS_PER_READ = 64
+ROWS_PER_FILE = 50_000
+ROWS_PER_GROUP = 16_384
+BYTES_PER_GROUP = 64 * 2**20
+
+
+def bounded_batches(
+    folder: Path, columns: Sequence[str] | None = None, *, max_bytes: int = BATCH_BYTES
+) -> Iterator[pa.RecordBatch]:
+    """The documents of `folder`, in order, as batches of about `max_bytes` (never less than one document).
+    Raises `DataError` when the folder holds no document table."""
+    if not document_files(folder):
+        raise DataError(f"{folder} holds no documents-*.parquet", "run `dvc repro`, which makes it")
+    pending: list[pa.RecordBatch] = []
+    size = 0
+    for batch in read_batches(folder, columns, rows=ROWS_PER_READ):
+        pending.append(batch)
+        size += batch.nbytes
+        if size >= max_bytes:
+            yield _joined(pending)
+            pending, size = [], 0
+    if pending:
+        yield _joined(pending)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return pa.concat_batches(batches) if len(batches) > 1 else batches[0]
+
+
+class TableFiles:
+    """Write record batches to the files `name(0)`, `name(1)` …, each of at most `rows_per_file` rows; at least
+    one, perhaps empty, file."""
+
+    def __init__(self, name: Callable[[int], Path], schema: pa.Schema, rows_per_file: int = ROWS_PER_FILE) -> None:
+        self._name = name
+        self._schema = schema
+        self._rows_per_file = rows_per_file
+        self._rows_per_group = min(ROWS_PER_GROUP, rows_per_file)
+        self._pending: list[pa.RecordBatch] = []
+        self._pending_rows = self._pending_bytes = self._file_rows = self._files = 0
+        self._writer: pq.ParquetWriter | None = None
+        self.rows = 0
+
+    def __enter__(self) -> TableFiles:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and (self._pending_rows or self._files == 0):
+            self._flush()
+        if self._writer is not None:
+            self._writer.close()
+
+    def write(self, batch: pa.RecordBatch | pa.Table) -> None:
+        """Append rows; the columns are put in the order of the schema."""
+        for piece in (
+            pa.Table.from_batches([batch] if isinstance(batch, pa.RecordBatch) else batch.to_batches())
+            .select(self._schema.names)
+            .cast(self._schema)
+            .to_batches()
+        ):
+            self._append(piece)
+
+    def _append(self, batch: pa.RecordBatch) -> None:
+        while batch.num_rows:
+            room = min(self._rows_per_group - self._pending_rows, self._rows_per_file - self._file_rows)
+            head = batch.slice(0, room)
+            self._pending.append(head)
+            self._pending_rows += head.num_rows
+            self._pending_bytes += head.nbytes
+            self._file_rows += head.num_rows
+            self.rows += head.num_rows
+            batch = batch.slice(room)
+            full_file = self._file_rows == self._rows_per_file
+            if full_file or self._pending_rows == self._rows_per_group or self._pending_bytes >= BYTES_PER_GROUP:
+                self._flush()
+            if full_file and self._writer is not None:
+                self._writer.close()
+                self._writer, self._file_rows = None, 0
+
+    def _flush(self) -> None:
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._name(self._files), self._schema, compression="zstd")
+            self._files += 1
+        self._writer.write_table(
+            pa.Table.from_batches(self._pending, schema=self._schema), row_group_size=ROWS_PER_GROUP
+        )
+        self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
+
+
+def document_writer(folder: Path) -> TableFiles:
+    """`folder/documents-00000.parquet` … with the schema of documents."""
+    return TableFiles(lambda number: folder / f"documents-{number:05d}.parquet", DOCUMENT)
+
+
+def removed_writer(folder: Path) -> TableFiles:
+    """`folder/removed.parquet`, documents with the reason of their removal."""
+    return TableFiles(lambda _: folder / "removed.parquet", REMOVED, rows_per_file=2**62)
+
+
+def removed_rows(
+    batch: pa.RecordBatch,
+    reason: pa.Array,
+    detail: pa.Array,
+    duplicate_of: pa.Array | None = None,
+    jaccard: pa.Array | None = None,
+) -> pa.RecordBatch:
+    """`batch` (schema of documents) with the columns of removed documents; absent ones are null."""
+    extra = (reason, detail, duplicate_of, jaccard)
+    columns = [
+        pa.nulls(batch.num_rows, field.type) if values is None else values.cast(field.type)
+        for values, field in zip(extra, list(REMOVED)[len(DOCUMENT) :], strict=True)
+    ]
+    documents = [batch.column(name).cast(DOCUMENT.field(name).type) for name in DOCUMENT.names]
+    return pa.RecordBatch.from_arrays([*documents, *columns], schema=REMOVED)

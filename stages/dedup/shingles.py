@@ -1,0 +1,68 @@
+"""Shingles: every run of n consecutive words of a text, as 64-bit hashes.
+
+A text shorter than n words has one shingle, all of it; a text without words has none. Two different shingles share a
+hash with probability 2^-64, so sets of hashes stand for sets of shingles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.dedup.words import Hashes, Integers, Words, mix, word_hashes
+
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass(frozen=True)
+class Shingles:
+    """The shingles of a batch of texts, in reading order, repetitions included.
+
+    `hashes` uint64 [shingles]; `offsets` int64 [texts + 1]: those of text i are `offsets[i]:offsets[i + 1]`.
+    """
+
+    hashes: Hashes
+    offsets: Integers
+
+    def distinct(self, text: int) -> Hashes:
+        """The shingle set of one text, sorted."""
+        return np.unique(self.hashes[self.offsets[text] : self.offsets[text + 1]])
+
+
+def shingle(words: Words, size: int) -> Shingles:
+    """All shingles of `size` words."""
+    counts = words.counts
+    shingles = np.where(counts >= size, counts - size + 1, np.minimum(counts, 1))
+    offsets = np.concatenate(([0], np.cumsum(shingles)))
+    # The k-th shingle of a text starts at its k-th word.
+    first = np.arange(offsets[-1]) + np.repeat(words.offsets[:-1] - offsets[:-1], shingles)
+    of_words = word_hashes(words)
+    hashes = window_hashes(of_words, size)[first]
+    for text in np.flatnonzero((counts > 0) & (counts < size)).tolist():
+        start, end = words.offsets[text], words.offsets[text + 1]
+        hashes[offsets[text]] = window_hashes(of_words[start:end], int(end - start))[0]
+    return Shingles(hashes, offsets)
+
+
+def window_hashes(hashes: Hashes, size: int) -> Hashes:
+    """A hash of each window of `size` consecutive word hashes, uint64 [words]: a polynomial in a fixed odd base modulo
+    2^64, then mixed. The last `size - 1` windows, which run past the end, count absent words as zero."""
+    padded = np.concatenate((hashes, np.zeros(size - 1, dtype=np.uint64)))
+    total = np.zeros(len(hashes), dtype=np.uint64)
+    for position in range(size):
+        total *= _BASE
+        total += padded[position : position + len(hashes)]
+    return mix(total)
+
+
+def jaccard(left: Hashes, right: Hashes) -> float:
+    """|A ∩ B| / |A ∪ B| of two sorted sets of hashes; 0 when both are empty."""
+    if len(left) > len(right):
+        left, right = right, left
+    if len(left) == 0:
+        return 0.0
+    found = np.searchsorted(right, left)
+    found[found == len(right)] = 0
+    shared = int(np.count_nonzero(right[found] == left))
+    return shared / (len(left) + len(right) - shared)

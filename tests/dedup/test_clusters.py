@@ -1,0 +1,123 @@
+"""Candidates and clusters: recall as the theory says, precision by proof."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.dedup.candidates import MAX_NEIGHBOURS, candidate_pairs, exact_duplicates, preference
+from stages.dedup.cluster import star_clusters, with_exact
+from stages.dedup.minhash import Permutations, band_keys, collision_probability
+from stages.dedup.shingles import Shingles
+
+PAIRS = 1_500
+SIZE = 180
+
+
+@pytest.mark.parametrize("similarity", [0.5, 0.6, 0.7, 0.8, 0.9])
+@pytest.mark.parametrize("seed", [1, 1234])
+def test_recall_is_that_of_the_theory(similarity: float, seed: int) -> None:
+    rng = np.random.default_rng(7)
+    shared = round(2 * SIZE * similarity / (1 + similarity))  # of sets of SIZE elements each
+    exact = shared / (2 * SIZE - shared)
+    common = rng.integers(0, 2**64, (PAIRS, shared), dtype=np.uint64)
+    own = rng.integers(0, 2**64, (2, PAIRS, SIZE - shared), dtype=np.uint64)
+    sets = np.stack([np.concatenate((common, own[side]), axis=1) for side in (0, 1)], axis=1)
+    shingles = Shingles(sets.ravel(), np.arange(2 * PAIRS + 1) * SIZE)
+    keys = band_keys(shingles, Permutations.seeded(seed, 14, 8)).reshape(PAIRS, 2, 14)
+    found = (keys[:, 0] == keys[:, 1]).any(axis=1).mean()
+    expected = collision_probability(exact, 14, 8)
+    assert abs(found - expected) < 4 * math.sqrt(expected * (1 - expected) / PAIRS) + 0.005
+
+
+def test_keys_depend_on_the_text_alone() -> None:
+    rng = np.random.default_rng(1)
+    lengths = [0, 1, 5, 70_000, 0, 300, 200_000, 3]  # some longer than the kernel's chunk
+    sets = [rng.integers(0, 2**64, length, dtype=np.uint64) for length in lengths]
+    permutations = Permutations.seeded(3, 4, 2)
+
+    def keys(chosen: list[np.ndarray]) -> np.ndarray:
+        return band_keys(Shingles(np.concatenate(chosen), np.cumsum([0, *map(len, chosen)])), permutations)
+
+    together = keys(sets)
+    assert np.array_equal(together, np.concatenate([keys([one]) for one in sets]))
+    assert np.array_equal(together[::-1], keys(sets[::-1]))
+    assert np.array_equal(keys([np.repeat(sets[5], 3)[::-1].copy()]), keys([sets[5]]))  # a set: no order, no counts
+    assert (together[[0, 4]] == 0).all()
+    assert (together[1] != 0).all()
+
+
+def test_the_longest_then_the_lowest_id_is_preferred() -> None:
+    order = preference(pa.array(["b", "a", "c", "a"]), pa.array([5, 5, 9, 5]))
+    assert order.tolist() == [2, 1, 3, 0]
+
+
+def test_exact_duplicates_name_the_best_one() -> None:
+    high, low = np.array([[7, 1], [7, 2], [7, 1], [0, 0], [7, 1]], dtype=np.uint64).T
+    assert exact_duplicates(high, low).tolist() == [-1, -1, 0, -1, 0]
+    assert exact_duplicates(high[:0], low[:0]).tolist() == []
+
+
+@given(st.lists(st.lists(st.integers(0, 4), min_size=12, max_size=12), min_size=1, max_size=4))
+def test_candidates_are_all_pairs_that_share_a_key(bands: list[list[int]]) -> None:
+    eligible = np.array([True] * 10 + [False] * 2)
+    keys = [np.array(band, dtype=np.uint64) for band in bands]
+    expected = {(i, j) for i in range(10) for j in range(i + 1, 10) if any(band[i] == band[j] != 0 for band in bands)}
+    assert [tuple(pair) for pair in candidate_pairs(keys, eligible).tolist()] == sorted(expected)
+
+
+def test_a_key_that_everyone_shares_cannot_blow_up() -> None:
+    documents = 3_000
+    pairs = candidate_pairs([np.full(documents, 5, dtype=np.uint64)], np.ones(documents, dtype=np.bool_))
+    assert len(pairs) <= (MAX_NEIGHBOURS + 1) * documents
+    best = pairs[pairs[:, 0] == 0]
+    assert set(best[:, 1].tolist()) == set(range(1, documents))  # all are compared with the best one
+
+
+EDGES = st.integers(2, 12).flatmap(
+    lambda count: st.tuples(
+        st.just(count),
+        st.dictionaries(
+            st.tuples(st.integers(0, count - 1), st.integers(0, count - 1)).filter(lambda pair: pair[0] < pair[1]),
+            st.sampled_from([0.7, 0.8, 0.9, 1.0]),
+        ),
+    )
+)
+
+
+@given(EDGES)
+def test_a_removed_document_always_matches_a_kept_one(graph: tuple[int, dict[tuple[int, int], float]]) -> None:
+    count, edges = graph
+    pairs = np.array(sorted(edges), dtype=np.int64).reshape(-1, 2)
+    matches = star_clusters(count, pairs, np.array([edges[pair] for pair in sorted(edges)]))
+    kept = set(np.flatnonzero(matches.partner < 0).tolist())
+    one_by_one: set[int] = set()
+    for document in range(count):
+        if not any((better, document) in edges for better in one_by_one):
+            one_by_one.add(document)
+    assert kept == one_by_one
+    for document in set(range(count)) - kept:
+        partner = int(matches.partner[document])
+        assert partner in kept
+        assert matches.similarity[document] == edges[partner, document]  # measured with that very document
+        assert all(
+            edges[better, document] <= edges[partner, document] for better in kept if (better, document) in edges
+        )
+    assert not any((a, b) in edges for a in kept for b in kept)  # and no two kept ones match
+
+
+def test_chains_are_not_followed() -> None:
+    matches = star_clusters(4, np.array([[0, 1], [1, 2], [2, 3]]), np.array([0.8, 0.8, 0.9]))
+    assert matches.partner.tolist() == [-1, 0, -1, 2]
+
+
+def test_a_copy_of_a_removed_document_goes_to_the_kept_one() -> None:
+    fuzzy = star_clusters(5, np.array([[0, 1]]), np.array([0.75]))
+    matches = with_exact(fuzzy, np.array([-1, -1, 1, -1, 3]))
+    assert matches.partner.tolist() == [-1, 0, 0, -1, 3]
+    assert matches.similarity.tolist() == [0, 0.75, 0.75, 0, 1]

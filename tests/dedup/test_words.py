@@ -1,0 +1,114 @@
+"""The normaliser and the shingles against plain Python."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.dedup.shingles import jaccard, shingle, window_hashes
+from stages.dedup.words import find_words, word_hashes
+
+VALID = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=30), max_size=6)
+
+
+def reference(text: str) -> list[str]:
+    """Lowercase, every run of non-word characters to one space."""
+    lowered = pc.utf8_lower(pa.scalar(text, pa.large_string())).as_py()
+    spaced = [char if char == "_" or unicodedata.category(char)[0] in "LMN" else " " for char in lowered]
+    return "".join(spaced).split(" ") if "".join(spaced).strip() else []
+
+
+def reference_words(text: str) -> list[str]:
+    return [word for word in reference(text) if word]
+
+
+@pytest.mark.parametrize(
+    ("text", "normalised"),
+    [
+        ("", ""),
+        ("?!", ""),
+        ("  Hello,  World! ", "hello world"),
+        ("don't—stop", "don t stop"),
+        ("snake_case 3.14", "snake_case 3 14"),
+        ("ÜBER Größe ΑΒΓ", "über größe αβγ"),
+        ("हिन्दी भाषा", "हिन्दी भाषा"),  # vowel signs are marks, and part of the word
+        ("“quoted”\u00a0text\n", "quoted text"),
+        ("𝐁old 😀 𝟙", "𝐁old 𝟙"),
+    ],
+)
+def test_normalised_text(text: str, normalised: str) -> None:
+    assert find_words(pa.array([text])).normalised().to_pylist() == [normalised]
+
+
+@given(VALID)
+def test_words_are_those_of_the_definition(texts: list[str]) -> None:
+    words = find_words(pa.array(texts, pa.large_string()))
+    expected = [reference_words(text) for text in texts]
+    assert words.counts.tolist() == [len(found) for found in expected]
+    assert words.normalised().to_pylist() == [" ".join(found) for found in expected]
+    for row, found in enumerate(expected):
+        assert words.joined(int(words.offsets[row]), int(words.offsets[row + 1])) == " ".join(found).encode()
+
+
+@given(VALID)
+def test_words_can_be_found_in_the_text_as_it_was(texts: list[str]) -> None:
+    column = pa.array(texts, pa.large_string())
+    assert find_words(column, lowercase=False).counts.tolist() == find_words(column).counts.tolist()
+
+
+def test_every_code_point_is_classified_and_lowercasing_never_moves_a_boundary() -> None:
+    points = [chr(point) for point in range(0x110000) if not 0xD800 <= point < 0xE000]
+    column = pa.array(points, pa.large_string())
+    counts = find_words(column, lowercase=False).counts
+    assert np.array_equal(counts, find_words(column).counts)
+    for point, count in zip(points, counts.tolist(), strict=True):
+        if unicodedata.category(point) != "Cn":  # Arrow knows newer letters than Python
+            assert count == (point == "_" or unicodedata.category(point)[0] in "LMN")
+
+
+@given(VALID, st.integers(1, 3))
+def test_a_slice_is_the_same_as_a_copy(texts: list[str], start: int) -> None:
+    whole = find_words(pa.array(["front é"] * start + texts, pa.large_string()).slice(start))
+    assert whole.normalised().to_pylist() == find_words(pa.array(texts, pa.large_string())).normalised().to_pylist()
+
+
+def test_a_word_has_one_hash_everywhere() -> None:
+    def hashes(*texts: str) -> list[int]:
+        return list(word_hashes(find_words(pa.array(texts, pa.large_string()))).tolist())
+
+    long = "abcdefgh" * 3
+    assert hashes("A b", f"x {long}b")[1:] == hashes("B", "x", f"{long}B")
+    words = [long[:length] for length in range(1, 25)] + ["a\u0301", "á", "ab", "ba"]
+    assert len(set(hashes(*words))) == len(set(words))
+    assert hashes("cat") == [10729222097203645317]  # any change invalidates stored signatures: it must be deliberate
+
+
+@given(st.lists(st.text("ab ", max_size=25), max_size=5), st.integers(1, 4))
+def test_shingles_are_all_runs_of_words(texts: list[str], size: int) -> None:
+    shingles = shingle(find_words(pa.array(texts, pa.large_string())), size)
+    runs = []
+    for text in texts:
+        words = text.split()
+        whole = [tuple(words)] if words and len(words) < size else []
+        runs.append(whole + [tuple(words[i : i + size]) for i in range(len(words) - size + 1)])
+    assert np.diff(shingles.offsets).tolist() == [len(found) for found in runs]
+    meaning: dict[int, tuple[str, ...]] = {}
+    for found, value in zip((run for text in runs for run in text), shingles.hashes.tolist(), strict=True):
+        assert meaning.setdefault(value, found) == found  # one hash, one run
+    assert len(meaning) == len({run for text in runs for run in text})
+    for left in range(len(texts)):
+        for right in range(len(texts)):
+            a, b = set(runs[left]), set(runs[right])
+            expected = len(a & b) / len(a | b) if a | b else 0.0
+            assert jaccard(shingles.distinct(left), shingles.distinct(right)) == expected
+
+
+def test_word_order_matters_within_a_window() -> None:
+    hashes = np.array([1, 2, 3, 2, 1], dtype=np.uint64)
+    assert len(set(window_hashes(hashes, 3)[:3].tolist())) == 3
