@@ -1,0 +1,30 @@
+"""Report: everything about a run that a person should see, on one page.
+
+In: the metrics and curves of all stages, the document tables, the scores and samples of both heads. Out:
+`reports/facts.json`, a pure function of these. Beside it, for reading, `reports/report.html` and
+`reports/report.md` with `reports/figures`, which add what was observed (times, speeds, runs) and are therefore
+no outputs of the stage. What can go wrong: nothing that other stages left out; what is missing is shown as
+"not measured". Baselines and levels of guessing: the papers named beside each figure.
+"""
+
+from __future__ import annotations
+
+from stages.entry import Metrics, run_stage
+from stages.settings import Settings
+from stages.storage import write_json
+from stages.tracking import StageRun
+
+
+def report(settings: Settings, run: StageRun) -> Metrics:
+    """Collect the facts, set the pages, keep a copy of them with the run. Returns no metrics: a metrics file
+    would be an input of the report itself."""
+    from stages.report import facts, render
+
+    write_json(facts.PATH, facts.collect(settings))
+    for path in render.render(settings):
+        run.artifact(path, "figures" if path.parent == render.FIGURES else None)
+    return {}
+
+
+if __name__ == "__main__":
+    run_stage(report, "report")

@@ -1,0 +1,124 @@
+"""Matplotlib figures as SVG that follows the page: its fonts, and its colours in light and in dark.
+
+Figures are drawn in placeholder colours. Inside the page each placeholder becomes a CSS variable of the page;
+as a file of its own (for Markdown) it becomes the light colour, on white.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+WIDTH = 7.2
+"""Inches, of 72 points: 518 units of the view box."""
+
+LIGHT = {
+    "ink": "#1d2430",
+    "muted": "#5c6675",
+    "line": "#dfe3e8",
+    "blue": "#2460c2",
+    "orange": "#c4560a",
+    "green": "#1a7f5a",
+    "red": "#c02b3c",
+    "violet": "#7648b8",
+    "gold": "#a97b00",
+    "paper": "#ffffff",
+}
+PLACEHOLDER = {name: f"#0102{position:02x}" for position, name in enumerate(LIGHT, 1)}
+"""What matplotlib draws with: colours nothing else has."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure: its file name without suffix, what it shows, and its SVG in placeholder colours."""
+
+    name: str
+    caption: str
+    drawing: str
+
+    @property
+    def inline(self) -> str:
+        """An `<svg>` element for the page."""
+        return _coloured(self.drawing, {name: f"var(--{name})" for name in LIGHT})
+
+    @property
+    def file(self) -> str:
+        """A whole SVG file, dark on white wherever it is shown."""
+        svg = _coloured(self.drawing, LIGHT)
+        font = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
+        ground = f'<rect width="100%" height="100%" fill="#ffffff"/><style>text {{ font-family: {font} }}</style>'
+        head, body = svg.split(">", 1)
+        return f'<?xml version="1.0" encoding="utf-8"?>\n{head}>{ground}{body}\n'
+
+
+def _coloured(drawing: str, colours: dict[str, str]) -> str:
+    for name, placeholder in PLACEHOLDER.items():
+        drawing = drawing.replace(placeholder, colours[name])
+    return drawing
+
+
+@contextmanager
+def canvas(height: float, rows: int = 1, columns: int = 1, **options: Any) -> Iterator[tuple[Any, Any]]:
+    """A figure and its axes in the report's style, `height` inches high."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    colour = PLACEHOLDER
+    style = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "report",
+        "font.family": "DejaVu Sans",
+        "font.size": 9.5,
+        "text.parse_math": False,
+        "text.color": colour["ink"],
+        "axes.edgecolor": colour["line"],
+        "axes.labelcolor": colour["muted"],
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.spines.left": False,
+        "axes.grid": True,
+        "axes.grid.axis": "y",
+        "axes.axisbelow": True,
+        "grid.color": colour["line"],
+        "grid.linewidth": 0.8,
+        "xtick.color": colour["line"],
+        "ytick.color": colour["line"],
+        "xtick.labelcolor": colour["muted"],
+        "ytick.labelcolor": colour["muted"],
+        "ytick.major.size": 0,
+        "xtick.major.size": 3,
+        "legend.frameon": False,
+        "lines.solid_capstyle": "round",
+        "lines.linewidth": 1.8,
+        "patch.linewidth": 0,
+    }
+    with rc_context(style):
+        figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="none")
+        FigureCanvasSVG(figure)
+        axes = figure.subplots(rows, columns, **options)
+        for each in figure.axes:
+            each.set_facecolor("none")
+        yield figure, axes
+
+
+def finish(figure: Any, name: str, caption: str) -> Picture:
+    """Turn a drawn figure into SVG without declaration, metadata and foreign fonts, its ids its own."""
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = stream.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r" font-family: [^;\"]*;?| transform=\"rotate\(-0 [^\"]*\"", "", svg)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r' width="[\d.]+pt"| height="[\d.]+pt"| xmlns:xlink="[^"]*"| version="1.1"', "", svg, count=4)
+    svg = svg.replace("xlink:href", "href").replace("<svg", f'<svg role="img" aria-label="{_attribute(caption)}"', 1)
+    return Picture(name, caption, re.sub(r"\n\s*", "\n", svg).strip())
+
+
+def _attribute(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")

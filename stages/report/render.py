@@ -1,0 +1,117 @@
+"""Set the report from its facts and from what was observed: `python -m stages.report.render`.
+
+In: `reports/facts.json`, MLflow and `dvc.lock` as far as they answer. Out: `reports/report.html` (one file,
+nothing loaded from elsewhere, no script), its twin `reports/report.md`, and `reports/figures/*.svg` for the twin.
+These hold times and run ids, so they are no DVC outputs: they can be set again at any moment, in seconds.
+What can go wrong: no facts yet (run the report stage). All text of documents is hostile: it is stripped of
+control characters and escaped in one place for each format, by the environments below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from stages import paths
+from stages.errors import UserError
+from stages.report import prose, tables, typography
+from stages.report.facts import PATH as FACTS
+from stages.report.observed import Observed, observe
+from stages.report.pictures import Picture
+from stages.settings import Settings, load_settings
+from stages.storage import atomic_folder, read_json, write_text
+
+HTML = paths.REPORTS / "report.html"
+MARKDOWN = paths.REPORTS / "report.md"
+FIGURES = paths.REPORTS / "figures"
+TEMPLATES = Path(__file__).parent
+
+
+def render(settings: Settings) -> list[Path]:
+    """Write both pages and the figures; returns the files. Raises `UserError` when there are no facts."""
+    from stages.report import charts
+
+    if not FACTS.exists():
+        raise UserError(f"{FACTS} does not exist", "run `dvc repro report`, which collects the facts")
+    facts = read_json(FACTS)
+    observed = observe(settings)
+    pictures = charts.draw(facts)
+    with atomic_folder(FIGURES) as folder:
+        for picture in pictures.values():
+            (folder / f"{picture.name}.svg").write_text(picture.file, encoding="utf-8")
+    write_text(HTML, html(facts, observed, pictures))
+    write_text(MARKDOWN, markdown(facts, observed, pictures))
+    return [HTML, MARKDOWN, *sorted(FIGURES.glob("*.svg"))]
+
+
+def html(facts: dict[str, Any], observed: Observed, pictures: dict[str, Picture]) -> str:
+    """The page. Every string is made plain, then escaped."""
+    environment = _environment(autoescape=True, finalize=_plain)
+    environment.filters["drawing"] = lambda picture: Markup(picture.inline)
+    return environment.get_template("report.html.jinja").render(_context(facts, observed, pictures)) + "\n"
+
+
+def markdown(facts: dict[str, Any], observed: Observed, pictures: dict[str, Picture]) -> str:
+    """The twin. Every string is made plain, set on one line and escaped, unless a filter set it already."""
+    environment = _environment(autoescape=False, finalize=_cell)
+    environment.filters["code"] = lambda text: Markup(typography.code(text))
+    environment.filters["quote"] = lambda text: Markup(typography.quote(text))
+    page = environment.get_template("report.md.jinja").render(_context(facts, observed, pictures))
+    return re.sub(r"\n{3,}", "\n\n", page).strip() + "\n"
+
+
+def _environment(**options: Any) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options
+    )
+    for name in ("count", "words", "size", "duration", "percent", "decimal", "significant"):
+        environment.filters[name] = getattr(typography, name)
+    return environment
+
+
+def _plain(value: Any) -> Any:
+    return typography.plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _cell(value: Any) -> Any:
+    return typography.cell(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _context(facts: dict[str, Any], observed: Observed, pictures: dict[str, Picture]) -> dict[str, Any]:
+    return {
+        "facts": facts,
+        "observed": observed,
+        "pictures": pictures,
+        "prose": prose,
+        "tables": tables,
+        "summary": prose.summary(facts, observed),
+    }
+
+
+def main() -> int:
+    """Set the report again from the facts there are."""
+    from stages.entry import QUIET, guarded
+
+    argparse.ArgumentParser(
+        prog="python -m stages.report.render", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
+    import os
+
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
+
+    def call() -> None:
+        for path in render(load_settings())[:2]:
+            print(path)
+
+    return guarded(call)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

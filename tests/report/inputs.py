@@ -1,0 +1,319 @@
+"""Plausible inputs of the report in every format it reads, small and seeded, with hostile text among them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+from stages import paths
+from stages.documents import REJECTED, REMOVED, document_id, read_table, write_documents, write_table
+from stages.settings import Settings
+from stages.storage import write_json
+
+HOSTILE = "<script>alert(1)</script><img src=http://evil.example/x.png onerror=a()> "
+HOSTILE += "\x00\x1b[31m\u202egnp.exe | `tick` **bold**"
+SENTENCES = (
+    "Anarchism is a political philosophy that advocates stateless societies.",
+    "The city was founded in the ninth century on the left bank of the river.",
+    "Shall I compare thee to a summer's day? Thou art more lovely and more temperate.",
+    "In chemistry, a base is a substance that reacts with acids to give salts.",
+    "My lord, I will hold friends with you; and so must all who serve the crown.",
+    "Its population was 84,120 at the census of 2001, of whom a third lived in the harbour district.",
+)
+MULTIPLE_CHOICE = {
+    "mmlu": (5, 0.2447, 0.864),
+    "hellaswag": (10, 0.2683, 0.953),
+    "arc_challenge": (25, 0.2341, 0.963),
+    "winogrande": (5, 0.4912, 0.875),
+}
+FREE = {"gsm8k": (5, 0.0, 0.92), "drop": (3, 0.0121, 0.809)}
+
+
+def text(rng: random.Random, sentences: int) -> str:
+    """Some sentences, one after another."""
+    return " ".join(rng.choice(SENTENCES) for _ in range(sentences))
+
+
+def document(source: str, number: int, body: str, title: str = "") -> dict[str, Any]:
+    """One row of a document table."""
+    url = f"https://example.org/{source}/{number}"
+    return {
+        "id": document_id(source, url, body),
+        "text": body,
+        "source": source,
+        "url": url,
+        "title": title or f"Document {number}",
+        "language": "en",
+        "license": "CC0",
+        "meta": "{}",
+    }
+
+
+def removed(
+    row: dict[str, Any], reason: str, detail: str = "", twin: dict[str, Any] | None = None, jaccard: float | None = None
+) -> dict[str, Any]:
+    """The row as it stands in a table of removed documents."""
+    return row | {"reason": reason, "detail": detail, "duplicate_of": twin["id"] if twin else None, "jaccard": jaccard}
+
+
+def table(folder: Path, kept: list[dict[str, Any]], gone: list[dict[str, Any]]) -> None:
+    """A folder of documents with its table of removed ones."""
+    import pyarrow as pa
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_documents(folder, kept)
+    write_table(folder / "removed.parquet", pa.Table.from_pylist(gone, schema=REMOVED))
+
+
+def corpus(settings: Settings) -> list[dict[str, Any]]:
+    """Documents of every source through ingest, curate, dedup and decontaminate; returns the clean ones."""
+    import pyarrow as pa
+
+    rng = random.Random(7)
+    curated: list[dict[str, Any]] = []
+    for source, number in zip(sorted(settings.sources), (24, 40), strict=False):
+        rows = [document(source, i, text(rng, rng.randint(30, 120))) for i in range(number)]
+        rows[0] = document(source, 0, HOSTILE + " " + text(rng, 20), title=HOSTILE)
+        folder = paths.documents(source)
+        folder.mkdir(parents=True)
+        write_documents(folder, rows)
+        rejects = [
+            {
+                "source": source,
+                "origin": "dump.xml",
+                "locator": f"page {i}",
+                "reason": "redirect",
+                "detail": HOSTILE if i == 0 else "",
+            }
+            for i in range(5)
+        ]
+        write_table(folder / "rejected.parquet", pa.Table.from_pylist(rejects, schema=REJECTED))
+        files = [
+            {
+                "url": f"pypi:{source}==1.0/texts/{source}.xml.bz2",
+                "sha256": "ab" * 32,
+                "bytes": 812_345,
+                "documents": number,
+                "rejected": 5,
+                "status": "ok",
+                "detail": "",
+            }
+        ]
+        if source == "wikipedia":  # the other is a file of its own
+            files[0] |= {"archive": f"{source}-1.0.tar.gz", "archive_sha256": "cd" * 32}
+        write_json(folder / "files.json", {"files": files})
+        gone = [
+            removed(row, reason, detail)
+            for row, (reason, detail) in zip(
+                rows,
+                (
+                    ("few_stop_words", "1 < 2"),
+                    ("few_stop_words", "0 < 2"),
+                    ("language", "de 0.91"),
+                    ("symbols", "0.31 > 0.1"),
+                ),
+                strict=False,
+            )
+        ]
+        table(paths.curated(source), rows[4:], gone)
+        curated += rows[4:]
+    return _dedup_and_clean(curated)
+
+
+def _dedup_and_clean(curated: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    twin = curated[-1]
+    near = document("gutenberg", 901, twin["text"].replace("river", "sea", 1), title="Nearly the same")
+    same = document("gutenberg", 900, twin["text"], title="The same")
+    table(paths.DEDUPED, curated, [removed(same, "exact", "", twin, 1.0), removed(near, "fuzzy", "", twin, 0.9412)])
+    table(paths.CLEAN, curated[1:], [removed(curated[0], "contaminated", "smoke/mmlu item 3")])
+    return curated[1:]
+
+
+def tokenizer(settings: Settings, documents: list[dict[str, Any]]) -> None:
+    """A byte-level BPE tokenizer trained on the documents."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False)
+    made.train_from_iterator([row["text"] for row in documents], trainer)
+    paths.TOKENIZER.mkdir(parents=True)
+    made.save(str(paths.TOKENIZER / "tokenizer.json"))
+    sources = {name: {"documents": 20, "tokens": 700_000, "bytes": 2_300_000} for name in settings.sources}
+    train = {"documents": 40, "tokens": 1_400_000, "bytes": 4_600_000, "sources": sources}
+    held_out = {"documents": 2, "tokens": 45_000, "bytes": 150_000, "sources": {}}
+    write_json(paths.metrics("shards"), {"train": train, "validation": held_out})
+
+
+def curves(steps: int = 1000) -> None:
+    """The three CSV files of the training stages."""
+    rng = random.Random(3)
+    folder = paths.REPORTS / "plots"
+    folder.mkdir(parents=True)
+    scale, skipped = 65536.0, 0
+    rows: list[list[Any]] = []
+    for step in range(1, steps + 1):
+        skip = step in (1, 2, 3, 640)
+        skipped += skip
+        scale = scale / 2 if skip else scale * (2 if step % 200 == 0 else 1)
+        loss = 2.5 + 5.1 * math.exp(-step / 130) + rng.gauss(0, 0.06)
+        rate = 0.004 * min(step / 50, 0.05 + 0.95 * (1 + math.cos(math.pi * step / steps)) / 2)
+        rows.append([step, step * 4096, f"{loss:.5f}", f"{rate:.7g}", f"{rng.uniform(0.3, 0.9):.4f}", scale, skipped])
+    _csv(folder / "pretrain.csv", "step,tokens,loss,learning_rate,gradient_norm,loss_scale,skipped", rows)
+    points = range(100, steps + 1, 100)
+    bits = {step: 2.17 + 2.4 * math.exp(-step / 170) for step in points}
+    _csv(
+        folder / "validation.csv",
+        "step,tokens,loss,bits_per_byte",
+        [[step, step * 4096, f"{bits[step] * 1.18:.5f}", f"{bits[step]:.5f}"] for step in points],
+    )
+    chat = [
+        [
+            step,
+            f"{0.4 + 2.6 * math.exp(-step / 25) + rng.gauss(0, 0.05):.5f}",
+            f"{0.9 + 2.0 * math.exp(-step / 25):.5f}" if step % 20 == 0 else "",
+        ]
+        for step in range(1, 121)
+    ]
+    _csv(folder / "instruct.csv", "step,loss,held_out_loss", chat)
+
+
+def _csv(path: Path, header: str, rows: list[list[Any]]) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream, lineterminator="\n").writerows([header.split(","), *rows])
+
+
+def evaluations() -> None:
+    """Scores and samples of both heads."""
+    for head, shift in (("base", 0.0), ("instruct", 0.031)):
+        rows = [
+            _row(suite, task, facts, shift)
+            for suite in ("smoke", "gpt4")
+            for task, facts in (MULTIPLE_CHOICE | FREE).items()
+        ]
+        scores = {
+            "head": head,
+            "bits_per_byte": {
+                "model": 2.171 + shift * 5,
+                "tokens": 45_000,
+                "bytes": 150_000,
+                "baselines": {"unigram": 4.537, "trigram": 2.903, "fivegram": 2.288},
+            },
+            "rows": rows,
+            "not_run": [{"suite": "gpt4", "task": "humaneval", "reason": f"evaluate.execute_code is false {HOSTILE}"}],
+        }
+        write_json(paths.evaluation(head) / "scores.json", scores)
+    continuations = [
+        {
+            "prompt": "The city of",
+            "text": " the world is the most common of the state, and the\ncountry.",
+            "stopped": False,
+        },
+        {"prompt": "My lord, I", "text": " will not be so.\n\nHAMLET.\nWhat is the matter, my lord?", "stopped": True},
+        {"prompt": "In the history of", "text": HOSTILE, "stopped": True},
+    ]
+    answers = [
+        {"question": "Hello!", "answer": "Hello! How can I help you?", "stopped": True},
+        {"question": "Who are you?", "answer": "I am a small language model trained from scratch.", "stopped": True},
+        {
+            "question": "What is the capital of France?",
+            "answer": "The capital is the city. " + HOSTILE,
+            "stopped": False,
+        },
+    ]
+    write_json(paths.evaluation("base") / "generations.json", {"continuations": continuations, "answers": []})
+    write_json(paths.evaluation("instruct") / "generations.json", {"continuations": [], "answers": answers})
+    figures = {
+        "source": "OpenAI, GPT-4 Technical Report",
+        "table": "Table 2",
+        "date": "2023-03",
+        "url": "https://arxiv.org/abs/2303.08774",
+    }
+    write_json(Path("evals/baselines/gpt4.yaml"), figures)  # JSON is YAML
+
+
+def _row(suite: str, task: str, facts: tuple[int, float, float], shift: float) -> dict[str, Any]:
+    shots, value, published = facts
+    value = round(min(1.0, value + shift * (value > 0)), 4)
+    return {
+        "suite": suite,
+        "task": task,
+        "metric": "f1" if task == "drop" else "acc",
+        "value": value,
+        "stderr": round(math.sqrt(value * (1 - value) / 20), 4),
+        "n": 20,
+        "items": 1319 if suite == "gpt4" else 24,
+        "limited": True,
+        "shots": shots,
+        "protocol": "lm-eval: the most likely of the letters A to D",
+        "higher_is_better": True,
+        "task_version": 1,
+        "template_sha256": "ef" * 32,
+        "harness": "lm_eval 0.4.13",
+        "clean": {"value": value, "stderr": 0.1, "n": 18} if task == "mmlu" else None,
+        "truncated": 0,
+        "baseline": {
+            "model": "GPT-4",
+            "value": published,
+            "shots": shots,
+            "same_protocol": task == "gsm8k",
+            "note": "chose a letter; here likelihoods are ranked" if task in MULTIPLE_CHOICE else "",
+        }
+        if suite == "gpt4"
+        else None,
+    }
+
+
+def metrics() -> None:
+    """Metrics files of a few stages."""
+    write_json(paths.metrics("pretrain"), {"parameters": 1_100_000, "skipped_steps": 4})
+    write_json(
+        paths.metrics("instruct"),
+        {"conversations": {"train": 216, "held_out": 24}, "held_out": {"loss_before": 4.21, "loss": 0.93}},
+    )
+    write_json(
+        paths.metrics("publish@base"), {"gates": {"loads_stock": 0, "logits_finite": 0, "kl_float32_float16": 1e-5}}
+    )
+    write_json(paths.metrics("curate@wikipedia"), {"redacted": {"email": 12, "ip": 3}})
+    write_json(paths.metrics("ingest@wikipedia"), {"documents": 40, "skipped": {"redirect": 94, "namespace": 6}})
+    write_json(paths.metrics("decontaminate"), {"items": 1980, "items_touched": 1})
+
+
+def lock() -> None:
+    """A `dvc.lock` of three stages."""
+    stages = {
+        "shards": {
+            "cmd": "x",
+            "deps": [{"path": "data/clean", "md5": "1" * 32}],
+            "outs": [{"path": "data/shards", "md5": "2" * 32}],
+        },
+        "pretrain": {
+            "cmd": "x",
+            "deps": [{"path": "data/shards", "md5": "2" * 32}],
+            "params": {"params.yaml": {"seed": 1}},
+            "outs": [{"path": "models/base", "md5": "3" * 32}],
+        },
+        "ingest@wikipedia": {"cmd": "x", "outs": [{"path": "data/documents/wikipedia", "md5": "4" * 32}]},
+    }
+    Path("dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": stages}))
+
+
+def everything(settings: Settings) -> None:
+    """All inputs, in the working directory."""
+    tokenizer(settings, corpus(settings))
+    curves()
+    evaluations()
+    metrics()
+    lock()
+
+
+def corpus_rows(folder: Path) -> list[dict[str, Any]]:
+    """All rows of a folder of documents."""
+    rows: list[dict[str, Any]] = read_table(folder).to_pylist()
+    return rows
