@@ -105,16 +105,17 @@ def splits_of(name: Format, task: Task, read: Reader) -> Iterator[tuple[str, str
                 f"{name}: the {task.evaluated} split ({subset}) has no items", "replace its file with an intact copy"
             )
         yield subset, task.evaluated, "evaluated", evaluated
-        if task.shots and (pool := fewshot_split(name, task, subset, read)):
+        if task.shots and (pool := fewshot_split(name, task, subset, read, len(evaluated))):
             split, rows = pool
             yield subset, split, "fewshot", [rows[index] for index in spread(len(rows), FEWSHOT_POOL)]
 
 
-def fewshot_split(name: Format, task: Task, subset: str, read: Reader) -> tuple[str, list[Row]] | None:
-    """The first few-shot split that can be had; None when that is the evaluated split itself."""
+def fewshot_split(name: Format, task: Task, subset: str, read: Reader, evaluated: int) -> tuple[str, list[Row]] | None:
+    """The first few-shot split that can be had and has enough items; None when that is the evaluated split itself,
+    which then needs one more."""
     reasons = []
     for split in task.fewshot:
-        if split == task.evaluated:
+        if split == task.evaluated and evaluated > task.shots:
             return None
         try:
             rows = read(name, task, subset, split)

@@ -103,8 +103,9 @@ def main() -> None:
     give_up_rights(as_nobody=mode == "root")
     limit(*map(int, limits))
     os.closerange(3, 65536)
-    # -B: no bytecode files; the program comes through standard input.
-    os.execve(interpreter, [interpreter, "-I", "-S", "-B", "-"], {"LC_ALL": "C.UTF-8"})
+    # Standard library only, no bytecode files; sets iterate alike in every run. The program is standard input.
+    environment = {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"}
+    os.execve(interpreter, [interpreter, "-P", "-s", "-S", "-B", "-"], environment)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Generation and execution are apart: the completions are kept first, then each ru
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -51,6 +52,14 @@ def execute(
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         outcomes = list(progress(pool.map(sandbox.run_python, sources), "programs", total=len(sources), unit="program"))
     return [
-        {**sample, "scores": {metric: float(outcome.passed)}, "outcome": outcome.detail}
+        {**sample, "scores": {metric: float(outcome.passed)}, "outcome": ending(outcome)}
         for sample, outcome in zip(samples, outcomes, strict=True)
     ]
+
+
+def ending(outcome: sandbox.Outcome) -> str:
+    """How a program ended, without what differs between two runs of it (addresses in messages, printed text)."""
+    if outcome.passed or outcome.detail == sandbox.TIMED_OUT:
+        return outcome.detail
+    error = re.match(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit|Iteration|Warning)\b", outcome.detail)
+    return error.group() if error else "ended early"

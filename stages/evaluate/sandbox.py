@@ -25,6 +25,7 @@ SECONDS = 5.0
 MEMORY_BYTES = 2**30
 FILE_BYTES = 2**20
 PROCESSES = 32
+TIMED_OUT = "timed out"
 CONFINE = Path(__file__).with_name("confine.py")
 
 
@@ -91,7 +92,7 @@ def _confined(mode: str, program: str, seconds: float, memory_bytes: int) -> Out
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Outcome(False, "timed out")
+            return Outcome(False, TIMED_OUT)
         output.seek(0)
         printed = output.read(FILE_BYTES + 1).decode("utf-8", "replace")
     if printed.endswith(reached_end):

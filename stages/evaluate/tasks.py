@@ -58,7 +58,7 @@ class FrozenTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval has no type
         self.subset = subset
         super().__init__(config=config)
         if subset.from_itself:
-            # lm-eval leaves the scored item out of its examples when both splits have the same name.
+            # lm-eval draws one example more and leaves the scored item out when both splits have the same name.
             self.fewshot_cfg.split = self.config.test_split
         self.set_fewshot_seed(SEED)
 

@@ -1,0 +1,220 @@
+"""Our rows are lm-eval's: the same scores as its stock tasks on the same items, and honest about limits and cuts."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages import paths
+from stages.benchmarks.suites import load_suite
+from stages.errors import DataError
+from stages.evaluate import harness, rows
+from stages.evaluate.model import load
+from stages.evaluate.tasks import build, read_subsets
+from stages.settings import Settings
+from stages.storage import read_json
+from tests.conftest import ROOT
+from tests.evaluate.conftest import CONTEXT
+
+STOCK = {
+    "mmlu": ("mmlu/default/mmlu_astronomy.yaml", "acc,none"),
+    "hellaswag": ("hellaswag/hellaswag.yaml", "acc_norm,none"),
+    "arc_challenge": ("arc/arc_challenge.yaml", "acc_norm,none"),
+    "winogrande": ("winogrande/default.yaml", "acc,none"),
+    "gsm8k": ("gsm8k/gsm8k.yaml", "exact_match,strict-match"),
+}
+
+
+def entries(suite: str, task: str) -> list[dict[str, Any]]:
+    index = read_json(paths.BENCHMARKS / "index.json")
+    return [item for item in index["items"] if (item["suite"], item["task"]) == (suite, task)]
+
+
+def run(lm: Any, suite: str, name: Any, **changes: Any) -> tuple[Any, dict[str, Any]]:
+    task = load_suite(suite).tasks[name].model_copy(update=changes)
+    options = {"limit": None, "max_new_tokens": 16}
+    return task, harness.run_task(lm, suite, name, task, entries(suite, name), paths.BENCHMARKS, **options)
+
+
+def stock(lm: Any, name: str, shots: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The task that lm-eval ships, on the project's raw items."""
+    import datasets
+    import lm_eval
+    from lm_eval.api.task import ConfigurableTask
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    def items(suffix: str) -> Any:
+        lines = (ROOT / "evals" / "smoke" / f"{name}{suffix}.jsonl").read_text(encoding="utf-8").splitlines()
+        return datasets.Dataset.from_list([json.loads(line) for line in lines])
+
+    config = load_yaml(Path(lm_eval.__file__).parent / "tasks" / STOCK[name][0])
+    config.pop("tag", None)
+    scored = config.get("test_split") or config["validation_split"]
+    pool = config.get("fewshot_split") or config["training_split"]
+    for split in ("training_split", "validation_split", "test_split"):
+        if config.get(split) not in (None, scored, pool):
+            config.pop(split)
+    if name == "mmlu":  # the stock files name one subject each; these items have several
+        config["description"] = config["description"].replace("astronomy", "{{subject.replace('_', ' ')}}")
+    config |= {
+        "num_fewshot": shots,
+        "dataset_path": None,
+        "custom_dataset": lambda **_: {scored: items(""), pool: items(".fewshot")},
+    }
+    if "generation_kwargs" in config:
+        config["generation_kwargs"]["max_gen_toks"] = 16
+    task = ConfigurableTask(config=config)
+    task.set_fewshot_seed(1234)
+    results = harness.lm_evaluate(lm=lm, task_dict={"tasks": {name: task}, "groups": {}}, bootstrap_iters=1)
+    return results["results"][name], results["samples"][name]
+
+
+@pytest.mark.parametrize("name", list(STOCK))
+def test_scores_equal_the_stock_task(evaluated: Settings, name: Any) -> None:
+    lm = harness.language_model(load(paths.published("tiny", "base")), 8)
+    task, ours = run(lm, "smoke", name)
+    theirs, samples = stock(lm, name, task.shots)
+    metric = STOCK[name][1]
+    score = harness.mean_and_stderr([sample["scores"][task.metric] for sample in ours["samples"]])
+    assert score["value"] == pytest.approx(theirs[metric], abs=1e-6)
+    assert score["stderr"] == pytest.approx(theirs[metric.replace(",", "_stderr,")], abs=1e-6)
+    samples = [sample for sample in samples if sample["filter"] == metric.partition(",")[2]]
+    for our, their in zip(ours["samples"], samples, strict=True):
+        assert their["arguments"][0][0].endswith(our["prompt"])
+        if "log_likelihoods" in our:
+            assert our["log_likelihoods"] == pytest.approx([r[0] for r in their["filtered_resps"]], abs=1e-4)
+        else:
+            assert our["generated"] == their["resps"][0][0]
+
+
+def test_whole_prompts_equal_the_stock_ones(evaluated: Settings) -> None:
+    lm = harness.language_model(load(paths.published("tiny", "base")), 8)
+    for name in ("mmlu", "hellaswag", "winogrande"):
+        task = load_suite("smoke").tasks[name]  # type: ignore[index]
+        (subset,), _ = read_subsets(paths.BENCHMARKS, entries("smoke", name), None)
+        ours = build(name, task, subset, 16)  # type: ignore[arg-type]
+        ours.build_all_requests()
+        _, samples = stock(lm, name, task.shots)
+        theirs = [tuple(arguments) for sample in samples for arguments in sample["arguments"]]
+        assert [request.args for request in ours.instances] == theirs
+
+
+def test_a_limit_is_items_a_row_spread_over_the_subjects(evaluated: Settings) -> None:
+    subsets, total = read_subsets(paths.BENCHMARKS, entries("gpt4", "mmlu"), 20)
+    assert total == 57 * 24
+    assert sum(len(subset.positions) for subset in subsets) == 20
+    assert len(subsets) == 20, "equal subjects: one item each"
+    whole, _ = read_subsets(paths.BENCHMARKS, entries("gpt4", "mmlu"), None)
+    assert sum(len(subset.positions) for subset in whole) == total
+
+
+def test_an_item_is_never_its_own_example(evaluated: Settings) -> None:
+    """HellaSwag's examples come from the evaluated split here: the mirror has no other."""
+    task = load_suite("gpt4").tasks["hellaswag"]
+    (subset,), _ = read_subsets(paths.BENCHMARKS, entries("gpt4", "hellaswag"), None)
+    assert subset.from_itself
+    built = build("hellaswag", task, subset, 16)
+    built.build_all_requests()
+    for request in built.instances:
+        prompt, question = request.args[0], built.doc_to_text(request.doc)
+        assert prompt.count("\n\n") == task.shots
+        assert prompt.count(question) == 1 and prompt.endswith(question)
+
+
+def test_drop_shows_answers_as_answers(evaluated: Settings) -> None:
+    task = load_suite("smoke").tasks["drop"]
+    (subset,), _ = read_subsets(paths.BENCHMARKS, entries("smoke", "drop"), None)
+    built = build("drop", task, subset, 16)
+    built.build_all_requests()
+    answers = {answer for item in subset.pool for answer in (", ".join(item["answers"][0]),)}
+    for request in built.instances:
+        example = request.args[0].split("\n\n")[0]
+        assert any(example.endswith(f"? {answer}") for answer in answers), example
+    score = built.config.process_results
+    gold = {"answers": [["12.5"], ["twelve and a half"]]}
+    assert score(gold, [" 12.5"]) == {"em": 1.0, "f1": 1.0}
+    assert score(gold, ["12"])["em"] == 0.0
+    assert score({"answers": [["red", "blue"]]}, ["red"]) == {"em": 0.0, "f1": 0.5}
+
+
+def test_cut_prompts_are_counted_and_make_the_protocol_differ(evaluated: Settings) -> None:
+    model = load(paths.published("tiny", "base"))
+    lm = harness.language_model(model, 8)
+    _, short = run(lm, "smoke", "winogrande", shots=0)
+    assert short["truncated"] == 0
+    _, long = run(lm, "smoke", "drop")
+    cut = [sample["truncated"] for sample in long["samples"]]
+    assert long["truncated"] == sum(cut) > 0
+    baselines = load_suite.__globals__["load_baselines"]("gpt4")
+    same = load_suite("gpt4").tasks["drop"]
+    uncut = long | {"truncated": 0, "longest_answer": {"tokens": 64, "asked": 64}}
+    assert rows.baseline("drop", same, uncut, baselines)["same_protocol"]  # type: ignore[index]
+    row = rows.baseline("drop", same, long, baselines)
+    assert row is not None and not row["same_protocol"] and row["value"] == 0.809
+    assert f"{sum(cut)} of 24 prompts were cut" in row["note"] and "answers were cut at 16 tokens" in row["note"]
+    assert "instead of 64" in rows.protocol(same, long)
+
+
+def test_truncation_is_what_lm_eval_does(evaluated: Settings) -> None:
+    """A prompt counts as cut exactly when another beginning changes nothing."""
+    lm = harness.language_model(load(paths.published("tiny", "base")), 1)
+    assert lm.max_length == CONTEXT
+    (subset,), _ = read_subsets(paths.BENCHMARKS, entries("smoke", "arc_challenge"), None)
+    built = build("arc_challenge", load_suite("smoke").tasks["arc_challenge"], subset, 16)
+    built.config.num_fewshot = 0
+    built.build_all_requests()
+    found = harness.truncated(lm, built)
+    assert 0 < len(found) < 24
+    for request in built.instances:
+        changed = copy.deepcopy(request)
+        changed.arguments = ("?" + request.args[0][1:], request.args[1])
+        before, after = lm.loglikelihood([request, changed], disable_tqdm=True)
+        if before == after:
+            assert (built.task_name, request.doc_id) in found
+        if (built.task_name, request.doc_id) not in found:
+            assert before != after
+
+
+def test_changed_items_are_noticed(evaluated: Settings) -> None:
+    (first, *_) = entries("smoke", "arc_challenge")
+    path = paths.BENCHMARKS / first["path"]
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(DataError, match=r"is not what index\.json says"):
+        read_subsets(paths.BENCHMARKS, entries("smoke", "arc_challenge"), None)
+
+
+def test_standard_error() -> None:
+    assert harness.mean_and_stderr([1.0]) == {"value": 1.0, "stderr": None, "n": 1}
+    assert harness.mean_and_stderr([0.0, 1.0]) == {"value": 0.5, "stderr": 0.5, "n": 2}
+
+
+def test_clean_scores(tmp_path: Path) -> None:
+    samples = [{"item": str(n), "scores": {"acc": float(n > 1)}} for n in range(4)]
+    path = tmp_path / "contamination.json"
+    assert rows.contaminated(path) is None
+    assert rows.clean("gpt4", "gsm8k", "acc", samples, None) is None
+    items = [{"suite": "gpt4", "task": "gsm8k", "item": str(n), "documents": 1} for n in (0, 1)]
+    path.write_text(json.dumps({"items": items}))
+    found = rows.contaminated(path)
+    assert rows.clean("gpt4", "gsm8k", "acc", samples, found) == {"value": 1.0, "stderr": 0.0, "n": 2}
+    assert rows.clean("smoke", "gsm8k", "acc", samples, found) == harness.mean_and_stderr([0.0, 0.0, 1.0, 1.0])
+    assert rows.clean("gpt4", "gsm8k", "acc", samples[:2], found) is None
+
+
+def test_bars_become_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock: list[float] = [0.0]
+    monkeypatch.setattr(harness.time, "monotonic", lambda: clock[0])
+    run_for: Callable[[float], None] = lambda seconds: clock.__setitem__(0, clock[0] + seconds)  # noqa: E731
+    with harness.quiet_progress("smoke/mmlu"):
+        import sys
+
+        sys.stderr.write("\r 10%")
+        run_for(6)
+        sys.stderr.write("\r 50%")
+        sys.stderr.write("\r 60%")
+    assert capsys.readouterr().err == "smoke/mmlu: 50%\n"

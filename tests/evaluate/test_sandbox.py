@@ -1,0 +1,150 @@
+"""Generated programs run where they can reach nothing, or not at all."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages import paths
+from stages.benchmarks.suites import load_suite
+from stages.evaluate import programs, sandbox
+from stages.settings import Settings
+from stages.storage import read_json
+
+REASON = sandbox.unavailable()
+needs_sandbox = pytest.mark.skipif(REASON is not None, reason=f"no sandbox on this machine: {REASON}")
+
+
+@needs_sandbox
+def test_a_program_that_reaches_its_end_passes() -> None:
+    assert sandbox.run_python("import math\nassert math.comb(5, 2) == 10") == sandbox.Outcome(True, "passed")
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    ("program", "detail"),
+    [
+        ("assert 1 == 2, 'no'", "AssertionError: no"),
+        ("def (", "SyntaxError"),
+        ("import sys; sys.exit(0)", "ended early"),
+        ("import os; os._exit(0)", "ended early"),
+        ("x = bytearray(2**31)", "MemoryError"),
+    ],
+)
+def test_a_program_that_does_not_fails(program: str, detail: str) -> None:
+    outcome = sandbox.run_python(program)
+    assert not outcome.passed and detail in outcome.detail
+
+
+@needs_sandbox
+@pytest.mark.parametrize("program", ["while True: pass", "import time; time.sleep(60)"])
+def test_time_runs_out(program: str) -> None:
+    assert sandbox.run_python(program, seconds=1.0) == sandbox.Outcome(False, "timed out")
+
+
+@needs_sandbox
+def test_no_child_outlives_its_program() -> None:
+    import psutil
+
+    marker = "outlives-7d1c"
+    program = f"""
+import os, sys
+if os.fork() == 0:
+    os.execv(sys.executable, [sys.executable, "-c", "while True: pass  # {marker}"])
+"""
+    assert sandbox.run_python(program).passed
+    assert not [p for p in psutil.process_iter(["cmdline"]) if marker in " ".join(p.info["cmdline"] or [])]
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    ("program", "error"),
+    [
+        ("import socket; socket.create_connection(('1.1.1.1', 53), 2)", "Network is unreachable"),
+        ("open('/usr/escaped', 'w')", "Read-only file system"),
+        ("open('/escaped', 'w')", "Read-only file system"),
+        ("open('/etc/passwd')", "No such file"),
+        (f"open({str(Path(__file__))!r})", "No such file"),
+        ("import os; os.listdir('/proc')", "No such file"),
+        ("import os\nfor _ in range(100): os.fork() or __import__('time').sleep(9)", "temporarily unavailable"),
+        ("open('/tmp/large', 'wb').write(bytes(2**22))", "File too large"),
+        ("import os; os.setuid(0); os.mkdir('/dev/x')", "not permitted|Read-only"),
+    ],
+)
+def test_the_host_is_out_of_reach(program: str, error: str) -> None:
+    import re
+
+    outcome = sandbox.run_python(program)
+    assert not outcome.passed and re.search(error, outcome.detail), outcome
+
+
+@needs_sandbox
+def test_a_program_gets_no_environment_and_no_capabilities(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "secret")
+    assert sandbox.run_python("import os; assert set(os.environ) == {'LC_ALL', 'PYTHONHASHSEED'}").passed
+    mount = "import ctypes; assert ctypes.CDLL(None).mount(b'x', b'/tmp', b'tmpfs', 0, None) == -1"
+    assert sandbox.run_python(mount).passed
+
+
+@needs_sandbox
+@pytest.mark.parametrize("mode", ["root", "user"])
+def test_both_ways_to_confine_hold(mode: str) -> None:
+    import os
+
+    if mode == "root" and os.geteuid() != 0:
+        pytest.skip("only root makes namespaces without a user namespace")
+    outcome = sandbox._confined(mode, "open('/usr/escaped', 'w')", 5.0, 2**30)
+    if "Operation not permitted" in outcome.detail:
+        pytest.skip(f"this machine does not allow it: {outcome.detail}")
+    assert "Read-only file system" in outcome.detail
+
+
+def test_without_a_sandbox_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox.unavailable.cache_clear()
+    monkeypatch.setattr(sandbox.shutil, "which", lambda *_: None)
+    try:
+        assert "unshare" in str(sandbox.unavailable())
+        with pytest.raises(sandbox.SandboxUnavailable):
+            sandbox.run_python("pass")
+        assert "no sandbox" in str(programs.reason_not_to_run(True))
+    finally:
+        monkeypatch.undo()
+        sandbox.unavailable.cache_clear()
+    assert "execute_code is false" in str(programs.reason_not_to_run(False))
+
+
+@needs_sandbox
+def test_humaneval_items_pass_with_their_solutions_alone(evaluated: Settings) -> None:
+    index = read_json(paths.BENCHMARKS / "index.json")
+    entries = [item for item in index["items"] if (item["suite"], item["task"]) == ("smoke", "humaneval")]
+    import pyarrow.parquet as pq
+
+    items = pq.read_table(paths.BENCHMARKS / entries[0]["path"]).to_pylist()
+
+    def run(answers: list[str]) -> list[dict[str, Any]]:
+        samples = [{"item": str(n), "answer": answer} for n, answer in enumerate(answers)]
+        return programs.execute("humaneval", "pass_at_1", samples, entries, paths.BENCHMARKS)
+
+    right = run([item["canonical_solution"] for item in items])
+    assert [sample["outcome"] for sample in right] == ["passed"] * 24
+    wrong = run(["    pass\n", "    return object()\n", "    raise SystemExit\n", "    def\n"])
+    assert [sample["scores"] for sample in wrong] == [{"pass_at_1": 0.0}] * 4
+    assert [sample["outcome"] for sample in wrong] == ["AssertionError", "AssertionError", "ended early", "SyntaxError"]
+
+
+@needs_sandbox
+def test_the_stage_executes_only_when_allowed(evaluated: Settings) -> None:
+    from stages.evaluate.__main__ import evaluate
+    from stages.tracking import StageRun
+
+    changes = {"suites": ("smoke",), "execute_code": True}
+    settings = evaluated.model_copy(update={"evaluate": evaluated.evaluate.model_copy(update=changes)})
+    evaluate(settings, StageRun("evaluate@base"), "base")
+    scores = read_json(paths.evaluation("base") / "scores.json")
+    assert scores["not_run"] == []
+    (row,) = [row for row in scores["rows"] if row["task"] == "humaneval"]
+    assert row["n"] == 24 and row["shots"] == load_suite("smoke").tasks["humaneval"].shots == 0
+    assert sys.platform == "linux"
