@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
-from stages.ingest.records import MAX_RECORD_BYTES, Document, Record, Rejection, Skip, lines
+from stages.ingest.records import MAX_RECORD_BYTES, Document, Record, Rejection, Skip, Stream, lines
 from stages.settings import Source
 
 ABSTRACT_PAGE = "https://arxiv.org/abs/"
@@ -29,7 +29,7 @@ class MalformedError(ValueError):
     """A record of neither schema."""
 
 
-def read(stream: BinaryIO, origin: str, source: Source) -> Iterator[Record]:
+def read(stream: Stream, origin: str, source: Source) -> Iterator[Record]:
     """Documents in the order of the lines."""
     for number, line in lines(stream):
         locator = f"line {number}"

@@ -15,7 +15,7 @@ import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any
 
 from stages.ingest.records import BytesIterator, DamagedError
 
@@ -48,7 +48,7 @@ class HashingStream(io.RawIOBase):
         return self._digest.hexdigest()
 
 
-def decompressed(raw: io.RawIOBase) -> BinaryIO:
+def decompressed(raw: io.RawIOBase) -> io.BufferedReader[Any]:
     """A buffered stream of the plain bytes. Reading it raises `DamagedError` where the compressed data is damaged."""
     buffered = io.BufferedReader(raw, CHUNK)
     magic = buffered.peek(6)[:6]
@@ -60,7 +60,7 @@ def decompressed(raw: io.RawIOBase) -> BinaryIO:
         chunks = _streams(buffered, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ))
     else:
         chunks = iter(lambda: buffered.read1(CHUNK), b"")
-    return cast(BinaryIO, io.BufferedReader(BytesIterator(chunks), CHUNK))
+    return io.BufferedReader(BytesIterator(chunks), CHUNK)
 
 
 def _gzip(raw: io.BufferedReader[Any]) -> Iterator[bytes]:

@@ -7,7 +7,6 @@ Wrong: three attempts with growing pauses, then `ClusterError` naming the URL; a
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import sys
@@ -160,16 +159,27 @@ def _attempt(call: Callable[[], T], url: str) -> T:
             return call()
         except PipelineError:
             raise
-        except FileNotFoundError:
-            raise UserError(f"{shown} does not exist", "correct the URL in params.yaml") from None
         except Exception as error:
             if isinstance(error, OSError) and from_os_error(error):
                 raise
+            if _is_absent(error):
+                raise UserError(f"{shown} does not exist", "correct the URL in params.yaml") from None
             if attempt == ATTEMPTS - 1:
-                reason = "timed out" if isinstance(error, asyncio.TimeoutError) else str(error) or type(error).__name__
+                cause = error.__cause__ or error
+                reason = (
+                    "timed out"
+                    if isinstance(cause, TimeoutError)
+                    else " ".join(str(cause).split()) or type(cause).__name__
+                )
                 raise ClusterError(
                     f"cannot reach {shown} ({reason.replace(url, shown)}; {ATTEMPTS} attempts)",
                     "check this machine's network and proxy, and that the URL is right; the same command continues",
                 ) from error
         time.sleep(FIRST_PAUSE * 2**attempt)
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _is_absent(error: Exception) -> bool:
+    """Whether the server said that there is no such file; fsspec says so too when it could not ask."""
+    cause = error.__cause__
+    return isinstance(error, FileNotFoundError) and (cause is None or getattr(cause, "status", None) in (404, 410))

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import BinaryIO
 
-from stages.ingest.records import LINE_END, MAX_RECORD_BYTES, Document, Record, Rejection
+from stages.ingest.records import LINE_END, MAX_RECORD_BYTES, DamagedError, Document, Record, Rejection, Stream
 from stages.settings import Source
 
 MAX_CHARACTERS = 50_000
@@ -44,9 +43,9 @@ LONE_HEADING = re.compile(r"[ \t]*[IVXLC]+\. [A-Z].{2,70}")
 """The same, between two empty ones."""
 
 
-def read(stream: BinaryIO, origin: str, source: Source) -> Iterator[Record]:
+def read(stream: Stream, origin: str, source: Source) -> Iterator[Record]:
     """The parts of one work in order; `meta.part` counts from 1 to `meta.parts`."""
-    raw = stream.read(MAX_RECORD_BYTES + 1)
+    raw, damage = _read_whole(stream)
     if len(raw) > MAX_RECORD_BYTES:
         yield Rejection("whole file", "too long", f"more than {MAX_RECORD_BYTES} bytes for one text")
         return
@@ -61,6 +60,19 @@ def read(stream: BinaryIO, origin: str, source: Source) -> Iterator[Record]:
             {"author": author} if author else {}
         )
         yield Document(f"{origin}#part={number}" if len(parts) > 1 else origin, title, part, meta)
+    if damage:
+        raise damage
+
+
+def _read_whole(stream: Stream) -> tuple[bytes, DamagedError | None]:
+    """The bytes of a work, or of what comes before the damage, at most one more than the limit."""
+    data = bytearray()
+    try:
+        while len(data) <= MAX_RECORD_BYTES and (chunk := stream.read1(MAX_RECORD_BYTES + 1 - len(data))):
+            data += chunk
+    except DamagedError as damage:
+        return bytes(data), damage
+    return bytes(data), None
 
 
 def decode(raw: bytes) -> str:

@@ -214,6 +214,7 @@ def _file_adapter() -> requests.adapters.BaseAdapter:
 def _attempt(call: Callable[[], T], url: str, wanted: str) -> T:
     """Call up to three times while the network or the server fails in a way that may pass."""
     import requests
+    from pypi_simple import UnsupportedContentTypeError, UnsupportedRepoVersionError
 
     url = without_password(url)
     for attempt in range(ATTEMPTS):
@@ -236,6 +237,11 @@ def _attempt(call: Callable[[], T], url: str, wanted: str) -> T:
                     "connect this machine to the package index that `pip config list` shows, or set PIP_INDEX_URL, "
                     "or put the archive into a folder and set PIP_FIND_LINKS to it; then run the same command again",
                 ) from error
+        except (UnsupportedContentTypeError, UnsupportedRepoVersionError) as error:
+            raise ClusterError(
+                f"{wanted}: {url} does not answer as a package index ({error})",
+                "check pip's index-url, and that no login page stands between this machine and the index",
+            ) from error
         except OSError as error:
             known = from_os_error(error)
             raise known or ClusterError(

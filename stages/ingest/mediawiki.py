@@ -12,11 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
-from stages.ingest.records import MAX_RECORD_BYTES, DamagedError, Document, Record, Rejection, Skip
+from stages.ingest.records import MAX_RECORD_BYTES, DamagedError, Document, Record, Rejection, Skip, Stream
 from stages.ingest.wikitext import UnparsableError, plain_text
 from stages.settings import Source
 
@@ -42,7 +42,7 @@ class _Site:
     """Number by lower-case name."""
 
 
-def read(stream: BinaryIO, origin: str, source: Source) -> Iterator[Record]:
+def read(stream: Stream, origin: str, source: Source) -> Iterator[Record]:
     """Records in the order of the pages."""
     site = _Site()
     path: list[ElementTree.Element] = []
@@ -64,7 +64,7 @@ def read(stream: BinaryIO, origin: str, source: Source) -> Iterator[Record]:
         raise DamagedError(f"XML is cut off inside <{_name(path[-1])}>")
 
 
-def _events(stream: BinaryIO) -> Iterator[tuple[str, ElementTree.Element]]:
+def _events(stream: Stream) -> Iterator[tuple[str, ElementTree.Element]]:
     """Starts and ends of elements. Raises `DamagedError` where the XML is malformed, after what comes before."""
     parser: Any = ElementTree.XMLPullParser(("start", "end"))
     for data in _checked(stream):
@@ -78,9 +78,11 @@ def _events(stream: BinaryIO) -> Iterator[tuple[str, ElementTree.Element]]:
             raise DamagedError(f"XML is malformed ({error})") from None
 
 
-def _checked(stream: BinaryIO) -> Iterator[bytes]:
+def _checked(stream: Stream) -> Iterator[bytes]:
     """The stream in chunks, refused when it declares a document type or is empty."""
-    head = stream.read(PROLOGUE)
+    head = b""
+    while len(head) < PROLOGUE and (data := stream.read1(PROLOGUE)):
+        head += data
     utf16 = head.startswith((b"\xff\xfe", b"\xfe\xff"))
     before, root, _ = head.decode("utf-16" if utf16 else "utf-8", errors="ignore").partition("<mediawiki")
     if re.search(r"<!\s*(?:DOCTYPE|ENTITY)", before, re.IGNORECASE):
@@ -88,7 +90,7 @@ def _checked(stream: BinaryIO) -> Iterator[bytes]:
     if not root:
         raise DamagedError(f"not a MediaWiki export: no <mediawiki> in its first {PROLOGUE} bytes")
     yield head
-    while data := stream.read(CHUNK):
+    while data := stream.read1(CHUNK):
         yield data
 
 

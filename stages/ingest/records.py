@@ -10,12 +10,16 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, TypeAlias
 
 from stages.settings import Source
 
 MAX_RECORD_BYTES = 64 * 2**20
 """A page, line, book or response above this is rejected unread: memory is bounded by the record."""
+
+
+Stream: TypeAlias = "io.BufferedReader[Any]"
+"""Decompressed bytes. Readers use `read1` and `readline`: where `read` meets damage, it loses what came before."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Skip:
 
 
 Record = Document | Rejection | Skip
-Reader = Callable[[BinaryIO, str, Source], Iterator[Record]]
+Reader = Callable[[Stream, str, Source], Iterator[Record]]
 
 
 class DamagedError(Exception):
@@ -63,7 +67,7 @@ def clean(text: str) -> str:
     return LINE_END.sub("\n", FORBIDDEN.sub("\ufffd", text))
 
 
-def lines(stream: BinaryIO, limit: int = MAX_RECORD_BYTES) -> Iterator[tuple[int, bytes | None]]:
+def lines(stream: Stream, limit: int = MAX_RECORD_BYTES) -> Iterator[tuple[int, bytes | None]]:
     """`(number from 1, line without its end)`; None instead of a line longer than `limit`, which is passed over."""
     number = 0
     while line := stream.readline(limit + 1):

@@ -10,19 +10,17 @@ where the file ends, else the file is damaged and that record is not used.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, TypeVar
+from typing import Any
 
-from stages.ingest.records import MAX_RECORD_BYTES, DamagedError, Document, Record, Rejection, Skip
+from stages.ingest.records import MAX_RECORD_BYTES, DamagedError, Document, Record, Rejection, Skip, Stream
 from stages.settings import Source
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 OK = 200
 MARKUP_SAMPLE = 1024
 
-T = TypeVar("T")
 
-
-def read(stream: BinaryIO, origin: str, source: Source) -> Iterator[Record]:
+def read(stream: Stream, origin: str, source: Source) -> Iterator[Record]:
     """Documents in the order of the records; each is handed on when the next record shows that it was whole."""
     from fastwarc.warc import ArchiveIterator, WarcRecordType
 
@@ -30,27 +28,26 @@ def read(stream: BinaryIO, origin: str, source: Source) -> Iterator[Record]:
     records = iter(ArchiveIterator(tail, record_types=WarcRecordType.any_type, parse_http=False))
     pending: Record | None = None
     end = 0
-    while (record := _next(records)) is not None:
+    while (record := _next(records)) is not None and not isinstance(record, DamagedError):
         if pending is not None:
             yield pending
-        end = record.stream_pos + _header_bytes(record) + record.content_length
-        pending = None
+        end, pending = record.stream_pos + _header_bytes(record) + record.content_length, None
         if record.record_type in (WarcRecordType.response, WarcRecordType.conversion):
             pending = _document(record, _response if record.record_type == WarcRecordType.response else _conversion)
-    complete = tail.bytes >= end and not tail.last[max(0, len(tail.last) - (tail.bytes - end)) :].strip(b"\r\n")
     if pending is not None and tail.bytes >= end:
         yield pending
-    if tail.bytes and not end:
-        raise DamagedError("no WARC record in it")
-    if not complete:
-        raise DamagedError(f"cut off: by its headers the last record ends at byte {end}, the data at {tail.bytes}")
+    if damage := record or tail.damage(end):
+        raise damage
 
 
 def _next(records: Iterator[Any]) -> Any:
+    """The next record, None at the end, or the damage that stands in its place."""
     try:
         return next(records, None)
+    except DamagedError as damage:
+        return damage
     except OSError as error:
-        raise DamagedError(f"WARC structure is broken ({error})") from None
+        return DamagedError(f"WARC structure is broken ({error})")
 
 
 def _header_bytes(record: Any) -> int:
@@ -80,18 +77,30 @@ def _document(record: Any, make: Callable[[Any, str], Record]) -> Record:
 
 
 def _response(record: Any, url: str) -> Record:
-    record.parse_http(auto_decode="all")
-    status = record.http_headers.status_code if record.http_headers else None
+    http = _http_record(record.reader.read())
+    status = http.http_headers.status_code if http.http_headers else None
     if status != OK:
-        return Skip(f"HTTP status {status}")
-    kind = (record.http_content_type or "").lower()
-    body = record.reader.read(MAX_RECORD_BYTES + 1)
-    if kind not in HTML_TYPES and (kind or b"<html" not in body[:MARKUP_SAMPLE].lower()):
-        return Skip(f"not HTML: {kind or 'no content type'}")
+        return Skip(f"HTTP status {status}" if status else "not HTTP")
+    kind = (http.http_content_type or "").lower()
+    if kind and kind not in HTML_TYPES:
+        return Skip(f"not HTML: {kind}")
+    body = http.reader.read(MAX_RECORD_BYTES + 1)
+    if not kind and b"<html" not in body[:MARKUP_SAMPLE].lower():
+        return Skip("not HTML: no content type")
     if len(body) > MAX_RECORD_BYTES:
         return Rejection(record.record_id, "too long", f"more than {MAX_RECORD_BYTES} bytes when decoded")
-    title, text = main_text(body, record.http_charset)
+    title, text = main_text(body, http.http_charset)
     return Document(url, title, text, _meta(record))
+
+
+def _http_record(block: bytes) -> Any:
+    """A response apart from its archive: when its transfer or content encoding is broken, reading on still works."""
+    from fastwarc.warc import WarcRecord
+
+    head = "WARC/1.0\r\nWARC-Type: response\r\nContent-Type: application/http; msgtype=response\r\n"
+    http = WarcRecord.from_bytes(f"{head}Content-Length: {len(block)}\r\n\r\n".encode() + block + b"\r\n\r\n")
+    http.parse_http(auto_decode="all")
+    return http
 
 
 def main_text(html: bytes, charset: str | None) -> tuple[str, str]:
@@ -128,16 +137,25 @@ class _Tail:
 
     KEPT = 64
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self.bytes = 0
         self.last = b""
 
     def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
+        data = self._stream.read1(size)
         self.bytes += len(data)
         self.last = (self.last + data[-self.KEPT :])[-self.KEPT :]
         return data
 
     def tell(self) -> int:
         return self.bytes
+
+    def damage(self, end: int) -> DamagedError | None:
+        """What is wrong with a stream whose last record should end at byte `end`, give or take the empty lines."""
+        if self.bytes and not end:
+            return DamagedError("no WARC record in it")
+        rest = self.last[max(0, len(self.last) - (self.bytes - end)) :]
+        if self.bytes < end or rest.strip(b"\r\n"):
+            return DamagedError(f"cut off: by its headers the last record ends at byte {end}, the data at {self.bytes}")
+        return None
