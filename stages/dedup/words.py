@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -28,11 +27,12 @@ _PADDING = np.zeros(_WORD_BYTES, dtype=np.uint8)
 class Words:
     """The words of a batch of texts, as spans of its UTF-8 bytes.
 
-    `data` uint8 [bytes + 8 of padding]; `starts`, `ends` int64 [words]; `offsets` int64 [texts + 1]: the words of
-    text i are `offsets[i]:offsets[i + 1]`.
+    `data` uint8 [bytes + 8 of padding] and `inside` bool [the same], whether a byte is part of a word; `starts`, `ends`
+    int64 [words]; `offsets` int64 [texts + 1]: the words of text i are `offsets[i]:offsets[i + 1]`.
     """
 
     data: Bytes
+    inside: npt.NDArray[np.bool_]
     starts: Integers
     ends: Integers
     offsets: Integers
@@ -49,16 +49,15 @@ class Words:
 
     def normalised(self) -> pa.Array:
         """The normalised texts, large_string [texts]: the words of each with one space between them."""
-        lengths = self.ends - self.starts
-        # One space after each word; the one after the last word of a text is trimmed off below.
-        bounds = np.concatenate(([0], np.cumsum(lengths + 1))).astype(np.int64)
-        data = np.full(bounds[-1], ord(" "), dtype=np.uint8)
-        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        data[np.repeat(bounds[:-1], lengths) + within] = self.data[np.repeat(self.starts, lengths) + within]
-        spaced = pa.LargeStringArray.from_buffers(
-            len(self.offsets) - 1, pa.py_buffer(bounds[self.offsets]), pa.py_buffer(data)
-        )
-        return pc.utf8_rtrim(spaced, " ")
+        data = np.where(self.inside, self.data, np.uint8(ord(" ")))
+        kept = self.inside.copy()
+        # Of the characters between two words of a text, the first byte stays as their space.
+        followed = np.ones(len(self.ends), dtype=np.bool_)
+        followed[self.offsets[1:][self.counts > 0] - 1] = False
+        kept[self.ends[followed]] = True
+        lengths = np.concatenate(([0], np.cumsum(self.ends - self.starts + followed)))
+        bounds = lengths[self.offsets].astype(np.int64)
+        return pa.LargeStringArray.from_buffers(len(bounds) - 1, pa.py_buffer(bounds), pa.py_buffer(data[kept]))
 
 
 def find_words(texts: pa.Array, *, lowercase: bool = True) -> Words:
@@ -75,7 +74,8 @@ def find_words(texts: pa.Array, *, lowercase: bool = True) -> Words:
     after[boundaries[1:][boundaries[1:] > 0] - 1] = False
     starts = np.flatnonzero(word & ~before)
     ends = np.flatnonzero(word & ~after) + 1
-    return Words(np.concatenate((data, _PADDING)), starts, ends, np.searchsorted(starts, boundaries))
+    inside = np.concatenate((word, _PADDING.astype(np.bool_)))
+    return Words(np.concatenate((data, _PADDING)), inside, starts, ends, np.searchsorted(starts, boundaries))
 
 
 def utf8_bytes(texts: pa.Array) -> tuple[Bytes, Integers]:
@@ -93,31 +93,33 @@ def word_hashes(words: Words) -> Hashes:
     """A 64-bit hash of each word, uint64 [words]: eight bytes at a time, each mixed in by the finaliser of
     SplitMix64 (Steele et al. 2014). The same word has the same hash in every batch and on every machine."""
     lengths = words.ends - words.starts
-    hashes = mix(lengths.astype(np.uint64))
     # Every 8 bytes of the buffer as one little-endian number, at every position: gathering words becomes indexing.
     view = np.ndarray(len(words.data) - _WORD_BYTES + 1, dtype="<u8", buffer=words.data, strides=(1,))
-    rest = np.arange(len(lengths))
-    position = 0
-    while len(rest):
-        left = lengths[rest] - position
-        chunk = view[words.starts[rest] + position] & _MASKS[np.minimum(left, _WORD_BYTES)]
-        hashes[rest] = mix(hashes[rest] ^ chunk)
-        rest = rest[left > _WORD_BYTES]
+    hashes = mix(view[words.starts] & _MASKS[np.minimum(lengths, _WORD_BYTES)])
+    position = _WORD_BYTES
+    while len(longer := np.flatnonzero(lengths > position)):
+        chunk = view[words.starts[longer] + position] & _MASKS[np.minimum(lengths[longer] - position, _WORD_BYTES)]
+        hashes[longer] = mix(hashes[longer] ^ chunk)
         position += _WORD_BYTES
     return hashes
 
 
 def mix(values: Hashes) -> Hashes:
     """SplitMix64's finaliser on each value: a bijection of 64 bits; every input bit reaches every output bit."""
-    mixed = values + np.uint64(0x9E3779B97F4A7C15)
-    mixed ^= mixed >> np.uint64(30)
-    mixed *= np.uint64(0xBF58476D1CE4E5B9)
-    mixed ^= mixed >> np.uint64(27)
-    mixed *= np.uint64(0x94D049BB133111EB)
-    mixed ^= mixed >> np.uint64(31)
+    mixed = np.empty_like(values)
+    for start in range(0, len(values), _BLOCK):
+        block = values[start : start + _BLOCK] + np.uint64(0x9E3779B97F4A7C15)
+        block ^= block >> np.uint64(30)
+        block *= np.uint64(0xBF58476D1CE4E5B9)
+        block ^= block >> np.uint64(27)
+        block *= np.uint64(0x94D049BB133111EB)
+        block ^= block >> np.uint64(31)
+        mixed[start : start + _BLOCK] = block
     return mixed
 
 
+_BLOCK = 1 << 14
+"""Values mixed at a time: they stay in the processor's cache."""
 _MASKS = np.array([(1 << (8 * kept)) - 1 for kept in range(_WORD_BYTES + 1)], dtype=np.uint64)
 
 
@@ -132,8 +134,8 @@ def _is_word(data: Bytes) -> npt.NDArray[np.bool_]:
         for offset in (1, 2, 3):
             has = length > offset
             points[has] = points[has] << 6 | data[leads[has] + offset] & 0x3F
-        letters = leads[_unicode()[points]]
-        length = length[_unicode()[points]]
+        found = _are_word_characters(points)
+        letters, length = leads[found], length[found]
         for offset in range(4):
             word[letters[length > offset] + offset] = True
     return word
@@ -142,17 +144,17 @@ def _is_word(data: Bytes) -> npt.NDArray[np.bool_]:
 _ASCII = np.array([byte < 128 and (chr(byte).isalnum() or byte == ord("_")) for byte in range(256)])
 
 
-@cache
-def _unicode() -> npt.NDArray[np.bool_]:
-    """Whether each code point is a word character, bool [0x110000]. Arrow may know letters that Python does not know
-    yet; such a letter counts when its lowercase does, so that lowercasing never moves the boundary of a word."""
-    word = np.zeros(0x110000, dtype=np.bool_)
-    for plane in (0, 1, 2, 3, 14):  # the others hold no letters, marks or numbers
-        first = plane << 16
-        points = [chr(first | low) if plane or not 0xD800 <= low < 0xE000 else "\0" for low in range(0x10000)]
-        word[first : first + 0x10000] = [unicodedata.category(point)[0] in "LMN" for point in points]
-        lowered = pc.utf8_lower(pa.array(points, pa.large_string())).to_pylist()
-        for point, lower in zip(points, lowered, strict=True):
-            if point != lower:
-                word[ord(point)] |= unicodedata.category(lower)[0] in "LMN"
-    return word
+_KNOWN = np.full(0x110000, -1, dtype=np.int8)
+"""Code points met so far: 1 for a word character, 0 for another, -1 for one not met yet."""
+
+
+def _are_word_characters(points: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    """Whether each code point is a word character. Arrow may know letters that Python does not know yet; such a
+    letter counts when its lowercase does, so that lowercasing never moves the boundary of a word."""
+    new = np.unique(points[_KNOWN[points] < 0])
+    if len(new):
+        characters = [chr(point) for point in new.tolist()]
+        lowered = pc.utf8_lower(pa.array(characters, pa.large_string())).to_pylist()
+        forms = zip(characters, lowered, strict=True)
+        _KNOWN[new] = [any(unicodedata.category(form)[0] in "LMN" for form in pair) for pair in forms]
+    return np.asarray(_KNOWN[points] == 1)

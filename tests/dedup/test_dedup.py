@@ -228,12 +228,17 @@ def test_a_stage_that_dies_leaves_the_former_output_and_no_scratch(
         assert list(paths.RUNS.iterdir()) == []
 
 
-def test_stale_scratch_of_a_killed_run_is_not_used(workspace: Path, lenient: Settings) -> None:
+def test_what_a_killed_run_left_is_not_used(workspace: Path, lenient: Settings) -> None:
+    partial = Path("data/.deduped.partial")
+    partial.mkdir(parents=True)
+    (partial / "documents-00007.parquet").write_bytes(b"half a file")
     state = StageRun("dedup").state
     state.mkdir(parents=True)
     (state / "signatures-alpha.parquet").write_bytes(b"half a file")
     given([document("to be or not to be that is the question")])
     assert run(lenient)["all"]["documents_kept"] == 1
+    assert sorted(path.name for path in paths.DEDUPED.iterdir()) == ["documents-00000.parquet", "removed.parquet"]
+    assert not partial.exists()
 
 
 def _hashes(folder: Path) -> dict[str, str]:
