@@ -15,7 +15,7 @@ import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from typing import IO, Any
+from typing import Any
 
 from stages.ingest.records import BytesIterator, DamagedError
 
@@ -24,9 +24,9 @@ CHUNK = 1 << 18
 
 
 class HashingStream(io.RawIOBase):
-    """A raw stream that counts and hashes (SHA-256) what is read from it."""
+    """A raw stream that counts and hashes (SHA-256) what is read from it. `stream` is buffered (it has `read1`)."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: Any) -> None:
         self._stream = stream
         self._digest = hashlib.sha256()
         self.bytes = 0
@@ -35,7 +35,7 @@ class HashingStream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._stream.read(len(buffer))
+        data: bytes = self._stream.read1(len(buffer))
         buffer[: len(data)] = data
         self._digest.update(data)
         self.bytes += len(data)
