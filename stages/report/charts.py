@@ -176,10 +176,12 @@ def validation(facts: dict[str, Any]) -> Picture | None:
     with canvas(2.9) as (figure, axis):
         _plot(axis, curve["tokens"], curve["bits_per_byte"], "o-", color=BLUE, markersize=4)
         last = max(tokens for tokens in curve["tokens"] if tokens is not None)
+        reached = next((bits for bits in reversed(curve["bits_per_byte"]) if bits is not None), 0.0)
         for name, level in levels.items():
             axis.axhline(level, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-            axis.annotate(f"byte {name} {decimal(level, 2)}", (last, level), (0, 3), textcoords="offset points",
-                          ha="right", va="bottom", color=MUTED, fontsize=9)  # fmt: skip
+            side, aligned = (3, "bottom") if level > reached else (-4, "top")  # away from the curve's end
+            axis.annotate(f"byte {name} {decimal(level, 2)}", (last, level), (0, side), textcoords="offset points",
+                          ha="right", va=aligned, color=MUTED, fontsize=9)  # fmt: skip
         axis.set_ylabel("bits a byte")
         axis.margins(y=0.12)
         _tokens_axis(axis, "tokens seen")

@@ -7,6 +7,7 @@ are those with the smallest ids: ids are hashes, so this is a random choice that
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,7 @@ def _sample(row: dict[str, Any]) -> dict[str, Any]:
     sample = {key: row.get(key) or "" for key in ("id", "source", "title", "url", "detail")}
     twin = _document(row["duplicate_of"]) if row.get("duplicate_of") else None
     if twin is None:
-        return sample | {"excerpt": [[_excerpt(row["text"], 0), False]], "twin": None}
+        return sample | {"excerpt": around_quote(row["text"], sample["detail"]), "twin": None}
     start = _first_difference(row["text"], twin["text"])
     removed, kept = contrast(_excerpt(row["text"], start), _excerpt(twin["text"], start))
     jaccard = row.get("jaccard")
@@ -162,6 +163,24 @@ def _sample(row: dict[str, Any]) -> dict[str, Any]:
             "jaccard": None if jaccard is None else round(float(jaccard), 3),
         },
     }
+
+
+def around_quote(text: str, detail: str) -> list[list[Any]]:
+    """The beginning of a document or, where the detail quotes words of it, the place of these words, marked."""
+    quoted = re.search("“(.+?)”", detail)
+    words = [re.escape(word) for word in quoted[1].split()] if quoted else []
+    found = re.search(r"[\W_]+".join(words), text, re.IGNORECASE) if words else None
+    if found is None:
+        return [[_excerpt(text, 0), False]]
+    before = text[max(0, found.start() - LEAD) : found.start()]
+    if found.start() > LEAD:
+        before = "… " + before.partition(" ")[2]
+    runs = [
+        [" ".join(before.split()), False],
+        [" ".join(found[0].split()), True],
+        [_excerpt(text, found.end())[2:], False],
+    ]
+    return [run for run in runs if run[0]]
 
 
 def _document(identity: str) -> dict[str, Any] | None:

@@ -159,12 +159,12 @@ def preparation(facts: dict[str, Any]) -> list[str]:
                 sums[kind] = sums.get(kind, 0) + number
     sentences = []
     if skipped:
-        parts = [f"{count(number)} {kind.replace('_', ' ')}" for kind, number in sorted(skipped.items())]
+        parts = [f"{kind.replace('_', ' ')} {count(number)}" for kind, number in sorted(skipped.items())]
         sentences.append(f"Raw records that are no documents by their nature were passed over: {', '.join(parts)}.")
     if redacted:
         names = {"email": "e-mail addresses", "ip": "IP addresses"}
-        parts = [f"{count(number)} {names.get(kind, kind)}" for kind, number in redacted.items()]
-        sentences.append(f"{' and '.join(parts)} were replaced.")
+        parts = [f"{count(number)} {names.get(kind, kind)}" for kind, number in redacted.items() if number]
+        sentences.append(f"{' and '.join(parts) or 'No e-mail or IP address'} {'were' if parts else 'was'} replaced.")
     found = metrics.get("decontaminate", {})
     if "items_touched" in found:
         sentences.append(

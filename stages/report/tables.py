@@ -191,7 +191,8 @@ def folder(facts: dict[str, Any], head: str) -> str:
 
 def commands(facts: dict[str, Any], observed: Observed) -> list[tuple[str, str]]:
     """What to type to get the same again, and to check it."""
-    checkout = [(f"git checkout {observed.commit}", "")] if observed.commit != "unknown" else []
+    remark = "the run had uncommitted changes besides" if observed.dirty else ""
+    checkout = [(f"git checkout {observed.commit}", remark)] if observed.commit != "unknown" else []
     return [
         *checkout,
         ("make run", "set up, then every stage that is out of date"),

@@ -129,7 +129,17 @@ def _dedup_and_clean(curated: list[dict[str, Any]]) -> list[dict[str, Any]]:
     near = document("gutenberg", 901, twin["text"].replace("river", "sea", 1), title="Nearly the same")
     same = document("gutenberg", 900, twin["text"], title="The same")
     table(paths.DEDUPED, curated, [removed(same, "exact", "", twin, 1.0), removed(near, "fuzzy", "", twin, 0.9412)])
-    table(paths.CLEAN, curated[1:], [removed(curated[0], "contaminated", "smoke/mmlu item 3")])
+    table(
+        paths.CLEAN,
+        curated[1:],
+        [
+            removed(
+                curated[0],
+                "contaminated",
+                "smoke/mmlu/3: “" + " ".join(curated[0]["text"].lower().replace(".", "").split()[9:17]) + "”",
+            )
+        ],
+    )
     return curated[1:]
 
 

@@ -16,7 +16,7 @@ from stages import paths, provenance, tracking
 from stages.errors import UserError
 from stages.report import evaluation, facts, render, tables, typography
 from stages.report.__main__ import report
-from stages.report.corpus import contrast
+from stages.report.corpus import around_quote, contrast
 from stages.report.observed import observe
 from stages.settings import Settings, load_settings
 from stages.tracking import StageRun
@@ -137,6 +137,15 @@ def test_a_removed_near_duplicate_stands_beside_its_twin(made: Settings) -> None
         [["a", False], ["b", True], ["c", False]],
         [["a", False], ["x", True], ["c", False]],
     )
+
+
+def test_a_contaminated_document_is_shown_where_the_item_stands() -> None:
+    text = "word " * 40 + "Your noble son is mad:\nMad call I it; for to define" + " word" * 200
+    before, found, after = around_quote(text, "gpt4/mmlu/1: “your noble son is mad mad call i it”")
+    assert found == ["Your noble son is mad: Mad call I it", True]
+    assert before[0].startswith("… word") and after[0].startswith("; for to define word") and after[0].endswith(" …")
+    assert around_quote("short", "“not in it”") == [["short", False]]
+    assert around_quote("short", "") == [["short", False]]
 
 
 def test_the_samples_of_removed_documents_do_not_depend_on_their_order(made: Settings) -> None:
