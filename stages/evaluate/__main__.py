@@ -2,7 +2,7 @@
 
 In: the published folder `gpt-oss/NAME[-instruct]`, the frozen items `data/benchmarks`, the token shards
 `data/shards`, `evals/` (suites, tasks, cited figures) and, where decontamination has run, its list of benchmark items
-that stand in the training text.
+that were found in the text.
 Out: `data/evaluations/HEAD`: `scores.json` (bits per byte with n-gram baselines, one row a task with standard error,
 protocol and cited figure, and every task that was not run with the reason), `samples.jsonl` (every evaluated item),
 `generations.json`.

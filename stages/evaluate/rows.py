@@ -18,7 +18,7 @@ Contaminated = frozenset[tuple[str, str, str]]
 
 
 def contaminated(path: Path) -> Contaminated | None:
-    """`(suite, task, item)` that decontamination found in the training text; None where it has not run."""
+    """`(suite, task, item)` that decontamination found in the collected text; None where it has not run."""
     if not path.is_file():
         return None
     return frozenset((item["suite"], item["task"], item["item"]) for item in read_json(path)["items"])
@@ -69,7 +69,8 @@ def protocol(task: Task, result: Mapping[str, Any]) -> str:
 def clean(
     suite: str, name: str, metric: str, samples: Sequence[Mapping[str, Any]], found: Contaminated | None
 ) -> dict[str, Any] | None:
-    """The score on the items that are not in the training text; None where that is unknown or nothing is left."""
+    """The score on the items that were never found in the text, whatever was then done about the others; None where
+    that is unknown or nothing is left."""
     if found is None:
         return None
     kept = [s["scores"][metric] for s in samples if (suite, name, s["item"]) not in found]
