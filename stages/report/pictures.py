@@ -52,6 +52,7 @@ class Picture:
         font = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
         ground = f'<rect width="100%" height="100%" fill="#ffffff"/><style>text {{ font-family: {font} }}</style>'
         head, body = svg.split(">", 1)
+        head = re.sub(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', r'width="\1pt" height="\2pt" \g<0>', head)
         return f'<?xml version="1.0" encoding="utf-8"?>\n{head}>{ground}{body}\n'
 
 

@@ -196,7 +196,7 @@ def test_markdown_tables_are_well_formed_and_pictures_exist(made: Settings) -> N
     assert len(pictures) == 7
     for picture in pictures:
         svg = (paths.REPORTS / picture).read_text()
-        assert svg.startswith("<?xml")
+        assert svg.startswith("<?xml") and ' width="518.4pt"' in svg
         assert "var(" not in svg and "#0102" not in svg
 
 
