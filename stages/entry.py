@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import os
+import resource
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -88,7 +89,14 @@ def execute(
         if metrics:
             write_json(paths.metrics(stage), metrics)
             run.metrics({k: v for k, v in flatten(metrics).items() if isinstance(v, int | float)})
+        run.metrics({"peak_memory_bytes": peak_memory()})
     shutil.rmtree(run.state, ignore_errors=True)
+
+
+def peak_memory() -> float:
+    """Bytes of the largest process so far, of this one and its children."""
+    kibibytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return kibibytes * 1024.0
 
 
 def flatten(values: Metrics, prefix: str = "") -> dict[str, Any]:
