@@ -1,0 +1,58 @@
+"""Pretrain the model on its shards: `python -m stages.pretrain`.
+
+In: `data/shards`, and from the settings `model`, `pretrain`, `tokenizer`, `seed`; from the cluster file the mesh,
+micro-batch and checkpoints. Out: `models/base` (float32 master weights as a stock Hugging Face Llama checkpoint),
+`reports/plots/pretrain.csv` and `validation.csv`. Checkpoints of the unfinished run are in the stage's state folder;
+the same command after a kill, of one rank or of all, continues from the newest sound one, bit for bit.
+
+What can go wrong: the global batch does not divide over the mesh (`UserError`, before any process starts, with the
+arithmetic); shards that are damaged or made for another vocabulary, or gradients that stay non-finite (`DataError`);
+a rank that dies, a full disk, a lost machine (`ClusterError`). A damaged checkpoint is reported and the one before it
+is used.
+
+Method: FSDP2 (Zhao et al. 2023) times a 1F1B pipeline (Narayanan et al. 2021) on one device mesh, mixed precision
+with dynamic loss scaling (Micikevicius et al. 2018), AdamW (Loshchilov and Hutter 2019) with warm-up and cosine.
+
+Started by torchrun or srun (RANK is set) this is a rank; otherwise it starts the ranks itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import uuid
+
+from stages import paths
+from stages.cluster import load_cluster
+from stages.entry import Metrics, run_stage
+from stages.pretrain import launch, rank, rows
+from stages.pretrain.plan import PLAN, Plan, check_data
+from stages.settings import Settings
+from stages.token_files import TokenSplit
+from stages.tracking import StageRun
+
+
+def pretrain(settings: Settings, run: StageRun) -> Metrics:
+    """Check, train on all ranks, write the curves; the weights were written by rank 0."""
+    plan = Plan(
+        settings=settings,
+        cluster=load_cluster(),
+        precision=settings.pretrain.precision,
+        state=run.state,
+        attempt=uuid.uuid4().hex,
+    )
+    plan.layout  # noqa: B018 - raises when the batch does not divide
+    check_data(settings, TokenSplit.open(paths.SHARDS, "train"), TokenSplit.open(paths.SHARDS, "validation"))
+    started = time.monotonic()
+    launch.launch(plan, run)
+    run.metrics({"pretrain_seconds": time.monotonic() - started})
+    measured = rows.read(plan.state)
+    rows.write_curves(measured, paths.REPORTS / "plots")
+    return {"parameters": settings.model.parameters(plan.vocab_size), **rows.summary(measured)}
+
+
+if __name__ == "__main__":
+    if "RANK" in os.environ and (os.environ.get(PLAN) or os.environ["RANK"] != "0"):
+        sys.exit(rank.main())
+    run_stage(pretrain, "pretrain")

@@ -1,0 +1,140 @@
+"""Checkpoints that are whole or not there, written while training goes on, readable on any mesh.
+
+Tensors go through torch.distributed.checkpoint under their global names (`model.NAME`, `exp_avg.NAME`, …), so a
+checkpoint of one mesh loads into another; numbers go into `manifest.json`. A save copies the tensors, then writes in
+the background on a process group of its own. Each rank hashes the files it wrote; when all are done (the ranks learn
+it from the sum they exchange every step anyway) rank 0 writes the manifest last and renames the folder to its final
+name. A folder without a manifest, or with a file that does not match it, is not a checkpoint: the one before is used.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import shutil
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch.distributed.checkpoint as dcp
+from torch import Tensor
+
+from stages.pretrain.mesh import Ranks
+from stages.storage import read_json, sha256_file, write_json
+
+MANIFEST = "manifest.json"
+State = dict[str, Tensor]
+
+
+class Checkpoints:
+    """The checkpoints of one run: `folder/step-00000100/`, the newest `keep` of them."""
+
+    def __init__(self, folder: Path, keep: int, ranks: Ranks) -> None:
+        self.folder, self.keep, self.ranks = folder, keep, ranks
+        self._worker = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+        self._writing: concurrent.futures.Future[None] | None = None
+        self._step = 0
+        self._values: dict[str, Any] = {}
+        if ranks.rank == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            for left in folder.glob("*.partial"):
+                shutil.rmtree(left)
+
+    @property
+    def unpublished(self) -> bool:
+        """Whether a save was begun that is not yet a checkpoint. The same on every rank."""
+        return self._writing is not None
+
+    @property
+    def written(self) -> bool:
+        """Whether this rank's part of the save is on the disk. Raises what went wrong in the background."""
+        if self._writing is None or not self._writing.done():
+            return False
+        self._writing.result()
+        return True
+
+    def save(self, step: int, tensors: State, values: dict[str, Any]) -> None:
+        """Begin a save of the state after `step`: returns when the tensors are copied. Collective."""
+        if self.unpublished:
+            self.publish()
+        self._step, self._values = step, values
+        partial = self._partial
+        if self.ranks.rank == 0:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+        self.ranks.barrier()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            saving = dcp.async_save(tensors, checkpoint_id=partial, process_group=self.ranks.checkpoint_group)
+        self._writing = self._worker.submit(self._finish, saving, partial)
+
+    def _finish(self, saving: Any, partial: Path) -> None:
+        saving.result()
+        rank = self.ranks.rank
+        own = [*partial.glob(f"__{rank}_*"), *(partial.glob(".metadata") if rank == 0 else ())]
+        write_json(partial / f"sha256-{rank}.json", {path.name: sha256_file(path) for path in own})
+
+    def publish(self) -> None:
+        """Make the save that was begun a checkpoint, waiting for it where it is still being written. Collective."""
+        if self._writing is None:
+            return
+        self._writing.result()
+        self._writing = None
+        self.ranks.barrier()
+        if self.ranks.rank == 0:
+            self._seal()
+        self.ranks.barrier()
+
+    def _seal(self) -> None:
+        files: dict[str, str] = {}
+        for part in sorted(self._partial.glob("sha256-*.json")):
+            files |= read_json(part)
+            part.unlink()
+        write_json(self._partial / MANIFEST, {"step": self._step, "files": files, **self._values})
+        final = self.folder / f"step-{self._step:08d}"
+        shutil.rmtree(final, ignore_errors=True)
+        self._partial.replace(final)
+        for old in published(self.folder)[: -self.keep]:
+            shutil.rmtree(old)
+
+    @property
+    def _partial(self) -> Path:
+        return self.folder / f"step-{self._step:08d}.partial"
+
+    def restore(self, tensors: State) -> dict[str, Any] | None:
+        """Read the newest sound checkpoint into `tensors`; returns its manifest, or None when there is none.
+        A damaged one is reported and removed, and the one before it is tried. Collective."""
+        for name in self.ranks.broadcast([path.name for path in reversed(published(self.folder))]):
+            path = self.folder / name
+            fault = self._first_fault(path)
+            if fault is None:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    dcp.load(tensors, checkpoint_id=path, process_group=self.ranks.checkpoint_group)
+                manifest: dict[str, Any] = read_json(path / MANIFEST)
+                return manifest
+            self.ranks.barrier()
+            if self.ranks.rank == 0:
+                print(f"checkpoint {path} is damaged ({fault}): the previous one is used", file=sys.stderr)
+                shutil.rmtree(path, ignore_errors=True)
+        return None
+
+    def _first_fault(self, path: Path) -> str | None:
+        """What is wrong with a checkpoint; the ranks share the work of hashing and agree on the answer."""
+        try:
+            manifest = read_json(path / MANIFEST)
+            names = sorted(manifest["files"])[self.ranks.rank :: self.ranks.size]
+            wrong = [name for name in names if sha256_file(path / name) != manifest["files"][name]]
+            fault = f"{wrong[0]} does not match its checksum" if wrong else ""
+        except (OSError, ValueError, KeyError) as error:
+            fault = str(error)
+        return next((text for text in self.ranks.gather(fault) if text), None)
+
+    def close(self) -> None:
+        """Stop the background thread."""
+        self._worker.shutdown(wait=True)
+
+
+def published(folder: Path) -> list[Path]:
+    """The finished checkpoints of a folder, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if not path.name.endswith(".partial"))

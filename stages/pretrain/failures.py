@@ -1,0 +1,110 @@
+"""How a failing rank tells the parent what happened, and how the parent makes one message of it.
+
+When one rank fails, the others fail after it because it is gone. Each leaves a note in `state/failures`; the one that
+explains the most is shown: a known error first, then our own bug, then a death, then a lost connection; among equals
+the first in time.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import traceback
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from stages.errors import ClusterError, DataError, PipelineError, UserError, from_os_error
+from stages.storage import write_text
+
+KNOWN: dict[str, type[PipelineError]] = {kind.__name__: kind for kind in (UserError, DataError, ClusterError)}
+LOST_CONNECTION = ("connection closed by peer", "connection reset", "broken pipe", "timed out", "connection refused")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What one rank, or the launcher about one rank, reports."""
+
+    rank: int
+    time: float
+    kind: str
+    """`UserError`, `DataError`, `ClusterError`; `bug`; `died`; `connection`."""
+    problem: str
+    fix: str = ""
+    trace: str = ""
+
+    @property
+    def weight(self) -> tuple[int, float]:
+        """Sort key: the smallest explains the most."""
+        order = {"bug": 1, "died": 2, "connection": 3}
+        return order.get(self.kind, 0), self.time
+
+
+def of(error: BaseException, rank: int) -> Failure:
+    """Describe an exception, looking through what libraries wrapped around it."""
+    now = time.time()
+    for cause in causes(error):
+        known = from_os_error(cause) if isinstance(cause, OSError) else cause
+        if isinstance(known, PipelineError):
+            return Failure(rank, now, type(known).__name__, known.problem, known.fix)
+    text = f"{type(error).__name__}: {error}"
+    lost = any(sign in text.lower() for sign in LOST_CONNECTION)
+    return Failure(
+        rank, now, "connection" if lost else "bug", text, trace="".join(traceback.format_exception(error))
+    )  # fmt: skip
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """An exception and all that it was raised from or holds, outermost first."""
+    found: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting:
+        item = waiting.pop(0)
+        if not isinstance(item, BaseException) or item in found:
+            continue
+        found.append(item)
+        held = getattr(item, "failures", {})  # torch.distributed.checkpoint's CheckpointException
+        waiting += [item.__cause__, item.__context__, *(f[0] for f in held.values() if isinstance(f, tuple))]
+    return found
+
+
+def folder(state: Path) -> Path:
+    """Where the notes are."""
+    return state / "failures"
+
+
+def clear(state: Path) -> None:
+    """Forget an earlier attempt's notes."""
+    shutil.rmtree(folder(state), ignore_errors=True)
+    folder(state).mkdir(parents=True)
+
+
+def report(state: Path, failure: Failure) -> None:
+    """Leave a note."""
+    name = "launcher" if failure.kind == "died" else f"rank-{failure.rank}"
+    write_text(folder(state) / f"{name}.json", json.dumps(asdict(failure)))
+
+
+def explain(state: Path, log: Path, checkpoint: str) -> PipelineError:
+    """The one error that a person sees."""
+    notes = [Failure(**json.loads(path.read_text())) for path in folder(state).glob("*.json")]
+    if not notes:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:]) if log.exists() else ""
+        return ClusterError(f"the ranks could not be started:\n{tail}", f"see {log}")
+    first = min(notes, key=lambda note: note.weight)
+    if first.kind in KNOWN:
+        return KNOWN[first.kind](first.problem, first.fix)
+    if first.kind == "died":
+        return ClusterError(
+            f"rank {first.rank} died ({first.problem})",
+            "SIGKILL is how the kernel ends a process when memory runs out: lower micro_batch or the number of "
+            f"processes in the cluster file if it did. The same command continues {checkpoint}. Log: {log}",
+        )
+    if first.kind == "connection":
+        return ClusterError(
+            f"rank {first.rank} lost the other ranks ({first.problem.splitlines()[0]})",
+            f"see whether a machine or its network is down; the same command continues {checkpoint}. Log: {log}",
+        )
+    return PipelineError(
+        f"rank {first.rank} failed: {first.problem}\n{first.trace}", f"this is a bug; the log of all ranks is {log}"
+    )

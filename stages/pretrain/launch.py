@@ -1,0 +1,176 @@
+"""Start the ranks, follow what rank 0 measures, and end them: the parent's side of a training run.
+
+Ranks never import MLflow: rank 0 appends rows to a file, the parent reads them, shows a line and logs them, so an
+unreachable MLflow cannot stop training. The ranks' own output goes to `state/ranks.log`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import stages
+from stages.errors import UserError
+from stages.pretrain import failures, lifeline
+from stages.pretrain.plan import PLAN, Plan
+from stages.pretrain.rows import Row, RowReader
+from stages.progress import SECONDS_BETWEEN_LINES
+from stages.tracking import StageRun
+
+POLL_SECONDS = 0.2
+GRACE_SECONDS = 20.0
+CURVES = ("loss", "learning_rate", "gradient_norm", "loss_scale", "skipped")
+
+
+def launch(plan: Plan, run: StageRun) -> None:
+    """Run the plan to its end. Raises the error of the rank that failed first; Ctrl-C and SIGTERM end the ranks."""
+    plan.state.mkdir(parents=True, exist_ok=True)
+    failures.clear(plan.state)
+    plan.write(plan.state / "plan.json")
+    log = plan.state / "ranks.log"
+    mesh = plan.cluster.mesh
+    layout = f"pp {mesh.pp} x dp {mesh.dp}, {plan.precision} on {plan.cluster.device}"
+    print(f"pretrain: starting {mesh.size} ranks ({layout})", file=sys.stderr, flush=True)
+    with interruptible(), open(log, "w") as output:
+        process = subprocess.Popen(command(plan), env=environment(plan), stdout=output, stderr=output)
+        try:
+            code = follow(plan, run, process)
+        finally:
+            end(process)
+    if code:
+        raise failures.explain(plan.state, log, "from the last checkpoint")
+
+
+def command(plan: Plan) -> list[str]:
+    """torchrun on this node, or this very rank when another launcher has started us as rank 0."""
+    cluster = plan.cluster
+    rank = [sys.executable, "-u", "-m", "stages.pretrain"]
+    if cluster.launcher == "external":
+        if "RANK" not in os.environ:
+            raise UserError(
+                "the cluster file says launcher: external, but RANK is not set",
+                "start `python -m stages.pretrain` on every rank with srun or torchrun, or set launcher: torchrun",
+            )
+        return rank
+    if cluster.nodes > 1:
+        raise UserError(
+            f"launcher: torchrun starts ranks on this node alone, but the cluster file says nodes: {cluster.nodes}",
+            "set launcher: external and start the ranks with srun or a job controller",
+        )
+    agent = [sys.executable, "-m", "stages.pretrain.agent"]
+    place = ["--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={cluster.processes_per_node}"]
+    return [*agent, *place, "--no-python", *rank]
+
+
+def environment(plan: Plan) -> dict[str, str]:
+    """The ranks' environment: threads, the plan, and where to find this code."""
+    root = str(Path(stages.__file__).resolve().parent.parent)
+    values = {
+        **os.environ,
+        PLAN: str((plan.state / "plan.json").resolve()),
+        lifeline.PARENT: str(os.getpid()),
+        "OMP_NUM_THREADS": str(plan.cluster.threads_per_process),
+        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
+    }
+    if plan.cluster.nodes == 1 and plan.cluster.device == "cpu" and sys.platform.startswith("linux"):
+        values.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    return values
+
+
+def follow(plan: Plan, run: StageRun, process: subprocess.Popen[bytes]) -> int:
+    """Show and log the rows until the ranks have ended; returns their exit code."""
+    reader, line = RowReader(plan.state, plan.attempt), ProgressLine(plan)
+    while True:
+        code = process.poll()
+        announced = reader.resumed is not None
+        for row in reader.new():
+            line.show(row)
+            log_row(plan, run, row)
+        if not announced and reader.resumed:
+            print(f"pretrain: resumed after step {reader.resumed}", file=sys.stderr, flush=True)
+        if code is not None:
+            line.close()
+            return code
+        time.sleep(POLL_SECONDS)
+
+
+def log_row(plan: Plan, run: StageRun, row: Row) -> None:
+    """Send a row to MLflow: every validation, and each `log_every_steps`-th step."""
+    if "validation_loss" in row:
+        values = {"validation_loss": row["validation_loss"], "bits_per_byte": row["bits_per_byte"]}
+    elif row["step"] % plan.cluster.log_every_steps == 0:
+        speed = plan.settings.pretrain.batch_tokens / row["seconds"]
+        values = {key: row[key] for key in CURVES} | {"tokens_per_second": speed, "memory_mib": row["memory_mib"]}
+    else:
+        return
+    run.metrics({key: value for key, value in values.items() if value is not None}, step=row["step"])
+
+
+class ProgressLine:
+    """Step, loss, speed and remaining time: rewritten in place on a terminal, a line every few seconds elsewhere."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.steps, self.batch_tokens = plan.settings.pretrain.steps, plan.settings.pretrain.batch_tokens
+        self.live = sys.stderr.isatty()
+        self.shown = time.monotonic()
+        self.seconds = 0.0
+        self.count = 0
+        self.validation = ""
+
+    def show(self, row: Row) -> None:
+        """Take in a row; print when it is time to."""
+        if "validation_loss" in row:
+            self.validation = f", validation {row['bits_per_byte'] or float('nan'):.3f} bits/byte"
+            return
+        self.seconds += row["seconds"]
+        self.count += 1
+        now = time.monotonic()
+        last = row["step"] == self.steps
+        if not last and now - self.shown < (0.5 if self.live else SECONDS_BETWEEN_LINES):
+            return
+        self.shown = now
+        each = self.seconds / self.count
+        left = round((self.steps - row["step"]) * each)
+        text = (
+            f"pretrain: step {row['step']}/{self.steps}, loss {row['loss'] or float('nan'):.3f}{self.validation}, "
+            f"{self.batch_tokens / each:,.0f} tokens/s, {left // 60}:{left % 60:02d} left"
+        )
+        print(f"\r{text}\033[K" if self.live else text, end="" if self.live else "\n", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """End the line."""
+        if self.live and self.count:
+            print(file=sys.stderr)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM ends the run as Ctrl-C does: the ranks first, then this process."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ask the launcher to end its ranks, and insist after a while."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,122 @@
+"""The ranks of a run and the device mesh `(pp, dp_replicate, dp_shard)` they form.
+
+Tensors travel over NCCL on GPUs and gloo on CPUs; checkpoints and agreements always over gloo.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+from stages.cluster import Cluster
+from stages.errors import ClusterError
+
+PATIENCE = datetime.timedelta(minutes=30)
+"""How long a rank waits for the others before it fails."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This rank's place in the mesh."""
+
+    rank: int
+    size: int
+    device: torch.device
+    mesh: DeviceMesh
+    checkpoint_group: Any
+    """A gloo group of its own: an asynchronous save on the default group deadlocks with training."""
+    replicas: int
+    """Ranks that hold the same shard of a parameter."""
+
+    @property
+    def stage(self) -> int:
+        """Pipeline stage of this rank."""
+        return int(self.mesh["pp"].get_local_rank())
+
+    @property
+    def stages(self) -> int:
+        """Pipeline stages."""
+        return int(self.mesh["pp"].size())
+
+    @property
+    def dp_rank(self) -> int:
+        """Which part of a global batch this rank reads."""
+        shards = self.mesh["dp_shard"]
+        return int(self.mesh["dp_replicate"].get_local_rank() * shards.size() + shards.get_local_rank())
+
+    @property
+    def dp_mesh(self) -> DeviceMesh:
+        """The mesh over which parameters are sharded (and replicated, when there are replicas)."""
+        return self.mesh["dp_replicate", "dp_shard"] if self.replicas > 1 else self.mesh["dp_shard"]
+
+    def sum(self, values: Sequence[Any]) -> list[float]:
+        """Sums over all ranks, in float64; the one point a step at which the host waits for the device."""
+        wide = [torch.as_tensor(value, device=self.device).double() for value in values]
+        total = torch.stack(wide)
+        dist.all_reduce(total)
+        return [float(value) for value in total.tolist()]
+
+    def broadcast(self, value: Any) -> Any:
+        """Rank 0's `value`, on every rank."""
+        box = [value]
+        dist.broadcast_object_list(box, src=0, group=self.checkpoint_group)
+        return box[0]
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every rank's `value`, on every rank."""
+        values = [None] * self.size
+        dist.all_gather_object(values, value, group=self.checkpoint_group)
+        return values
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        dist.barrier(group=self.checkpoint_group)
+
+
+@contextmanager
+def joined(cluster: Cluster) -> Iterator[Ranks]:
+    """Join the process group that the launcher's environment describes, and leave it in the end."""
+    device = _device(cluster)
+    torch.set_num_threads(cluster.threads_per_process)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=PATIENCE)
+    try:
+        size = dist.get_world_size()
+        if size != cluster.mesh.size:
+            raise ClusterError(
+                f"{size} ranks were started; nodes({cluster.nodes}) * processes_per_node"
+                f"({cluster.processes_per_node}) = {cluster.mesh.size}",
+                "start as many ranks as the cluster file says, or change the file",
+            )
+        mesh = cluster.mesh
+        axes = ("pp", "dp_replicate", "dp_shard")
+        yield Ranks(
+            dist.get_rank(), size, device,
+            init_device_mesh(device.type, (mesh.pp, mesh.dp_replicate, mesh.dp_shard), mesh_dim_names=axes),
+            dist.new_group(backend="gloo", timeout=PATIENCE),
+            mesh.dp_replicate,
+        )  # fmt: skip
+    finally:
+        dist.destroy_process_group()
+
+
+def _device(cluster: Cluster) -> torch.device:
+    if cluster.device == "cpu":
+        return torch.device("cpu")
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if local_rank >= found:
+        raise ClusterError(
+            f"the cluster file says device: cuda; local rank {local_rank} needs GPU {local_rank}; {found} are visible",
+            "choose a CPU cluster (GPTOSS_CLUSTER=local), or set processes_per_node to the number of GPUs",
+        )
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank)

@@ -1,0 +1,122 @@
+"""What one training run is: settings, cluster, and how a global batch divides over the mesh.
+
+The plan is checked before any process starts, and handed to every rank as one JSON file, so that all ranks and the
+process that watches them agree even when a configuration file is edited meanwhile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from stages.cluster import Cluster, cluster_name
+from stages.configuration import Section
+from stages.errors import DataError, UserError
+from stages.settings import Settings
+from stages.storage import write_text
+from stages.token_files import TokenSplit
+
+PLAN = "GPTOSS_PRETRAIN_PLAN"
+"""Environment of a rank: the plan's file."""
+
+
+class Plan(Section):
+    """One training run on one cluster."""
+
+    settings: Settings
+    cluster: Cluster
+    precision: Literal["float16", "bfloat16", "float32", "float64"]
+    """`settings.pretrain.precision`; float64 serves tests alone."""
+    state: Path
+    """Folder for checkpoints, rows of measurements, and what the ranks report."""
+    attempt: str
+    """Distinguishes this start of the run from an earlier, killed one."""
+
+    @property
+    def layout(self) -> Layout:
+        """How a global batch divides over the mesh."""
+        return divide(self.settings, self.cluster)
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the embedding."""
+        return self.settings.tokenizer.padded_vocab_size
+
+    def write(self, path: Path) -> None:
+        """Save as JSON."""
+        write_text(path, self.model_dump_json(by_alias=True, indent=2))
+
+    @classmethod
+    def read(cls, path: Path) -> Plan:
+        """Load what `write` saved."""
+        return cls.model_validate_json(Path(path).read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A global batch on a mesh: `sequences = dp * micro_batches * micro_batch`."""
+
+    sequences: int
+    sequences_per_rank: int
+    micro_batches: int
+    micro_batch: int
+
+
+def divide(settings: Settings, cluster: Cluster) -> Layout:
+    """Divide the global batch over data-parallel ranks and micro-batches. Raises `UserError` with the arithmetic."""
+    mesh, context, micro_batch = cluster.mesh, settings.model.context, cluster.micro_batch
+    sequences = settings.sequences_per_step
+    file = f"infra/clusters/{cluster_name()}.yaml"
+    batch = f"batch_tokens({settings.pretrain.batch_tokens}) / context({context}) = {sequences} sequences"
+    ranks = f"dp_replicate({mesh.dp_replicate}) * dp_shard({mesh.dp_shard}) = {mesh.dp} data-parallel ranks"
+    if mesh.pp > settings.model.layers:
+        raise UserError(
+            f"mesh.pp({mesh.pp}) > model.layers({settings.model.layers}): a pipeline stage would hold no layer",
+            f"set mesh.pp in {file} to {settings.model.layers} or less",
+        )
+    if sequences % mesh.dp:
+        raise UserError(
+            f"{batch}; {sequences} / ({ranks}) = {sequences / mesh.dp:g} a rank",
+            f"set pretrain.batch_tokens to a multiple of {mesh.dp} * {context} = {mesh.dp * context}, "
+            f"or change the mesh in {file}",
+        )
+    per_rank = sequences // mesh.dp
+    if per_rank % micro_batch:
+        raise UserError(
+            f"{batch}; {sequences} / ({ranks}) = {per_rank} a rank; "
+            f"{per_rank} / micro_batch({micro_batch}) = {per_rank / micro_batch:g} micro-batches",
+            f"set micro_batch in {file} to {_largest_divisor(per_rank, min(micro_batch, per_rank // mesh.pp or 1))}",
+        )
+    micro_batches = per_rank // micro_batch
+    if micro_batches < mesh.pp:
+        raise UserError(
+            f"{batch}; {per_rank} a rank / micro_batch({micro_batch}) = {micro_batches} micro-batches "
+            f"< pp({mesh.pp}): a pipeline of {mesh.pp} stages needs at least {mesh.pp}",
+            f"set micro_batch in {file} to {_largest_divisor(per_rank, per_rank // mesh.pp)}"
+            if per_rank >= mesh.pp
+            else f"set pretrain.batch_tokens to {mesh.pp * mesh.dp * context} or more, or mesh.pp in {file} to 1",
+        )
+    return Layout(sequences, per_rank, micro_batches, micro_batch)
+
+
+def _largest_divisor(number: int, limit: int) -> int:
+    return max(divisor for divisor in range(1, max(1, limit) + 1) if number % divisor == 0)
+
+
+def check_data(settings: Settings, train: TokenSplit, validation: TokenSplit) -> None:
+    """The shards hold what the settings ask for. Raises `DataError`."""
+    padded = settings.tokenizer.padded_vocab_size
+    if train.vocab_size != padded:
+        raise DataError(
+            f"the shards were made for a vocabulary of {train.vocab_size}, the settings say {padded}",
+            "run `dvc repro pretrain`, which makes the shards again",
+        )
+    context = settings.model.context
+    for split, windows in ((train, 2), (validation, 1)):
+        needed = windows * context + 1
+        if len(split) < needed:
+            raise DataError(
+                f"the {split.name} split has {len(split)} tokens; model.context({context}) needs at least {needed}",
+                "add text, raise shards.validation_fraction or lower model.context",
+            )

@@ -1,0 +1,153 @@
+"""Half precision on machines that have no fast half matrix multiplication, and loss scaling across a whole mesh.
+
+Storage is what a precision is about: parameters, activations and gradients are kept in float16 (or bfloat16), so
+overflow and underflow are real on every machine. A GPU also multiplies in half precision, accumulating in float32.
+A CPU converts the operands to float32, multiplies, and rounds the result to half: the same rounding points, at 1.04
+times the cost of float32 (native half matmuls are some twenty times slower on AVX2), and the same bits on a CPU with
+half-precision instructions as on one without.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+DTYPES = {
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float32": torch.float32,
+    "float64": torch.float64,
+}
+"""Compute precisions. float64 is no setting: the tests use it to compare meshes below rounding noise."""
+
+HALF = (torch.float16, torch.bfloat16)
+
+
+def master_dtype(compute: torch.dtype) -> torch.dtype:
+    """Precision of master weights, optimizer state, gradient reduction and loss: at least float32."""
+    return torch.float64 if compute == torch.float64 else torch.float32
+
+
+class HalfProjections(torch.autograd.Function):  # type: ignore[misc]
+    """`x @ weight.T` for several weights of one half tensor on a CPU: operands widened to float32 (`x` once), results
+    rounded to half; the gradients that meet in `x` add up in float32."""
+
+    @staticmethod
+    def forward(ctx: Any, x_BTI: Tensor, *weights_OI: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(x_BTI, *weights_OI)
+        wide_BTI = x_BTI.float()
+        return tuple(F.linear(wide_BTI, weight_OI.float()).to(x_BTI.dtype) for weight_OI in weights_OI)
+
+    @staticmethod
+    def backward(ctx: Any, *grads_BTO: Tensor) -> tuple[Tensor, ...]:
+        x_BTI, *weights_OI = ctx.saved_tensors
+        wide_NI = x_BTI.float().flatten(0, -2)
+        grad_NI = torch.zeros_like(wide_NI)
+        grads_OI = []
+        for grad_BTO, weight_OI in zip(grads_BTO, weights_OI, strict=True):
+            grad_NO = grad_BTO.float().flatten(0, -2)
+            grad_NI.addmm_(grad_NO, weight_OI.float())
+            grads_OI.append((grad_NO.T @ wide_NI).to(weight_OI.dtype))
+        return grad_NI.view(x_BTI.shape).to(x_BTI.dtype), *grads_OI
+
+
+class HalfEmbedding(torch.autograd.Function):  # type: ignore[misc]
+    """Table lookup whose gradient adds up in float32, as a GPU does, and is rounded to half once."""
+
+    @staticmethod
+    def forward(ctx: Any, tokens_BT: Tensor, table_VD: Tensor) -> Tensor:
+        ctx.save_for_backward(tokens_BT)
+        ctx.table = table_VD.shape, table_VD.dtype
+        return F.embedding(tokens_BT, table_VD)
+
+    @staticmethod
+    def backward(ctx: Any, grad_BTD: Tensor) -> tuple[None, Tensor]:
+        (tokens_BT,) = ctx.saved_tensors
+        shape, dtype = ctx.table
+        grad_VD = torch.zeros(shape, dtype=torch.float32, device=grad_BTD.device)
+        grad_VD.index_add_(0, tokens_BT.flatten(), grad_BTD.float().flatten(0, -2))
+        return None, grad_VD.to(dtype)
+
+
+def widened(tensor: Tensor) -> bool:
+    """Whether products with this tensor are taken in float32: half precision on a CPU."""
+    return tensor.dtype in HALF and tensor.device.type == "cpu"
+
+
+def projections(x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+    """`F.linear(x, weight)` for each weight, by the policy of this module."""
+    if widened(x):
+        outputs: tuple[Tensor, ...] = HalfProjections.apply(x, *weights)
+        return outputs
+    return tuple(F.linear(x, weight) for weight in weights)
+
+
+def embedding(tokens: Tensor, table: Tensor) -> Tensor:
+    """`F.embedding`, by the policy of this module."""
+    return HalfEmbedding.apply(tokens, table) if widened(table) else F.embedding(tokens, table)
+
+
+def causal_attention(q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor) -> Tensor:
+    """Causal scaled dot-product attention with grouped keys and values, by the policy of this module."""
+    dtype = q_BHTD.dtype
+    if widened(q_BHTD):
+        q_BHTD, k_BKTD, v_BKTD = q_BHTD.float(), k_BKTD.float(), v_BKTD.float()
+    grouped = q_BHTD.shape[1] != k_BKTD.shape[1]
+    return F.scaled_dot_product_attention(q_BHTD, k_BKTD, v_BKTD, is_causal=True, enable_gqa=grouped).to(dtype)
+
+
+class MeshGradScaler:
+    """Dynamic loss scaling (Micikevicius et al. 2018, section 3.2) with one verdict for the whole mesh.
+
+    The rule and its constants are those of `torch.amp.GradScaler`, whose own verdict reaches no further than one
+    FSDP mesh: with pipeline stages, an overflow on one stage would let the others step. Here the verdict is taken
+    from the gradient norm summed over every rank, which is infinite or NaN exactly when some gradient anywhere is,
+    so all ranks step or skip alike; and since the state is plain numbers changed by that verdict alone, it is the
+    same everywhere. Without scaling (`initial` None) the scale stays 1 and a non-finite step is still skipped.
+    """
+
+    GROWTH, BACKOFF = 2.0, 0.5
+
+    def __init__(self, initial: float | None, growth_interval: int) -> None:
+        self.dynamic = initial is not None
+        self.scale = 1.0 if initial is None else initial
+        self.growth_interval = growth_interval
+        self.good_steps = 0
+        self.skipped = 0
+        self.skipped_in_a_row = 0
+
+    def update(self, gradient_norm: float) -> bool:
+        """Whether to step, given the global norm of the unscaled gradients; moves the scale for the next step."""
+        if math.isfinite(gradient_norm):
+            self.skipped_in_a_row = 0
+            self.good_steps += 1
+            if self.dynamic and self.good_steps == self.growth_interval:
+                self.scale *= self.GROWTH
+                self.good_steps = 0
+            return True
+        self.skipped += 1
+        self.skipped_in_a_row += 1
+        self.good_steps = 0
+        if self.dynamic:
+            self.scale *= self.BACKOFF
+        return False
+
+    def state(self) -> dict[str, float]:
+        """What a checkpoint must hold."""
+        return {
+            "scale": self.scale,
+            "good_steps": self.good_steps,
+            "skipped": self.skipped,
+            "skipped_in_a_row": self.skipped_in_a_row,
+        }
+
+    def restore(self, state: dict[str, float]) -> None:
+        """Continue from `state()`."""
+        self.scale = state["scale"]
+        self.good_steps = int(state["good_steps"])
+        self.skipped = int(state["skipped"])
+        self.skipped_in_a_row = int(state["skipped_in_a_row"])

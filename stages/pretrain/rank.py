@@ -1,0 +1,68 @@
+"""What one rank does: join the mesh, learn the plan, train, and leave a note when it fails."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stages.cluster import load_cluster
+from stages.errors import ClusterError
+from stages.pretrain import failures, lifeline
+from stages.pretrain.plan import PLAN, Plan
+
+PATIENCE_SECONDS = 60
+
+
+def main() -> int:
+    """Run this rank to its end: 0, or 1 with a note in `state/failures`."""
+    if os.environ.get(PLAN):
+        lifeline.tie(signal.SIGKILL)
+    rank = int(os.environ["RANK"])
+    plan = Plan.read(Path(os.environ[PLAN])) if os.environ.get(PLAN) else None
+    try:
+        run(plan, rank)
+    except Exception as error:
+        failure = failures.of(error, rank)
+        print(f"rank {rank}: {failure.problem}\n{failure.trace}", file=sys.stderr, flush=True)
+        if plan:
+            failures.report(plan.state, failure)
+        os._exit(1)  # a rank that others wait for cannot leave in good order
+    return 0
+
+
+def run(plan: Plan | None, rank: int) -> None:
+    """Train by the plan; a rank that another launcher started without one gets it from rank 0."""
+    from stages.pretrain.mesh import joined
+    from stages.pretrain.train import train
+
+    with joined(plan.cluster if plan else load_cluster()) as ranks:
+        agreed: Plan = ranks.broadcast(plan)
+        with alone(agreed.state, rank):
+            train(agreed, ranks)
+
+
+@contextmanager
+def alone(state: Path, rank: int) -> Iterator[None]:
+    """Rank 0 holds a lock on the state folder, so that two runs never write the same checkpoints. A killed run's
+    last processes get a minute to end."""
+    if rank != 0:
+        yield
+        return
+    with open(state / "lock", "w") as lock:
+        for waited in range(PATIENCE_SECONDS + 1):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if waited == PATIENCE_SECONDS:
+                    raise ClusterError(
+                        f"another run is training in {state}", "wait for it, or stop it, then run the same command"
+                    ) from None
+                time.sleep(1)
+        yield

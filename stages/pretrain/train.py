@@ -1,0 +1,171 @@
+"""The training loop of one rank: every rank runs this, and all of them take each decision alike."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from stages import paths
+from stages.errors import DataError
+from stages.pretrain import data
+from stages.pretrain.checkpoint import Checkpoints, State
+from stages.pretrain.export import export
+from stages.pretrain.mesh import Ranks
+from stages.pretrain.optimizer import (
+    MOMENTS,
+    adamw,
+    gradients,
+    learning_rate,
+    set_learning_rate,
+    set_steps_taken,
+    squared_norm,
+)
+from stages.pretrain.parallel import Pipeline, sharded_stage
+from stages.pretrain.plan import Plan
+from stages.pretrain.precision import MeshGradScaler
+from stages.pretrain.rows import RowWriter
+from stages.token_files import TokenSplit
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one step measured, the same on every rank."""
+
+    loss: float
+    """Nats a token, mean over the global batch, before the step."""
+    gradient_norm: float
+    """Global, of the unscaled gradients, before clipping; not finite when the step was skipped."""
+    loss_scale: float
+    """The scale this step used."""
+    rate: float
+    ranks_written: int
+    """Ranks whose part of the checkpoint under way is on the disk."""
+
+
+class Trainer:
+    """Model, optimizer, loss scale and data of one rank."""
+
+    def __init__(self, plan: Plan, ranks: Ranks) -> None:
+        settings = plan.settings
+        self.plan, self.ranks, self.pretrain = plan, ranks, settings.pretrain
+        self.module = sharded_stage(plan, ranks)
+        self.pipeline = Pipeline(self.module, plan, ranks)
+        self.optimizer = adamw(self.module, settings.pretrain)
+        scale = settings.pretrain.loss_scale
+        self.scaler = MeshGradScaler(scale.initial if plan.precision == "float16" else None, scale.growth_interval)
+        train, self.validation = (TokenSplit.open(paths.SHARDS, split) for split in ("train", "validation"))
+        self.windows = data.TrainingWindows(train, settings.model.context, settings.seed)
+        self.held_out = data.validation_windows(
+            self.validation, settings.model.context, settings.pretrain.validation_tokens
+        )
+
+    def step(self, step: int, *, written: bool = False) -> Measured:
+        """Step 1, 2, …: forward, backward, one verdict over the mesh, then step or skip everywhere alike."""
+        rate = learning_rate(step, self.pretrain)
+        scale, tokens = self.scaler.scale, self.pretrain.batch_tokens
+        loss = self.backward(step, scale / tokens)
+        grads = gradients(self.module)
+        squares = squared_norm(grads) / self.ranks.replicas
+        summed_loss, summed_squares, ranks_written = self.ranks.sum([loss, squares, float(written)])
+        norm = math.sqrt(summed_squares) / scale if math.isfinite(summed_squares) else math.nan
+        if self.scaler.update(norm):
+            clip = min(1.0, self.pretrain.gradient_clip / (norm + 1e-6))
+            torch._foreach_mul_(grads, clip / scale)
+            set_learning_rate(self.optimizer, rate)
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return Measured(summed_loss / scale, norm, scale, rate, int(ranks_written))
+
+    def backward(self, step: int, factor: float) -> torch.Tensor:
+        """Leave the gradients of `factor` * summed loss on the parameters; returns this rank's part of that loss."""
+        layout = self.plan.layout
+        first = (step - 1) * layout.sequences + self.ranks.dp_rank * layout.sequences_per_rank
+        windows = torch.from_numpy(self.windows.read(first, layout.sequences_per_rank)).to(self.ranks.device)
+        return self.pipeline.train(windows[:, :-1], windows[:, 1:], factor)
+
+    def validate(self) -> float:
+        """Nats a token over the held-out windows."""
+        layout, context = self.plan.layout, self.plan.settings.model.context
+        total = 0.0
+        for start in range(0, len(self.held_out), layout.sequences):
+            mine = start + self.ranks.dp_rank * layout.sequences_per_rank
+            starts = self.held_out[mine : min(mine + layout.sequences_per_rank, start + layout.sequences)]
+            windows = data.read_windows(self.validation, starts, context)
+            inputs, targets = (
+                torch.from_numpy(part).to(self.ranks.device) for part in data.pad(windows, layout.sequences_per_rank)
+            )
+            (summed,) = self.ranks.sum([self.pipeline.evaluate(inputs, targets)])
+            total += summed
+        return total / (len(self.held_out) * context)
+
+    def tensors(self) -> State:
+        """The tensors of a checkpoint under their global names."""
+        state: State = {}
+        for name, parameter in self.module.named_parameters():
+            state[f"model.{name}"] = parameter.detach()
+            for moment in MOMENTS:
+                state[f"{moment}.{name}"] = self.optimizer.state[parameter][moment]
+        return state
+
+    def restore(self, manifest: dict[str, Any]) -> int:
+        """Take over the numbers of a checkpoint whose tensors are loaded; returns its step."""
+        self.scaler.restore(manifest["loss_scale"])
+        set_steps_taken(self.optimizer, manifest["step"] - self.scaler.skipped)
+        return int(manifest["step"])
+
+
+def train(plan: Plan, ranks: Ranks) -> None:
+    """Train from the newest checkpoint to the last step, then export the weights."""
+    trainer = Trainer(plan, ranks)
+    checkpoints = Checkpoints(plan.state / "checkpoints", plan.cluster.checkpoints.keep, ranks)
+    manifest = checkpoints.restore(trainer.tensors())
+    done = trainer.restore(manifest) if manifest else 0
+    rows = RowWriter(plan, done) if ranks.rank == 0 else None
+    for step in range(done + 1, plan.settings.pretrain.steps + 1):
+        began = time.monotonic()
+        measured = trainer.step(step, written=checkpoints.written)
+        if rows:
+            rows.training(step, measured, trainer.scaler.skipped, time.monotonic() - began)
+        stop_when_stuck(trainer.scaler, plan, step)
+        if measured.ranks_written == ranks.size:
+            publish(checkpoints, rows)
+        due(trainer, checkpoints, rows, step)
+    publish(checkpoints, rows)
+    checkpoints.close()
+    export(trainer.module, plan, ranks, paths.PRETRAINED)
+
+
+def due(trainer: Trainer, checkpoints: Checkpoints, rows: RowWriter | None, step: int) -> None:
+    """Validate and checkpoint after the steps at which that is due, and after the last one."""
+    plan = trainer.plan
+    last = step == plan.settings.pretrain.steps
+    if last or step % plan.settings.pretrain.validate_every == 0:
+        loss = trainer.validate()
+        if rows:
+            rows.validation(step, loss, trainer.validation)
+    if last or step % plan.cluster.checkpoints.every_steps == 0:
+        publish(checkpoints, rows)
+        checkpoints.save(step, trainer.tensors(), {"loss_scale": trainer.scaler.state()})
+
+
+def publish(checkpoints: Checkpoints, rows: RowWriter | None) -> None:
+    """Publish the checkpoint under way; the rows up to it reach the disk first."""
+    if rows and checkpoints.unpublished:
+        rows.sync()
+    checkpoints.publish()
+
+
+def stop_when_stuck(scaler: MeshGradScaler, plan: Plan, step: int) -> None:
+    """Raise `DataError` after too many skipped steps in a row. Every rank does so at the same step."""
+    limit = plan.settings.pretrain.loss_scale.max_consecutive_skips
+    if scaler.skipped_in_a_row >= limit:
+        raise DataError(
+            f"step {step}: the gradients of {limit} steps in a row were not finite "
+            f"(loss scale now {scaler.scale:g}, {scaler.skipped} steps skipped in all)",
+            "lower pretrain.learning_rate or pretrain.gradient_clip, lengthen pretrain.warmup_steps, "
+            "or set pretrain.precision to float32 to see whether the model itself diverges",
+        )

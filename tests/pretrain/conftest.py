@@ -1,0 +1,121 @@
+"""Small shards with structure to learn, small models, and real multi-process runs of them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages.cluster import Cluster
+from stages.pretrain.plan import PLAN, Plan
+from stages.settings import Settings
+from stages.storage import write_json
+
+ROOT = Path(__file__).resolve().parents[2]
+VOCABULARY = 320
+TINY = {
+    "model.hidden_size": 32, "model.layers": 3, "model.heads": 4, "model.kv_heads": 2, "model.ffn_size": 48,
+    "model.context": 16, "tokenizer.vocab_size": VOCABULARY, "instruct.max_length": 16,
+    "pretrain.batch_tokens": 8 * 16, "pretrain.steps": 6, "pretrain.warmup_steps": 2,
+    "pretrain.validate_every": 2, "pretrain.validation_tokens": 160,
+}  # fmt: skip
+
+
+def write_shards(folder: Path, vocabulary: int = VOCABULARY) -> None:
+    """Two splits of a second-order sequence, the training split over several files."""
+    folder.mkdir(parents=True)
+    splits: dict[str, Any] = {}
+    for split, sizes in (("train", (1500, 1500, 97)), ("validation", (401,))):
+        generator = np.random.default_rng(len(split))
+        tokens = np.cumsum(generator.integers(0, 7, sum(sizes))) % 64 + 4
+        shards = []
+        for number, part in enumerate(np.split(tokens.astype("<u2"), np.cumsum(sizes)[:-1])):
+            name = f"{split}-{number:05d}.bin"
+            part.tofile(folder / name)
+            shards.append(
+                {"file": name, "tokens": len(part), "sha256": hashlib.sha256(part.tobytes()).hexdigest()}
+            )  # fmt: skip
+        splits[split] = {
+            "shards": shards, "tokens": len(tokens), "documents": 1, "bytes": 3 * len(tokens), "sources": {},
+        }  # fmt: skip
+    write_json(
+        folder / "index.json", {"dtype": "uint16", "vocab_size": vocabulary, "tokenizer_sha256": "", "splits": splits}
+    )
+
+
+@pytest.fixture
+def tiny(settings_with: Callable[..., Settings]) -> Callable[..., Settings]:
+    """Settings of a model of some 40,000 parameters, with changes."""
+    return lambda **changes: settings_with(**TINY | changes)
+
+
+def cluster(pp: int = 1, shard: int = 1, replicate: int = 1, **changes: Any) -> Cluster:
+    """A CPU cluster of `pp * shard * replicate` processes of one thread."""
+    values: dict[str, Any] = {
+        "nodes": 1, "processes_per_node": pp * shard * replicate, "threads_per_process": 1, "device": "cpu",
+        "launcher": "torchrun", "mesh": {"pp": pp, "dp_replicate": replicate, "dp_shard": shard}, "micro_batch": 2,
+        "activation_checkpointing": False, "checkpoints": {"every_steps": 100, "keep": 2}, "log_every_steps": 1,
+        "parallel_stages": 1,
+    }  # fmt: skip
+    return Cluster.model_validate(values | changes)
+
+
+@pytest.fixture
+def plan(tiny: Callable[..., Settings], workspace: Path) -> Callable[..., Plan]:
+    """A plan in a fresh working folder with shards: `plan(cluster(pp=2), "float64", **changes)`."""
+    write_shards(workspace / "data" / "shards")
+
+    def make(on: Cluster, precision: str = "float16", **changes: Any) -> Plan:
+        state = workspace / ".runs" / "pretrain"
+        return Plan(settings=tiny(**changes), cluster=on, precision=precision, state=state, attempt="test")
+
+    return make
+
+
+def rank_environment(rank: int, size: int, port: int) -> dict[str, str]:
+    """What a launcher sets for a rank."""
+    return os.environ | {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def run_ranks(plan: Plan, program: str, *arguments: str) -> Path:
+    """Run `python -m tests.pretrain.PROGRAM ARGUMENTS` on every rank of the plan; returns the folder of its results."""
+    mesh = plan.cluster.mesh
+    results = Path(f"results-{mesh.pp}-{mesh.dp_replicate}-{mesh.dp_shard}")
+    results.mkdir(exist_ok=True)
+    plan.write(results / "plan.json")
+    port = free_port()
+    command = [sys.executable, "-m", f"tests.pretrain.{program}", str(results), *arguments]
+    processes = [
+        subprocess.Popen(command, env=rank_environment(rank, mesh.size, port) | {PLAN: str(results / "plan.json")})
+        for rank in range(mesh.size)
+    ]
+    deadline = time.monotonic() + 120
+    try:
+        while any(process.poll() is None for process in processes):
+            if any(process.poll() for process in processes) or time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+    assert [process.wait() for process in processes] == [0] * mesh.size
+    return results

@@ -1,0 +1,84 @@
+"""The native decoder against Hugging Face's, its pipeline stages against the whole, and its first values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from stages.pretrain.model import Decoder, hugging_face_config, initial_value
+from stages.pretrain.parallel import split_layers
+from stages.settings import Settings
+
+VOCABULARY = 320
+
+
+def initialised(settings: Settings, layers: range, seed: int = 1) -> Decoder:
+    module = Decoder(settings.model, VOCABULARY, layers)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            parameter.copy_(initial_value(name, parameter.shape, settings.model, seed))
+    return module
+
+
+def test_logits_equal_those_of_llama_to_the_last_bit(tiny: Callable[..., Settings]) -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    settings = tiny(**{"model.rope_theta": 50000.0, "model.norm_eps": 1e-6})
+    native = initialised(settings, range(settings.model.layers))
+    with torch.no_grad():
+        native.model.norm.weight.normal_(1, 0.1)
+    llama = LlamaForCausalLM(LlamaConfig(**hugging_face_config(settings.model, VOCABULARY)))
+    llama.load_state_dict(native.state_dict(), strict=True)
+    tokens = torch.randint(0, VOCABULARY, (3, settings.model.context))
+    assert torch.equal(native(tokens), llama(tokens).logits)
+
+
+def test_stages_in_sequence_are_the_whole_model(tiny: Callable[..., Settings]) -> None:
+    settings = tiny()
+    tokens = torch.randint(0, VOCABULARY, (2, settings.model.context))
+    activations = tokens
+    for layers in split_layers(settings.model, VOCABULARY, 2):
+        activations = initialised(settings, layers)(activations)
+    assert torch.equal(activations, initialised(settings, range(settings.model.layers))(tokens))
+
+
+def test_parameters_depend_on_seed_and_name_alone(tiny: Callable[..., Settings]) -> None:
+    settings = tiny()
+    whole = initialised(settings, range(3)).state_dict()
+    assert len({float(value.sum()) for name, value in whole.items() if "norm" not in name}) == 2 + 3 * 7
+    for layers in split_layers(settings.model, VOCABULARY, 3):
+        for name, value in initialised(settings, layers).state_dict().items():
+            assert torch.equal(value, whole[name]), name
+    other = initialised(settings, range(3), seed=2).state_dict()
+    assert not torch.equal(other["lm_head.weight"], whole["lm_head.weight"])
+    assert sum(value.numel() for value in whole.values()) == settings.model.parameters(VOCABULARY)
+
+
+def test_recomputed_activations_give_the_same_gradients(tiny: Callable[..., Settings]) -> None:
+    settings = tiny()
+    plain = initialised(settings, range(3))
+    thrifty = Decoder(settings.model, VOCABULARY, range(3), recompute=True)
+    thrifty.load_state_dict(plain.state_dict())
+    tokens = torch.randint(0, VOCABULARY, (2, settings.model.context))
+    for module in (plain, thrifty):
+        module(tokens).square().mean().backward()
+    for one, other in zip(plain.parameters(), thrifty.parameters(), strict=True):
+        assert torch.equal(one.grad, other.grad)
+
+
+@pytest.mark.parametrize("stages", [1, 2, 3, 7, 48])
+def test_layers_are_split_without_gap_and_evenly(tiny: Callable[..., Settings], stages: int) -> None:
+    shape = tiny(**{"model.layers": 48}).model  # the head costs as much as two layers
+    parts = split_layers(shape, VOCABULARY, stages)
+    assert [layer for part in parts for layer in part] == list(range(48))
+    assert len(parts) == stages and min(map(len, parts)) >= 1
+    assert max(map(len, parts[:-1]), default=0) - min(map(len, parts[:-1]), default=0) <= 1
+    assert len(parts[-1]) <= max(map(len, parts))
+
+
+def test_a_large_head_takes_layers_off_the_last_stage(tiny: Callable[..., Settings]) -> None:
+    shape = tiny(**{"model.layers": 8}).model
+    layer = shape.hidden_size * (2 * shape.hidden_size + 32 + 3 * shape.ffn_size) + 16 * shape.hidden_size
+    assert [len(part) for part in split_layers(shape, 2 * layer // shape.hidden_size, 2)] == [5, 3]

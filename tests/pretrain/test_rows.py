@@ -1,0 +1,119 @@
+"""Rows of measurements across a resume, the curves made of them, and the one message made of many failures."""
+
+from __future__ import annotations
+
+import errno
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stages.errors import ClusterError, DataError, PipelineError
+from stages.pretrain import failures, rows
+from stages.pretrain.failures import Failure
+from stages.pretrain.plan import Plan
+from stages.pretrain.train import Measured
+from stages.token_files import TokenSplit
+from tests.pretrain.conftest import cluster
+
+
+def write(plan: Plan, resumed: int, steps: range) -> rows.RowWriter:
+    writer = rows.RowWriter(plan, resumed)
+    for step in steps:
+        norm = math.nan if step == 3 else 0.5
+        writer.training(step, Measured(5.0 - step, norm, 8.0, 0.1, 0), int(step >= 3), seconds=step / 7)
+    writer.validation(steps[-1], math.log(2), TokenSplit.open(Path("data/shards"), "validation"))
+    writer.sync()
+    return writer
+
+
+def test_a_resume_drops_what_came_after_the_checkpoint(plan: Callable[..., Plan]) -> None:
+    made = plan(cluster())
+    made.state.mkdir(parents=True)
+    write(made, 0, range(1, 6))
+    with open(rows.path(made.state), "a") as stream:
+        stream.write('{"step": 6, "lo')  # a kill in the middle of a line
+    assert [row["step"] for row in rows.read(made.state)] == [1, 2, 3, 4, 5, 5]
+
+    reader = rows.RowReader(made.state, "second")
+    assert list(reader.new()) == [] and reader.resumed is None  # the first attempt's rows are not the second's
+    second = made.model_copy(update={"attempt": "second"})
+    write(second, 3, range(4, 7))
+    assert [row["step"] for row in reader.new()] == [4, 5, 6, 6]
+    assert list(reader.new()) == [] and reader.resumed == 3
+    assert [row["step"] for row in rows.read(made.state)] == [1, 2, 3, 4, 5, 6, 6]
+
+
+def test_curves_hold_no_timing_and_no_number_that_is_none(plan: Callable[..., Plan]) -> None:
+    made = plan(cluster())
+    made.state.mkdir(parents=True)
+    write(made, 0, range(1, 5))
+    measured = rows.read(made.state)
+    rows.write_curves(measured, Path("plots"))
+    training = Path("plots/pretrain.csv").read_text().splitlines()
+    assert training[0] == "step,tokens,loss,learning_rate,gradient_norm,loss_scale,skipped"
+    assert training[3:] == ["3,384,2.0,0.1,,8.0,1", "4,512,1.0,0.1,0.5,8.0,1"]
+    assert Path("plots/validation.csv").read_text().splitlines()[1] == f"4,512,{math.log(2)},{1 / 3}"
+    assert rows.summary(measured) == {
+        "steps": 4, "tokens": 512, "train_loss": 2.5, "validation_loss": math.log(2),
+        "validation_bits_per_byte": 1 / 3, "skipped_steps": 1, "final_loss_scale": 8.0,
+    }  # fmt: skip
+
+
+def test_a_long_run_has_a_thinned_curve() -> None:
+    row = dict.fromkeys(rows.TRAINING, 1.0)
+    rows.write_curves([row | {"step": step} for step in range(1, 2501)], Path("plots"))
+    steps = [int(float(line.split(",")[0])) for line in Path("plots/pretrain.csv").read_text().splitlines()[1:]]
+    assert len(steps) == 1250 and steps[0] == 2 and steps[-1] == 2500
+
+
+@pytest.fixture(autouse=True)
+def _in_a_fresh_folder(workspace: Path) -> None:
+    """Every test here writes files."""
+
+
+def told(*notes: Failure) -> PipelineError:
+    state = Path("state")
+    failures.clear(state)
+    for note in notes:
+        failures.report(state, note)
+    return failures.explain(state, state / "ranks.log", "from the last checkpoint")
+
+
+def test_the_failure_that_explains_the_others_is_shown() -> None:
+    lost = failures.of(RuntimeError("Connection closed by peer [127.0.0.1]:4711"), rank=0)
+    died = Failure(rank=2, time=lost.time + 5, kind="died", problem="SIGKILL")
+    known = failures.of(DataError("too many skips", "lower the rate"), rank=3)
+    assert told(lost).problem.startswith("rank 0 lost the other ranks")
+    error = told(lost, died)
+    assert isinstance(error, ClusterError) and error.problem == "rank 2 died (SIGKILL)" and "memory" in error.fix
+    error = told(lost, died, known)
+    assert isinstance(error, DataError) and error.fix == "lower the rate"
+
+
+def test_a_full_disk_is_found_inside_what_a_library_made_of_it() -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "x.distcp")
+    wrapped = RuntimeError("checkpoint failed")
+    wrapped.failures = {1: (full, None)}  # type: ignore[attr-defined]
+    for error in (full, wrapped, chained(full)):
+        assert "no space left on the device while writing x.distcp" in told(failures.of(error, 1)).problem
+
+
+def chained(cause: Exception) -> Exception:
+    try:
+        raise RuntimeError("writer failed") from cause
+    except RuntimeError as error:
+        return error
+
+
+def test_a_bug_shows_its_traceback() -> None:
+    error = told(failures.of(chained(ValueError("shapes differ")), 1))
+    assert type(error) is PipelineError and "ValueError: shapes differ" in error.problem
+
+
+def test_ranks_that_never_started_show_the_log() -> None:
+    Path("state").mkdir()
+    Path("state/ranks.log").write_text("No module named torch")
+    failures.clear(Path("state"))
+    assert "No module named torch" in failures.explain(Path("state"), Path("state/ranks.log"), "").problem

@@ -1,0 +1,218 @@
+"""The stage as a person runs it: kill it, damage its checkpoints, start it from another launcher, break its shards."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from stages.cluster import Cluster
+from stages.errors import ClusterError, DataError
+from stages.pretrain import rows
+from stages.pretrain.__main__ import pretrain
+from stages.settings import Settings
+from stages.storage import sha256_file
+from stages.tracking import StageRun
+from tests.pretrain.conftest import ROOT, VOCABULARY, cluster, free_port, rank_environment, write_shards
+
+RUN = StageRun("pretrain")
+STAGE = """
+import json, sys
+from stages.pretrain.__main__ import pretrain
+from stages.settings import load_settings
+from stages.tracking import StageRun
+from stages.entry import guarded
+sys.exit(guarded(lambda: print(json.dumps(pretrain(load_settings(), StageRun("pretrain"))))))
+"""
+"""The stage in a process of its own, without DVC and MLflow."""
+
+
+@pytest.fixture
+def checkout(workspace: Path, tiny: Callable[..., Settings]) -> Callable[..., Path]:
+    """A working folder with shards, `params.yaml` and a cluster file: `checkout(cluster(...), **changes)`."""
+    write_shards(workspace / "data" / "shards")
+
+    def make(on: Cluster, **changes: object) -> Path:
+        (workspace / "params.yaml").write_text(
+            yaml.safe_dump(json.loads(tiny(**changes).model_dump_json(by_alias=True)))
+        )
+        (workspace / "infra" / "clusters").mkdir(parents=True, exist_ok=True)
+        (workspace / "infra" / "clusters" / "local.yaml").write_text(yaml.safe_dump(on.model_dump()))
+        return workspace
+
+    return make
+
+
+def start(**environment: str) -> subprocess.Popen[str]:
+    """Start the stage in the working folder."""
+    return subprocess.Popen(
+        [sys.executable, "-c", STAGE], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+    )  # fmt: skip
+
+
+def outputs() -> dict[str, str]:
+    return {str(path): sha256_file(path) for top in ("models", "reports") for path in Path(top).rglob("*.*")}
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 90
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """`kill -9` of the parent; its ranks must follow by themselves."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 2
+    process.kill()
+    process.communicate()
+    _, alive = psutil.wait_procs(children, timeout=15)
+    assert not alive
+
+
+def training_rows() -> int:
+    return sum("learning_rate" in row for row in rows.read(RUN.state))
+
+
+def checkpoints() -> list[str]:
+    return sorted(path.name for path in (RUN.state / "checkpoints").glob("step-*"))
+
+
+def finished() -> list[str]:
+    return [name for name in checkpoints() if not name.endswith(".partial")]
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_as_an_undisturbed_one_byte_for_byte(checkout: Callable[..., Path]) -> None:
+    """Killed in a step, its newest checkpoint damaged, killed again in a save: weights and curves are the same bytes,
+    and stock Llama loads them."""
+    on = cluster(pp=2, shard=2, checkpoints={"every_steps": 5, "keep": 2})
+    checkout(on, **{"pretrain.steps": 40, "pretrain.loss_scale.growth_interval": 7})
+    out, err = start().communicate()
+    expected = outputs()
+    assert len(expected) == 4, err
+    RUN.state.rename("undisturbed")
+
+    process = start()
+    wait_for(lambda: len(finished()) == 2, process)
+    kill(process)
+    left = finished()
+    damaged = next((RUN.state / "checkpoints" / left[-1]).glob("__3_*"))
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+
+    process = start()
+    wait_for(lambda: any(n > f"step-{25:08d}" and n.endswith(".partial") for n in checkpoints()), process)
+    kill(process)
+    log = (RUN.state / "ranks.log").read_text()
+    assert f"{left[-1]} is damaged" in log and damaged.name in log
+
+    resumed_out, err = start().communicate()
+    assert outputs() == expected
+    assert resumed_out == out
+    assert "resumed after step" in err
+    assert checkpoints() == sorted(path.name for path in Path("undisturbed/checkpoints").iterdir())
+    assert_llama_loads_it()
+
+
+def assert_llama_loads_it() -> None:
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    from stages.pretrain.model import Decoder
+    from stages.settings import load_settings
+
+    llama = AutoModelForCausalLM.from_pretrained("models/base")
+    assert llama.dtype == torch.float32 and type(llama).__name__ == "LlamaForCausalLM"
+    shape = load_settings().model
+    native = Decoder(shape, VOCABULARY, range(shape.layers))
+    native.load_state_dict(load_file("models/base/model.safetensors"), strict=True)
+    tokens = torch.arange(shape.context).unsqueeze(0)
+    assert torch.equal(llama(tokens).logits, native(tokens))
+
+
+@pytest.mark.slow
+def test_another_launcher_gives_the_same_model(checkout: Callable[..., Path]) -> None:
+    """torchrun by us, then the ranks one by one as srun would start them; and a second mesh resumes from the first."""
+    checkout(cluster(pp=2, checkpoints={"every_steps": 4, "keep": 2}))
+    start().communicate()
+    expected = outputs()
+    assert len(expected) == 4
+    RUN.state.rename("finished")
+    checkout(cluster(pp=2, launcher="external"))
+    port = free_port()
+    script = f"import sys; sys.argv[0] = 'rank'\nfrom stages.pretrain.rank import main\nsys.exit(main())\n# {STAGE}"
+    environments = [rank_environment(rank, 2, port) for rank in range(2)]
+    second = subprocess.Popen([sys.executable, "-c", script], env=environments[1])
+    _, err = start(**{key: environments[0][key] for key in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")}
+    ).communicate()  # fmt: skip
+    assert second.wait() == 0, err
+    assert outputs() == expected
+
+    shutil.rmtree(RUN.state)
+    Path("finished").rename(RUN.state)
+    shutil.rmtree(RUN.state / "checkpoints" / checkpoints()[-1])
+    checkout(cluster())
+    out, err = start().communicate()
+    assert "resumed after step 4" in err
+    assert json.loads(out)["steps"] == 6
+
+
+@pytest.fixture
+def ended(checkout: Callable[..., Path]) -> Iterator[None]:
+    """No process of this test outlives it."""
+    yield
+    assert not [child for child in psutil.Process().children(recursive=True) if "stages.pretrain" in str(child)]
+
+
+@pytest.mark.slow
+def test_a_dead_rank_is_named_and_sigterm_ends_all(checkout: Callable[..., Path], ended: None) -> None:
+    checkout(cluster(shard=2), **{"pretrain.steps": 5000})
+    process = start()
+    wait_for(lambda: training_rows() >= 2, process)
+    victims = [p for p in psutil.Process(process.pid).children(recursive=True) if p.environ().get("RANK") == "1"]
+    victims[0].kill()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == ClusterError.exit_code
+    assert "rank 1 died (SIGKILL)" in err and "Traceback" not in err
+    shutil.rmtree(RUN.state)
+
+    process = start()
+    wait_for(lambda: training_rows() >= 2, process)
+    ranks = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "the same command continues" in err
+    assert not psutil.wait_procs(ranks, timeout=10)[1]
+
+
+@pytest.mark.slow
+def test_a_run_that_only_overflows_stops_with_advice(
+    checkout: Callable[..., Path], tiny: Callable[..., Settings]
+) -> None:
+    scale = {"pretrain.loss_scale.initial": 1e30, "pretrain.loss_scale.max_consecutive_skips": 3}
+    checkout(cluster())
+    with pytest.raises(DataError, match=r"gradients of 3 steps in a row were not finite \(loss scale now 1.25e\+29"):
+        pretrain(tiny(**scale), RUN)
+    assert not Path("models").exists()
+
+
+def test_damaged_shards_fail_before_any_process(checkout: Callable[..., Path], tiny: Callable[..., Settings]) -> None:
+    folder = checkout(cluster())
+    (folder / "data/shards/train-00001.bin").write_bytes(b"short")
+    with pytest.raises(DataError, match="train-00001"):
+        pretrain(tiny(), RUN)
+    assert not RUN.state.exists()
