@@ -11,11 +11,12 @@ import inspect
 import os
 import resource
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from stages import paths
+from stages import lifeline, paths
 from stages.errors import PipelineError, UserError, from_os_error
 from stages.settings import Settings, load_settings
 from stages.storage import write_json
@@ -49,6 +50,8 @@ def run_stage(
     if keys:
         parser.add_argument("key", help="which one, as in `dvc stage list`: NAME@KEY")
     arguments = parser.parse_args()
+    if "DVC_STAGE" in os.environ:  # started by DVC, not by a person's shell that may close before the stage ends
+        lifeline.tie(signal.SIGTERM)
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
     sys.exit(guarded(lambda: execute(function, name, keys, getattr(arguments, "key", None))))

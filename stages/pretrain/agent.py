@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from stages.pretrain import lifeline
+from stages import lifeline
 from stages.pretrain.failures import Failure, report
 from stages.pretrain.plan import PLAN, Plan
 

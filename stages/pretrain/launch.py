@@ -17,8 +17,9 @@ from pathlib import Path
 from types import FrameType
 
 import stages
+from stages import lifeline
 from stages.errors import UserError
-from stages.pretrain import failures, lifeline
+from stages.pretrain import failures
 from stages.pretrain.plan import PLAN, Plan
 from stages.pretrain.rows import Row, RowReader
 from stages.progress import SECONDS_BETWEEN_LINES

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stages import lifeline
 from stages.cluster import load_cluster
 from stages.errors import ClusterError
-from stages.pretrain import failures, lifeline
+from stages.pretrain import failures
 from stages.pretrain.plan import PLAN, Plan
 
 PATIENCE_SECONDS = 60

@@ -1,4 +1,5 @@
-"""A process that ends when the one that started it does, even by `kill -9`: no rank outlives its launcher."""
+"""A process that ends when the one that started it does, even by `kill -9`: no stage outlives DVC, no rank its
+launcher."""
 
 from __future__ import annotations
 
