@@ -1,0 +1,1 @@
+"""Instruct: teach the published base model to answer in chat format, and to stop."""

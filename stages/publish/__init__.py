@@ -1,0 +1,1 @@
+"""Publish: trained weights to a float16 folder that stock `AutoModelForCausalLM.from_pretrained` loads."""

@@ -1,0 +1,53 @@
+"""`config.json` and `generation_config.json` of the published folder.
+
+The architecture is stock Llama. `rope_theta` stands twice: inside `rope_parameters`, where transformers 5 reads it,
+and by itself, where serving engines and transformers 4 do; without it they would silently assume 10,000.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from stages.errors import DataError
+from stages.storage import read_json, write_json
+
+ARCHITECTURE = "LlamaForCausalLM"
+MESSAGE_END = "<|im_end|>"
+
+
+def write_configuration(source: Path, folder: Path, tokenizer: Any) -> None:
+    """The training configuration with float16 and the tokenizer's ids. Raises `DataError` for another architecture."""
+    config = read_json(source / "config.json")
+    if config.get("architectures") != [ARCHITECTURE]:
+        raise DataError(
+            f"{source / 'config.json'} says architectures {config.get('architectures')}, not [{ARCHITECTURE!r}]",
+            f"remove {source} and run `dvc repro`, which makes it again",
+        )
+    rope = config.get("rope_parameters") or {"rope_theta": config["rope_theta"], "rope_type": "default"}
+    config |= {
+        "bos_token_id": tokenizer.bos_token_id,
+        "dtype": "float16",
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "rope_parameters": rope,
+        "rope_theta": rope["rope_theta"],
+        "use_cache": True,
+    }
+    config.pop("_name_or_path", None)
+    write_json(folder / "config.json", config)
+
+
+def write_generation(folder: Path, tokenizer: Any, head: str) -> None:
+    """When to stop: at the end of a document, and for the Instruct head at the end of a message."""
+    ends = [tokenizer.eos_token_id]
+    if head == "instruct":
+        ends = [tokenizer.convert_tokens_to_ids(MESSAGE_END), *ends]
+    write_json(
+        folder / "generation_config.json",
+        {
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": ends if len(ends) > 1 else ends[0],
+            "pad_token_id": tokenizer.pad_token_id,
+        },
+    )

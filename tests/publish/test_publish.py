@@ -1,0 +1,238 @@
+"""The published folder end to end, and each gate refusing what it is there to refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stages import paths
+from stages.errors import DataError, UserError
+from stages.instruct.__main__ import instruct
+from stages.publish import checksums
+from stages.publish.__main__ import publish
+from stages.settings import Settings
+from stages.storage import read_json
+from stages.tracking import StageRun
+from tests.publish.toy import make_inputs, toy_settings, tree
+
+GATES = {
+    "weights_fit_float16", "tensors_float16", "loads_stock", "logits_finite", "kl_float32_float16",
+    "tokenizer_round_trip", "vocabulary_fits", "chat_template", "checksums",
+}  # fmt: skip
+
+
+@pytest.fixture
+def toy(settings_with: Callable[..., Settings]) -> Settings:
+    return toy_settings(settings_with, **{"instruct.epochs": 1})
+
+
+def run(settings: Settings, head: str = "base") -> Any:
+    return publish(settings, StageRun(f"publish@{head}"), head)
+
+
+def change_weights(change: Callable[[dict[str, Any]], None]) -> None:
+    """Edit `models/base` in place."""
+    from safetensors.torch import load_file, save_file
+
+    path = paths.PRETRAINED / "model.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def test_the_folder_is_whole_and_every_gate_is_measured(workspace: Path, toy: Settings) -> None:
+    make_inputs()
+    metrics = run(toy)
+    folder = paths.published("20B", "base")
+    assert {path.name for path in folder.iterdir()} == {
+        "model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+        "chat_template.jinja", "README.md", "LICENSE", "gates.json", "checksums.sha256",
+    }  # fmt: skip
+    gates = {gate["name"]: gate for gate in read_json(folder / "gates.json")["gates"]}
+    assert set(gates) == GATES == set(metrics["gates"])
+    assert all(gate["passed"] and gate["value"] <= gate["bound"] for gate in gates.values())
+    assert 0 < gates["kl_float32_float16"]["value"] < 1e-4
+    config = read_json(folder / "config.json")
+    assert (config["architectures"], config["dtype"]) == (["LlamaForCausalLM"], "float16")
+    assert config["rope_theta"] == config["rope_parameters"]["rope_theta"]
+    assert subprocess.run(["sha256sum", "-c", "--quiet", "checksums.sha256"], cwd=folder).returncode == 0
+    listed = (folder / "checksums.sha256").read_text().splitlines()
+    assert len(listed) == len(list(folder.iterdir())) - 1
+    assert metrics["parameters"] * 2 == metrics["bytes"]
+
+
+def test_publishing_twice_gives_the_same_bytes(workspace: Path, toy: Settings) -> None:
+    make_inputs()
+    run(toy)
+    first = tree(paths.published("20B", "base"))
+    run(toy)
+    assert tree(paths.published("20B", "base")) == first
+
+
+def test_the_weights_are_the_rounded_master_weights(workspace: Path, toy: Settings) -> None:
+    from safetensors.torch import load_file
+
+    make_inputs()
+    run(toy)
+    master = load_file(paths.PRETRAINED / "model.safetensors")
+    published = load_file(paths.published("20B", "base") / "model.safetensors")
+    assert set(published) == set(master)
+    assert all(bool((published[name] == values.half()).all()) for name, values in master.items())
+
+
+def test_shards_are_bounded_and_indexed(workspace: Path, settings_with: Callable[..., Settings]) -> None:
+    make_inputs(max_shard_size="60KB")  # the source is in several files too
+    assert (paths.PRETRAINED / "model.safetensors.index.json").exists()
+    settings = toy_settings(settings_with, **{"publish.max_shard_bytes": 30_000})
+    metrics = run(settings)
+    folder = paths.published("20B", "base")
+    files = sorted(folder.glob("model-*.safetensors"))
+    assert [path.name for path in files] == [
+        f"model-{n:05d}-of-{len(files):05d}.safetensors" for n in range(1, len(files) + 1)
+    ]
+    assert metrics["files"] == len(files) > 2
+    header = 8 + max(int.from_bytes(path.read_bytes()[:8], "little") for path in files)
+    assert max(path.stat().st_size for path in files) <= 30_000 + header
+    index = read_json(folder / "model.safetensors.index.json")
+    assert index["metadata"]["total_size"] == metrics["bytes"]
+    assert set(index["weight_map"].values()) == {path.name for path in files}
+
+
+def test_a_tensor_larger_than_a_file_is_an_error_with_the_sum(
+    workspace: Path, settings_with: Callable[..., Settings]
+) -> None:
+    make_inputs()
+    settings = toy_settings(settings_with, **{"publish.max_shard_bytes": 20_000})
+    with pytest.raises(UserError, match=r"12288 values \* 2 bytes = 24576 bytes, above .*max_shard_bytes\(20000\)"):
+        run(settings)
+
+
+def test_overflow_is_refused_and_the_earlier_folder_stays(workspace: Path, toy: Settings) -> None:
+    make_inputs()
+    run(toy)
+    before = tree(paths.published("20B", "base"))
+
+    def enlarge(tensors: dict[str, Any]) -> None:
+        tensors["model.layers.1.mlp.up_proj.weight"][3, 5] = 70_000.0
+
+    change_weights(enlarge)
+    with pytest.raises(DataError) as caught:
+        run(toy)
+    assert "weights_fit_float16" in caught.value.problem
+    assert "model.layers.1.mlp.up_proj.weight" in caught.value.problem
+    assert tree(paths.published("20B", "base")) == before
+    assert [path.name for path in Path("gpt-oss").iterdir()] == ["20B"]
+
+
+def test_a_nan_is_refused_by_several_gates(workspace: Path, toy: Settings) -> None:
+    make_inputs()
+    change_weights(lambda tensors: tensors["model.norm.weight"].fill_(float("nan")))
+    with pytest.raises(DataError) as caught:
+        run(toy)
+    for gate in ("weights_fit_float16", "logits_finite", "kl_float32_float16"):
+        assert gate in caught.value.problem
+    assert not paths.published("20B", "base").exists()
+
+
+def test_a_distance_above_the_bound_is_refused_with_both_numbers(
+    workspace: Path, settings_with: Callable[..., Settings]
+) -> None:
+    make_inputs()
+    with pytest.raises(DataError, match=r"1 of 9 gates failed\n    kl_float32_float16: \S+, bound 1e-12"):
+        run(toy_settings(settings_with, **{"publish.max_kl": 1e-12}))
+
+
+def test_a_missing_tensor_is_refused(workspace: Path, toy: Settings) -> None:
+    make_inputs()
+    change_weights(lambda tensors: tensors.pop("model.norm.weight"))
+    with pytest.raises(DataError, match=r"loads_stock: 1, bound 0 .*model\.norm\.weight"):
+        run(toy)
+
+
+def test_a_file_that_changes_after_its_checksum_is_refused(
+    workspace: Path, toy: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_inputs()
+    write = checksums.write
+
+    def write_then_damage(folder: Path, files: Any = None) -> None:
+        write(folder, files)
+        with open(folder / "LICENSE", "ab") as stream:
+            stream.write(b"x")
+
+    monkeypatch.setattr("stages.publish.checksums.write", write_then_damage)
+    with pytest.raises(DataError, match=r"checksums: 1, bound 0 \(LICENSE\)"):
+        run(toy)
+
+
+def test_a_tokenizer_without_a_template_is_refused(workspace: Path, toy: Settings) -> None:
+    make_inputs()
+    (paths.TOKENIZER / "chat_template.jinja").unlink()
+    with pytest.raises(DataError, match="chat_template: 1, bound 0"):
+        run(toy)
+
+
+def test_missing_and_damaged_inputs_are_named(workspace: Path, toy: Settings) -> None:
+    make_inputs()
+    weights = paths.PRETRAINED / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(DataError, match=r"models/base/model\.safetensors is not a whole safetensors file"):
+        run(toy)
+    weights.unlink()
+    with pytest.raises(DataError, match=r"models/base/model\.safetensors does not exist"):
+        run(toy)
+
+
+def front_matter(card: str) -> Any:
+    return yaml.safe_load(card.split("---\n")[1])
+
+
+def test_the_card_of_the_base(workspace: Path, toy: Settings) -> None:
+    make_inputs()
+    metrics = run(toy)
+    card = (paths.published("20B", "base") / "README.md").read_text(encoding="utf-8")
+    head = front_matter(card)
+    assert (head["license"], head["language"], head["library_name"]) == ("apache-2.0", ["en"], "transformers")
+    assert head["pipeline_tag"] == "text-generation"
+    assert "base_model" not in head
+    assert (
+        'model = AutoModelForCausalLM.from_pretrained("gpt-oss/20B", torch_dtype="auto", device_map="auto")\n'
+        'tokenizer = AutoTokenizer.from_pretrained("gpt-oss/20B")\n'
+    ) in card
+    for fact in (f"{metrics['parameters']:,}", "CC-BY-SA-3.0", "public-domain-in-the-US", "4.1M tokens"):
+        assert fact in card
+    assert "{{" not in card and "{%" not in card
+
+
+@pytest.mark.slow
+def test_both_heads_by_the_snippets_of_their_cards(workspace: Path, toy: Settings) -> None:
+    make_inputs()
+    run(toy)
+    instruct(toy, StageRun("instruct"))
+    run(toy, "instruct")
+    folder = paths.published("20B", "instruct")
+    assert read_json(folder / "generation_config.json")["eos_token_id"] == [3, 0]
+    assert front_matter((folder / "README.md").read_text(encoding="utf-8"))["base_model"] == "gpt-oss/20B"
+    assert {"adapter_model.safetensors", "adapter_config.json"} == {p.name for p in (folder / "adapter").iterdir()}
+    for head in paths.HEADS:
+        card = (paths.published("20B", head) / "README.md").read_text(encoding="utf-8")
+        snippet = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)[0]
+        done = subprocess.run(
+            [sys.executable, "-c", snippet],
+            cwd=workspace,
+            env=os.environ | {"HF_HUB_OFFLINE": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip(), json.dumps(snippet)
+        assert "token_type_ids" not in done.stderr

@@ -1,0 +1,129 @@
+"""Small stand-ins for what comes before `publish` and `instruct`: tokenizer, shards, base and Instruct model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from stages import paths
+from stages.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+CONTEXT = 128
+VOCABULARY = 384
+TEXT = "The city of Paris is the capital of France, and the city of Rome is the capital of Italy.\n" * 40
+
+
+def toy_settings(settings_with: Callable[..., Settings], **changes: object) -> Settings:
+    """The tiny settings with the shape of `make_model`."""
+    shape = {
+        "name": "20B",
+        "model.hidden_size": 32,
+        "model.layers": 2,
+        "model.ffn_size": 64,
+        "model.context": CONTEXT,
+        "tokenizer.vocab_size": VOCABULARY,
+        "pretrain.steps": 1000,
+        "pretrain.batch_tokens": 4096,
+        "instruct.max_length": CONTEXT,
+        "instruct.lora_rank": 16,
+        "instruct.learning_rate": 0.003,
+    }
+    return settings_with(**(shape | changes))
+
+
+def make_tokenizer(folder: Path, texts: Iterable[str] = (TEXT,)) -> None:
+    """The project's tokenizer folder around a small byte-level BPE."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    from stages.tokenizer import folder as tokenizer_folder
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=tokenizer_folder.SPECIAL_TOKENS,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer_folder.write(folder, tokenizer, CONTEXT)
+
+
+def make_model(folder: Path, *, dtype: str = "float32", seed: int = 0, max_shard_size: str = "5GB") -> None:
+    """A random Llama, as `pretrain` (float32) or `publish` (float16) write it."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=False,
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=1,
+    )
+    LlamaForCausalLM(config).to(getattr(torch, dtype)).save_pretrained(folder, max_shard_size=max_shard_size)
+
+
+def make_shards(folder: Path = paths.SHARDS) -> None:
+    """One shard file a split, all of `TEXT`."""
+    from transformers import AutoTokenizer
+
+    ids = [0, *AutoTokenizer.from_pretrained(paths.TOKENIZER)(TEXT)["input_ids"]]
+    raw = np.array(ids, dtype="<u2").tobytes()
+    counts = {"documents": 1, "tokens": len(ids), "bytes": len(TEXT)}
+    splits = {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in ("train", "validation"):
+        file = f"{split}-00000.bin"
+        (folder / file).write_bytes(raw)
+        shard = {"file": file, "tokens": len(ids), "sha256": hashlib.sha256(raw).hexdigest()}
+        splits[split] = {"shards": [shard], "sources": {"gutenberg": counts}} | counts
+    index = {"dtype": "uint16", "vocab_size": VOCABULARY, "tokenizer_sha256": "", "splits": splits}
+    (folder / "index.json").write_text(json.dumps(index))
+
+
+def make_inputs(**model: object) -> None:
+    """Everything `publish@base` reads, in the working directory."""
+    make_tokenizer(paths.TOKENIZER)
+    make_shards()
+    make_model(paths.PRETRAINED, **model)  # type: ignore[arg-type]
+    shutil.copyfile(ROOT / "LICENSE", "LICENSE")
+
+
+def make_published_base(name: str) -> Path:
+    """What `instruct` reads: a float16 model and its tokenizer, without the ceremony of `publish`."""
+    folder = paths.published(name, "base")
+    make_tokenizer(folder)
+    make_model(folder, dtype="float16")
+    return folder
+
+
+def write_lines(path: Path, rows: Iterable[object]) -> Path:
+    """JSON lines; a `bytes` row is written as it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"".join((row if isinstance(row, bytes) else json.dumps(row).encode()) + b"\n" for row in rows))
+    return path
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below `folder`: equal trees are equal bytes."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
