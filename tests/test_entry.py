@@ -1,0 +1,57 @@
+"""The command lines: help at once, known errors as one message, unknown keys named."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from flows.dag import load_graph
+from stages.entry import flatten, guarded
+from stages.errors import ClusterError, DataError, UserError
+from tests.conftest import ROOT
+
+HELP = """
+import contextlib, io, runpy, sys
+for module in sys.argv[1:]:
+    sys.argv = [module, "--help"]
+    said = io.StringIO()
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(said):
+        runpy.run_module(module, run_name="__main__")
+    assert "usage: python -m" in said.getvalue(), module
+    heavy = {"torch", "transformers", "mlflow", "prefect", "datasets", "lm_eval", "matplotlib"} & set(sys.modules)
+    assert not heavy, (module, heavy)
+"""
+
+
+def test_every_command_helps_without_a_heavy_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    stages = sorted({node.command.split()[2] for node in load_graph()})
+    flows = ["flows.pipeline", "flows.lineage", "flows.chat", "flows.profile"]
+    done = subprocess.run([sys.executable, "-c", HELP, *stages, *flows], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_key_that_is_no_source_names_those_there_are() -> None:
+    done = subprocess.run([sys.executable, "-m", "stages.ingest", "nowhere"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: stages.ingest knows no 'nowhere'\n  fix: choose one of: gutenberg, wikipedia")
+
+
+def test_each_kind_of_error_has_its_exit_code() -> None:
+    def fail(error: BaseException) -> int:
+        def call() -> None:
+            raise error
+
+        return guarded(call)
+
+    assert fail(UserError("a", "b")) == 2
+    assert fail(DataError("a", "b")) == 3
+    assert fail(ClusterError("a", "b")) == 4
+    assert fail(PermissionError(13, "Permission denied", "/somewhere")) == 4
+    assert fail(KeyboardInterrupt()) == 130
+
+
+def test_metrics_flatten_with_dots() -> None:
+    assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
