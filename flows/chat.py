@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.entry import guarded
+from stages.entry import guarded, quieten
 from stages.errors import UserError
 
 
@@ -17,6 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, help="a published folder; default: the Instruct model of params.yaml")
     parser.add_argument("--max-new-tokens", type=int, default=128)
     options = parser.parse_args(arguments)
+    quieten()
     return guarded(lambda: chat(options.model, options.max_new_tokens))
 
 

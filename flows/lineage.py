@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.entry import guarded
+from stages.entry import guarded, quieten
 from stages.errors import DataError, UserError
 
 
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("model", help="NAME@ALIAS or NAME/VERSION, such as gpt-oss-tiny@champion")
     parser.add_argument("--verify", action="store_true", help="recompute every hash from the bytes")
     options = parser.parse_args(arguments)
+    quieten()
     return guarded(lambda: show(options.model, verify=options.verify))
 
 

@@ -11,7 +11,14 @@ from stages.storage import read_json
 
 
 def show(settings: Settings) -> None:
-    """Print the report, the checkpoints, the MLflow run, the registry versions and the commands of the pages."""
+    """Print the report, the checkpoints, the MLflow run, the registry versions and the commands of the pages.
+
+    The page is rendered once more: only now have all stages, `register` too, been observed.
+    """
+    if (paths.REPORTS / "facts.json").exists():
+        from stages.report.render import render
+
+        render(settings)
     runs = observed.stage_runs(["pretrain"])
     rows = [
         ("report", str(paths.REPORTS / "report.html")),

@@ -30,6 +30,7 @@ QUIET = {
     "HF_DATASETS_OFFLINE": "1",
     "HF_HUB_OFFLINE": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "warning",
@@ -52,9 +53,14 @@ def run_stage(
     arguments = parser.parse_args()
     if "DVC_STAGE" in os.environ:  # started by DVC, not by a person's shell that may close before the stage ends
         lifeline.tie(signal.SIGTERM)
+    quieten()
+    sys.exit(guarded(lambda: execute(function, name, keys, getattr(arguments, "key", None))))
+
+
+def quieten() -> None:
+    """Apply `QUIET` where the environment does not say otherwise."""
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
-    sys.exit(guarded(lambda: execute(function, name, keys, getattr(arguments, "key", None))))
 
 
 def guarded(call: Callable[[], None]) -> int:
