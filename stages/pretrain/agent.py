@@ -26,11 +26,19 @@ def main() -> int:
     try:
         torchrun(sys.argv[1:])
     except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        died = signal.Signals(-failure.exitcode).name if failure.exitcode < 0 else f"exit code {failure.exitcode}"
-        report(state, Failure(rank=rank, time=time.time(), kind="died", problem=died))
+        report(state, death({rank: failure.exitcode for rank, failure in error.failures.items()}))
         return 1
     return 0
+
+
+def death(exit_codes: dict[int, int]) -> Failure:
+    """The rank that died first, as far as can be told: one ended by a signal rather than one that failed because
+    another was gone, and rather than one that torchrun ended with SIGTERM."""
+    order = {rank: (code == -signal.SIGTERM, code >= 0, rank) for rank, code in exit_codes.items()}
+    rank = min(order, key=lambda rank: order[rank])
+    code = exit_codes[rank]
+    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return Failure(rank=rank, time=time.time(), kind="died", problem=how)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ the first in time.
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import time
@@ -18,6 +19,8 @@ from stages.errors import ClusterError, DataError, PipelineError, UserError, fro
 from stages.storage import write_text
 
 KNOWN: dict[str, type[PipelineError]] = {kind.__name__: kind for kind in (UserError, DataError, ClusterError)}
+NOTE_BYTES = 2**16
+"""With less free space than this a rank may have been unable to leave a note."""
 LOST_CONNECTION = ("connection closed by peer", "connection reset", "broken pipe", "timed out", "connection refused")
 
 
@@ -89,8 +92,11 @@ def explain(state: Path, log: Path, checkpoint: str) -> PipelineError:
     """The one error that a person sees."""
     notes = [Failure(**json.loads(path.read_text())) for path in folder(state).glob("*.json")]
     if not notes:
+        full = from_os_error(OSError(errno.ENOSPC, "", str(state)))
+        if full and shutil.disk_usage(state).free < NOTE_BYTES:
+            return full
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:]) if log.exists() else ""
-        return ClusterError(f"the ranks could not be started:\n{tail}", f"see {log}")
+        return ClusterError(f"the ranks ended without saying why:\n{tail}", f"see {log}")
     first = min(notes, key=lambda note: note.weight)
     if first.kind in KNOWN:
         return KNOWN[first.kind](first.problem, first.fix)

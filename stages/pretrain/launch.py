@@ -7,6 +7,7 @@ unreachable MLflow cannot stop training. The ranks' own output goes to `state/ra
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,7 +47,10 @@ def launch(plan: Plan, run: StageRun) -> None:
         finally:
             end(process)
     if code:
-        raise failures.explain(plan.state, log, "from the last checkpoint")
+        error = failures.explain(plan.state, log, "from the last checkpoint")
+        for unfinished in (plan.state / "checkpoints").glob("*.partial"):
+            shutil.rmtree(unfinished, ignore_errors=True)
+        raise error
 
 
 def command(plan: Plan) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -28,11 +29,12 @@ def main() -> int:
     plan = Plan.read(Path(os.environ[PLAN])) if os.environ.get(PLAN) else None
     try:
         run(plan, rank)
-    except Exception as error:
+    except BaseException as error:  # torch.distributed.checkpoint's error is no Exception
         failure = failures.of(error, rank)
-        print(f"rank {rank}: {failure.problem}\n{failure.trace}", file=sys.stderr, flush=True)
-        if plan:
-            failures.report(plan.state, failure)
+        with contextlib.suppress(OSError):  # the disk may be full
+            print(f"rank {rank}: {failure.problem}\n{failure.trace}", file=sys.stderr, flush=True)
+            if plan:
+                failures.report(plan.state, failure)
         os._exit(1)  # a rank that others wait for cannot leave in good order
     return 0
 

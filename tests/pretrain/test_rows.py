@@ -6,11 +6,14 @@ import errno
 import math
 from collections.abc import Callable
 from pathlib import Path
+from traceback import StackSummary
 
 import pytest
+from torch.distributed.checkpoint.api import CheckpointException
 
 from stages.errors import ClusterError, DataError, PipelineError
 from stages.pretrain import failures, rows
+from stages.pretrain.agent import death
 from stages.pretrain.failures import Failure
 from stages.pretrain.plan import Plan
 from stages.pretrain.train import Measured
@@ -92,10 +95,14 @@ def test_the_failure_that_explains_the_others_is_shown() -> None:
     assert isinstance(error, DataError) and error.fix == "lower the rate"
 
 
+def test_the_rank_that_a_signal_ended_is_the_dead_one() -> None:
+    assert (death({0: 1, 1: -9, 2: -15}).rank, death({0: 1, 1: -9}).problem) == (1, "SIGKILL")
+    assert (death({0: 1, 2: -15}).rank, death({3: 1}).problem) == (0, "exit code 1")
+
+
 def test_a_full_disk_is_found_inside_what_a_library_made_of_it() -> None:
     full = OSError(errno.ENOSPC, "No space left on device", "x.distcp")
-    wrapped = RuntimeError("checkpoint failed")
-    wrapped.failures = {1: (full, None)}  # type: ignore[attr-defined]
+    wrapped = CheckpointException("write", {1: (full, StackSummary())})
     for error in (full, wrapped, chained(full)):
         assert "no space left on the device while writing x.distcp" in told(failures.of(error, 1)).problem
 
@@ -117,3 +124,8 @@ def test_ranks_that_never_started_show_the_log() -> None:
     Path("state/ranks.log").write_text("No module named torch")
     failures.clear(Path("state"))
     assert "No module named torch" in failures.explain(Path("state"), Path("state/ranks.log"), "").problem
+
+
+def test_a_disk_too_full_for_a_note_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures, "NOTE_BYTES", 2**80)
+    assert "no space left on the device" in told().problem
