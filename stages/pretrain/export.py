@@ -100,6 +100,7 @@ def export(module: Decoder, plan: Plan, ranks: Ranks, folder: Path, max_bytes: i
             file = "model.safetensors" if single else f"model-{number:05d}-of-{len(files):05d}.safetensors"
             held: dict[str, Any] = {name: next(values)[1] for name in wanted}
             save_file(held, partial / file, metadata={"format": "pt"})
+            (partial / file).chmod(0o644)  # safetensors makes files that only their owner may read
             names |= dict.fromkeys(wanted, file)
         if len(files) > 1:
             total = 4 * sum(size.numel() for size in sizes.values())

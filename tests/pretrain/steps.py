@@ -1,5 +1,5 @@
 """A rank that takes some training steps and writes what it saw. An overflow can be put into one rank's gradients:
-`python -m tests.pretrain.steps RESULTS STEPS [STEP RANK]`."""
+`python -m tests.pretrain.steps RESULTS STEPS [STEP RANK]...`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from stages.pretrain.train import Trainer
 
 
 class Overflowing(Trainer):
-    """Gets one infinite gradient element on one rank at one step."""
+    """Gets one infinite gradient element on one rank at each of some steps."""
 
-    at_step, on_rank = 0, -1
+    overflows: set[tuple[int, int]]
 
     def backward(self, step: int, factor: float) -> Tensor:
         loss = super().backward(step, factor)
-        if step == self.at_step and self.ranks.rank == self.on_rank:
+        if (step, self.ranks.rank) in self.overflows:
             gradients(self.module)[-1].view(-1)[0] = torch.inf
         return loss
 
@@ -34,11 +34,11 @@ def weights(trainer: Trainer) -> dict[str, np.ndarray]:
     return {name: value.full_tensor().numpy().copy() for name, value in trainer.tensors().items()}
 
 
-def main(results: Path, steps: int, at_step: int = 0, on_rank: int = -1) -> None:
+def main(results: Path, steps: int, *overflows: int) -> None:
     plan = Plan.read(Path(os.environ[PLAN]))
     with joined(plan.cluster) as ranks:
         trainer = Overflowing(plan, ranks)
-        trainer.at_step, trainer.on_rank = at_step, on_rank
+        trainer.overflows = set(zip(overflows[::2], overflows[1::2], strict=True))
         seen = []
         for step in range(1, steps + 1):
             before = weights(trainer)

@@ -53,13 +53,12 @@ def test_layouts_agree_in_float64(plan: Callable[..., Plan]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [1, 2])
-def test_an_overflow_on_one_rank_is_skipped_by_all(plan: Callable[..., Plan], rank: int) -> None:
+def test_an_overflow_on_one_rank_is_skipped_by_all(plan: Callable[..., Plan]) -> None:
     """Rank 1 is in the first pipeline stage, rank 2 in the last. Nothing but the scale and the counters may move."""
     on = cluster(pp=2, shard=2)
-    (ranks, _) = outcome(run_ranks(plan(on, "float16"), "steps", "4", "3", str(rank)), on)
+    (ranks, _) = outcome(run_ranks(plan(on, "float16"), "steps", "5", "2", "1", "4", "2"), on)
     losses, norms, scales, moved = zip(*ranks[0]["steps"], strict=True)
     assert np.isfinite(losses).all()
-    assert [bool(np.isfinite(norm)) for norm in norms] == [True, True, False, True]
-    assert scales == (65536, 65536, 65536, 32768)
-    assert moved == (True, True, False, True)
+    assert [bool(np.isfinite(norm)) for norm in norms] == [True, False, True, False, True]
+    assert scales == (65536, 65536, 32768, 32768, 16384)
+    assert moved == (True, False, True, False, True)
