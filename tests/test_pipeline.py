@@ -102,7 +102,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_dvc_alone_gives_the_same_lock_as_the_killed_and_resumed_flow(finished: Path, tmp_path: Path) -> None:
     other = clone(tmp_path / "clone")
     succeed(other, "dvc", "repro")
-    assert (other / "dvc.lock").read_text() == (finished / "dvc.lock").read_text()
+    locks = [yaml.safe_load((folder / "dvc.lock").read_text()) for folder in (other, finished)]
+    assert locks[0] == locks[1]
 
 
 def test_a_second_run_runs_nothing_and_a_change_of_evaluate_only_what_follows(finished: Path) -> None:
@@ -114,7 +115,7 @@ def test_a_second_run_runs_nothing_and_a_change_of_evaluate_only_what_follows(fi
         [sys.executable, "-m", "dvc", "status", "--json"], cwd=finished, capture_output=True, text=True, check=True
     ).stdout)  # fmt: skip
     params.write_text(before)
-    assert set(changed) == {"evaluate@base", "evaluate@instruct"}
+    assert set(changed) == {"evaluate@base", "evaluate@instruct", "report"}
 
 
 def test_the_quick_start_of_the_model_card_runs_verbatim(finished: Path) -> None:

@@ -132,13 +132,15 @@ def test_an_interrupted_run_leaves_the_last_finished_one(
     assert [path.name for path in sorted(Path("data").iterdir())] == ["clean", "shards", "tokenizer"]
 
 
-def test_an_empty_split_is_refused_with_the_arithmetic(corpus: dict[str, str], settings: Settings) -> None:
+def test_an_empty_split_is_refused_with_the_arithmetic(
+    corpus: dict[str, str], settings_with: Callable[..., Settings]
+) -> None:
     one = {"id": "a", "text": "x", "source": "web"}
     for path in Path("data/clean").iterdir():
         path.unlink()
     write_documents(Path("data/clean"), [one])
     with pytest.raises(DataError, match=r"validation split is empty: 1 documents \* 0\.03 = 0\.03") as error:
-        shards(settings, StageRun("shards"))
+        shards(settings_with(**{"shards.validation_fraction": 0.03}), StageRun("shards"))
     assert "shards.validation_fraction to 0.429" in error.value.fix
     assert not Path("data/shards").exists()
 

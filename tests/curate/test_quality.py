@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -19,6 +21,12 @@ PROSE = (
 
 def measured(text: str) -> dict[str, float]:
     return {name: float(values[0]) for name, values in measure(pa.array([text], pa.large_string())).items()}
+
+
+@pytest.fixture
+def settings(settings_with: Callable[..., Settings]) -> Settings:
+    """The published rules: Gopher's bound on repeated lines, which `tiny` raises for its plays."""
+    return settings_with(**{"curate.quality.max_duplicate_line_fraction": 0.3})
 
 
 def verdict(text: str, settings: Settings, language: str = "en") -> tuple[str | None, str | None]:
