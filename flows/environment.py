@@ -13,13 +13,15 @@ from pathlib import Path
 
 from stages import paths
 from stages.entry import QUIET
+from stages.errors import ClusterError
 
 UI_STATE = paths.RUNS / "ui.json"
 """Addresses of the servers that `make ui` started, while they run."""
 
 
 def prepare() -> None:
-    """Set what is not set yet: Prefect's home in the checkout, telemetry off, the server of `make ui` if it answers."""
+    """Set what is not set yet: Prefect's home in the checkout, telemetry off, the server of `make ui` if it answers.
+    Raises `ClusterError` when `PREFECT_API_URL` names a server that is not there."""
     defaults = QUIET | {
         "PREFECT_HOME": str(Path(".prefect").resolve()),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -31,6 +33,12 @@ def prepare() -> None:
     }
     for variable, value in defaults.items():
         os.environ.setdefault(variable, value)
+    named = os.environ.get("PREFECT_API_URL")
+    if named and not listens(f"{named}/health"):
+        raise ClusterError(
+            f"no Prefect server answers at PREFECT_API_URL={named}",
+            "start it, unset PREFECT_API_URL to use a temporary server, or run `dvc repro`, which needs none",
+        )
     server = running_ui().get("prefect")
     if server:
         os.environ.setdefault("PREFECT_API_URL", f"{server}/api")
@@ -51,5 +59,16 @@ def answers(url: str) -> bool:
     try:
         with direct.open(url, timeout=2) as response:
             return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def listens(url: str) -> bool:
+    """Whether anything answers at an address, were it with a refusal."""
+    try:
+        with urllib.request.urlopen(url, timeout=10):
+            return True
+    except urllib.error.HTTPError:
+        return True
     except (urllib.error.URLError, OSError):
         return False
