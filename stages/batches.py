@@ -13,7 +13,7 @@ from types import TracebackType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.documents import DOCUMENT, REMOVED, document_files, read_batches
+from stages.documents import DOCUMENT, REMOVED, document_files
 from stages.errors import DataError
 
 BATCH_BYTES = 2 * 2**20
@@ -31,11 +31,26 @@ def bounded_batches(
 ) -> Iterator[pa.RecordBatch]:
     """The documents of `folder`, in order, as batches of about `max_bytes` (never less than one document).
     Raises `DataError` when the folder holds no document table."""
-    if not document_files(folder):
+    for path in parts(folder):
+        yield from part_batches(path, columns, max_bytes=max_bytes)
+
+
+def parts(folder: Path) -> list[Path]:
+    """The document tables of `folder`, in order: each is the work of one task. Raises `DataError` without any."""
+    found = document_files(folder)
+    if not found:
         raise DataError(f"{folder} holds no documents-*.parquet", "run `dvc repro`, which makes it")
+    return found
+
+
+def part_batches(
+    path: Path, columns: Sequence[str] | None = None, *, max_bytes: int = BATCH_BYTES
+) -> Iterator[pa.RecordBatch]:
+    """The documents of one table, in order, as batches of about `max_bytes` (never less than one document)."""
     pending: list[pa.RecordBatch] = []
     size = 0
-    for batch in read_batches(folder, columns, rows=ROWS_PER_READ):
+    table = pq.ParquetFile(path)
+    for batch in table.iter_batches(batch_size=ROWS_PER_READ, columns=list(columns) if columns else None):
         pending.append(batch)
         size += batch.nbytes
         if size >= max_bytes:
@@ -119,9 +134,14 @@ def document_writer(folder: Path) -> TableFiles:
     return TableFiles(lambda number: folder / f"documents-{number:05d}.parquet", DOCUMENT)
 
 
+def table_writer(path: Path, schema: pa.Schema) -> TableFiles:
+    """One file at `path`, whatever the number of rows; the caller makes it atomic."""
+    return TableFiles(lambda _: path, schema, rows_per_file=2**62)
+
+
 def removed_writer(folder: Path) -> TableFiles:
-    """`folder/removed.parquet`, documents with the reason of their removal."""
-    return TableFiles(lambda _: folder / "removed.parquet", REMOVED, rows_per_file=2**62)
+    """`folder/removed-00000.parquet`, documents with the reason of their removal."""
+    return table_writer(folder / "removed-00000.parquet", REMOVED)
 
 
 def removed_rows(

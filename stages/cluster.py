@@ -57,6 +57,21 @@ class Cluster(Section):
     checkpoints: Checkpoints
     log_every_steps: PositiveInt
     parallel_stages: PositiveInt = Field(description="DVC stages that run at the same time")
+    data: Literal["native", "ray"] = "native"
+    """Where the tasks of data stages run: in processes of this machine, or on the Ray cluster at `address`."""
+    data_workers: PositiveInt = 1
+    """Tasks of a data stage that run at the same time; on Ray at most the cores of the cluster."""
+    address: str = ""
+    """Of the Ray cluster: `HOST:PORT`, or `auto` for the one this machine belongs to."""
+
+    @model_validator(mode="after")
+    def _ray_has_an_address(self) -> Cluster:
+        if (self.data == "ray") != bool(self.address):
+            raise ValueError(
+                f"data is {self.data} and address is {self.address!r}: `data: ray` needs the address of its cluster "
+                "(`auto` or HOST:PORT), `data: native` has none"
+            )
+        return self
 
     @model_validator(mode="after")
     def _mesh_fills_the_world(self) -> Cluster:

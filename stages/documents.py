@@ -87,6 +87,11 @@ def document_files(folder: Path) -> list[Path]:
     return sorted(Path(folder).glob("documents-*.parquet"))
 
 
+def removed_files(folder: Path) -> list[Path]:
+    """The `removed-*.parquet` files of a folder, in order."""
+    return sorted(Path(folder).glob("removed-*.parquet"))
+
+
 def read_batches(folder: Path, columns: Sequence[str] | None = None, *, rows: int = 4_096) -> Iterator[pa.RecordBatch]:
     """Stream the documents of a folder as record batches of at most `rows` rows."""
     for path in document_files(folder):

@@ -5,11 +5,12 @@ A stage killed at any point leaves at most a `.NAME.partial`, which the next run
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,23 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         _fsync(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def assembled_folder(path: Path) -> Iterator[Callable[[str, Path], None]]:
+    """An atomic folder made of files that exist: yields `add(name, file)`, which links the file (or copies it, where
+    the file system cannot link). The files stay where they are, so a killed stage assembles again."""
+    with atomic_folder(path) as partial:
+
+        def add(name: str, file: Path) -> None:
+            try:
+                os.link(file, partial / name)
+            except OSError as error:
+                if error.errno not in (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
+                    raise
+                shutil.copyfile(file, partial / name)
+
+        yield add
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,0 +1,86 @@
+"""Typed `params.yaml`: everything that changes the result, and nothing else.
+
+Where a run executes (nodes, mesh, micro-batch) is in `infra/clusters/*.yaml`, see `stages/cluster.py`.
+An unknown key, a wrong type or an impossible combination is a `UserError` that names key, value and fix,
+raised before any work.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from stages.configuration import Section, check, load_yaml
+from stages.settings.data import Curate, Decontaminate, Dedup, Ingest, Quality, Shards, Source, Tokenizer
+from stages.settings.model import Benchmarks, Evaluate, Instruct, Model, Pretrain, Publish, Register
+
+__all__ = [
+    "PARAMS", "Benchmarks", "Curate", "Decontaminate", "Dedup", "Evaluate", "Ingest", "Instruct", "Model", "Pretrain",
+    "Publish", "Quality", "Register", "Settings", "Shards", "Source", "Tokenizer", "load_settings",
+]  # fmt: skip
+
+PARAMS = Path("params.yaml")
+MAX_UINT32 = 2**32 - 1
+
+
+class Settings(Section):
+    """All of `params.yaml`."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    seed: Annotated[int, Field(ge=0, le=MAX_UINT32)]
+    sources: dict[str, Source]
+    ingest: Ingest
+    curate: Curate
+    dedup: Dedup
+    benchmarks: Benchmarks
+    decontaminate: Decontaminate
+    tokenizer: Tokenizer
+    shards: Shards
+    model: Model
+    pretrain: Pretrain
+    instruct: Instruct
+    publish: Publish
+    evaluate: Evaluate
+    register_: Register = Field(alias="register")
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Settings:
+        if not self.sources:
+            raise ValueError("sources is empty: name at least one source of text")
+        for name in self.sources:
+            if not name.replace("_", "").isalnum():
+                raise ValueError(f"sources.{name}: use letters, digits and underscores only")
+        if self.pretrain.batch_tokens % self.model.context:
+            raise ValueError(
+                f"pretrain.batch_tokens({self.pretrain.batch_tokens}) / model.context({self.model.context}) = "
+                f"{self.pretrain.batch_tokens / self.model.context:g} sequences: make it a multiple of model.context"
+            )
+        if self.pretrain.warmup_steps >= self.pretrain.steps:
+            raise ValueError(
+                f"pretrain.warmup_steps({self.pretrain.warmup_steps}) must be below "
+                f"pretrain.steps({self.pretrain.steps})"
+            )
+        if self.instruct.max_length > self.model.context:
+            raise ValueError(
+                f"instruct.max_length({self.instruct.max_length}) exceeds model.context({self.model.context})"
+            )
+        if "gpt4" in self.evaluate.suites and self.benchmarks.gpt4 == "none":
+            raise ValueError(
+                "evaluate.suites contains gpt4 but benchmarks.gpt4 is none: "
+                "set benchmarks.gpt4 to hub, mirror or packages"
+            )
+        if self.benchmarks.gpt4 == "mirror" and not self.benchmarks.mirror:
+            raise ValueError("benchmarks.gpt4 is mirror: set benchmarks.mirror to the folder of the mirror")
+        return self
+
+    @property
+    def sequences_per_step(self) -> int:
+        """Sequences of `model.context` tokens in a global batch."""
+        return self.pretrain.batch_tokens // self.model.context
+
+
+def load_settings(path: Path = PARAMS) -> Settings:
+    """Read and check `params.yaml`. Raises `UserError`."""
+    return check(Settings, load_yaml(path), origin=str(path))
