@@ -1,0 +1,104 @@
+"""Daft hands the tasks to processes: of this machine (native runner) or of a Ray cluster (Ray runner), the same code.
+
+Daft schedules and no more: each row of its frame is one task, computed by an actor in a process of its own, and what
+the tasks make is in files. A runner that ends early (a lost node, a killed worker) therefore loses nothing but the
+tasks in flight; `tasks.py` asks again for what is missing.
+
+All machines of a Ray cluster see the checkout at the same path (a shared file system), as they do in pretraining.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import daft
+
+from stages import lifeline
+from stages.cluster import Cluster
+from stages.entry import QUIET, quieten
+from stages.errors import ClusterError, UserError
+
+if TYPE_CHECKING:
+    from daft import DataFrame
+
+MAX_PARTITIONS = 1_000
+
+
+def scheduled(calls: Sequence[str], cluster: Cluster) -> Iterator[str]:
+    """The answers of the tasks as they end; fewer than tasks when the runner broke down, which is said on stderr.
+    Raises `ClusterError` when there is no Ray cluster at the address, `UserError` when Ray is not installed."""
+    quieten()
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path.cwd()), os.environ.get("PYTHONPATH")]))
+    workers = min(len(calls), cluster.data_workers)
+    if cluster.data == "ray":
+        workers = min(workers, connect(cluster.address))
+    frame = daft.from_pydict({"task": list(calls)})
+    if cluster.data == "ray":
+        frame = frame.into_partitions(min(len(calls), MAX_PARTITIONS))
+    try:
+        yield from _answers(frame, workers)
+    except Exception as error:  # Daft raises its own, Ray's and Arrow's errors alike
+        print(f"the {cluster.data} runner broke down, what was done is kept: {_first_line(error)}", file=sys.stderr)
+
+
+def _answers(frame: DataFrame, workers: int) -> Iterator[str]:
+    actor: Any = daft.cls(Worker, use_process=True, max_concurrency=workers)
+    performer = actor(str(Path.cwd()), os.getpid())
+    for row in frame.select(performer.perform(daft.col("task")).alias("answer")).iter_rows():
+        yield row["answer"]
+
+
+class Worker:
+    """A process that performs tasks in the checkout. On the machine of the stage it ends with the stage."""
+
+    def __init__(self, checkout: str, stage: int) -> None:
+        quieten()
+        os.chdir(checkout)
+        if os.getppid() == stage:
+            lifeline.tie(signal.SIGKILL, stage)
+
+    @daft.method.batch(return_dtype=daft.DataType.string(), batch_size=1)
+    def perform(self, tasks: daft.Series) -> list[str]:
+        """The answers of a batch of tasks."""
+        from stages.engine.tasks import perform
+
+        return [perform(task) for task in tasks.to_pylist()]
+
+
+def connect(address: str) -> int:
+    """Join the Ray cluster, once in the life of this process; returns its cores."""
+    try:
+        import ray
+    except ImportError:
+        raise UserError(
+            "this cluster file says `data: ray`, but Ray is not installed",
+            "install it with `pip install -e '.[cluster]'`, or choose a cluster file with `data: native`",
+        ) from None
+    if not ray.is_initialized():
+        environment = {**QUIET, "PYTHONPATH": os.environ["PYTHONPATH"]}
+        try:
+            ray.init(
+                address=address,
+                runtime_env={"env_vars": environment},
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=False,
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ClusterError(
+                f"no Ray cluster at {address} ({_first_line(error)})",
+                "start one with `ray start --head` here and `ray start --address=HOST:PORT` on the other machines, "
+                "or correct `address` in the cluster file",
+            ) from None
+        daft.set_runner_ray()
+    return max(1, int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call])
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
