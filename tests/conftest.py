@@ -26,7 +26,11 @@ def shared() -> Path:
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder as the working directory: stages use paths relative to it."""
+    """A folder as the working directory, with the cluster files and nothing else: stages use paths relative to it.
+    Data stages run their tasks in this process."""
+    (tmp_path / "infra").mkdir()
+    (tmp_path / "infra" / "clusters").symlink_to(ROOT / "infra" / "clusters")
+    monkeypatch.setenv("GPTOSS_CLUSTER", "single")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -97,7 +97,7 @@ def connect(address: str) -> int:
                 "or correct `address` in the cluster file",
             ) from None
         daft.set_runner_ray()
-    return max(1, int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call])
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
 
 
 def _first_line(error: BaseException) -> str:
