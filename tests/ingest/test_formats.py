@@ -5,7 +5,6 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
-import json
 import lzma
 import re
 from collections import Counter
@@ -14,27 +13,12 @@ from typing import Any
 
 import pytest
 
-from stages.ingest import arxiv, gutenberg, mediawiki, warc
+from stages.ingest import mediawiki, warc
 from stages.ingest.compression import HashingStream, decompressed
-from stages.ingest.records import BytesIterator, DamagedError, Document, Reader, Record, Rejection, Skip, clean, lines
+from stages.ingest.records import BytesIterator, DamagedError, Document, Rejection, Skip, clean, lines
 from stages.settings import Source
 from tests.ingest.conftest import dump, page, prose
-
-
-def read(reader: Reader, raw: bytes, source: Source) -> tuple[list[Record], str]:
-    """All records, and the damage that ended them."""
-    records: list[Record] = []
-    try:
-        for record in reader(decompressed(HashingStream(io.BytesIO(raw))), "raw.file", source):
-            records.append(record)
-    except DamagedError as error:
-        return records, str(error)
-    return records, ""
-
-
-def texts(records: list[Record]) -> list[str]:
-    return [record.text for record in records if isinstance(record, Document)]
-
+from tests.ingest.reading import read, texts
 
 # --- compression -------------------------------------------------------------------------------------------------
 
@@ -152,89 +136,6 @@ def test_real_wikipedia_dump(shared: Path, a_source: Source) -> None:
     assert 2_700_000 < len(everything) < 3_200_000
 
 
-# --- Project Gutenberg -------------------------------------------------------------------------------------------
-
-BOOK = (
-    "The Project Gutenberg EBook of A Tale\r\n\r\nTitle: A Tale\r\n       of Rivers\r\n\r\nAuthor: R. Writer\r\n\r\n"
-    "*** START OF THIS PROJECT GUTENBERG EBOOK A TALE ***\r\n\r\nProduced by Volunteers\r\n\r\n{}\r\n\r\n"
-    "End of Project Gutenberg's A Tale\r\n\r\n*** END OF THIS PROJECT GUTENBERG EBOOK A TALE ***\r\nLicense text\r\n"
-)
-
-
-def chapters(count: int, paragraphs: int = 40) -> str:
-    return "\r\n\r\n".join(
-        f"CHAPTER {number}\r\n\r\n" + "\r\n\r\n".join(prose(number * 100 + i) for i in range(paragraphs))
-        for number in range(1, count + 1)
-    )
-
-
-def test_book_is_cut_at_chapters_without_boilerplate(a_source: Source) -> None:
-    records, _ = read(gutenberg.read, ("\ufeff" + BOOK.format(chapters(3))).encode(), a_source)
-    documents = [record for record in records if isinstance(record, Document)]
-    assert [document.text.split("\n")[0] for document in documents] == ["CHAPTER 1", "CHAPTER 2", "CHAPTER 3"]
-    assert {document.title for document in documents} == {"A Tale of Rivers"}
-    assert documents[1].meta == {"part": 2, "parts": 3, "boilerplate": "markers", "author": "R. Writer"}
-    assert documents[1].url == "raw.file#part=2"
-    assert not re.search(r"gutenberg|produced by|license|\r", "".join(texts(records)), re.IGNORECASE)
-
-
-def test_small_print_of_the_nineties(a_source: Source) -> None:
-    raw = (
-        "***The Project Gutenberg Etext of Hamlet***\n\nlegal words\n\n*END*THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*"
-        "Ver.04.29.93*END*\n\n\n\nHAMLET\n\nby William Shakespeare\n\n"
-        + prose(1)
-        + "\n\nEnd of this Project Gutenberg "
-        "Etext of Hamlet\n"
-    )
-    (record,), _ = read(gutenberg.read, raw.encode(), a_source)
-    assert isinstance(record, Document)
-    assert record.text == f"HAMLET\n\nby William Shakespeare\n\n{prose(1)}"
-    assert (record.title, record.meta["author"], record.meta["boilerplate"]) == (
-        "HAMLET", "William Shakespeare", "small print",
-    )  # fmt: skip
-
-
-def test_text_without_markers_is_kept_whole_and_says_so(a_source: Source) -> None:
-    (record,), _ = read(gutenberg.read, b"THE SONNETS\nby W. S.\n\nFrom fairest creatures\n", a_source)
-    assert isinstance(record, Document)
-    assert record.meta == {"part": 1, "parts": 1, "boilerplate": "none found", "author": "W. S."}
-    assert record.text == "THE SONNETS\nby W. S.\n\nFrom fairest creatures"
-
-
-@pytest.mark.parametrize(
-    ("raw", "text"),
-    [("naïve “quotes”".encode("cp1252"), "naïve “quotes”"), ("naïve".encode(), "naïve"), (b"\x81\xe9", "\x81é"),
-     ("naïve".encode("utf-16"), "naïve")],
-)  # fmt: skip
-def test_encodings(raw: bytes, text: str) -> None:
-    assert gutenberg.decode(raw) == text
-
-
-def test_binary_file_is_rejected(a_source: Source) -> None:
-    (record,), _ = read(gutenberg.read, b"%PDF\0\x01", a_source)
-    assert isinstance(record, Rejection)
-    assert record.reason == "not text"
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["x" * 200_001, ("a b c " * 20 + "\n") * 3000, ("para " * 30 + "\n\n") * 2000, "CHAPTER I\n\nshort\n\n" * 500],
-)
-def test_no_part_is_too_long_and_nothing_is_lost(text: str) -> None:
-    parts = gutenberg.split(text.strip())
-    assert all(0 < len(part) <= gutenberg.MAX_CHARACTERS for part in parts)
-    assert re.sub(r"\s", "", "".join(parts)) == re.sub(r"\s", "", text)
-
-
-def test_real_novels(shared: Path, a_source: Source) -> None:
-    expected = {"11": 12, "1342": 60, "345": 27, "84": 27}
-    for name, count in expected.items():
-        records, _ = read(gutenberg.read, (shared / f"corpora/gutenberg/{name}.txt").read_bytes(), a_source)
-        assert len(records) == count
-        assert all(record.meta["boilerplate"] == "markers" for record in records if isinstance(record, Document))
-        assert "Project Gutenberg" not in "".join(texts(records))
-
-
 # --- WARC and WET ------------------------------------------------------------------------------------------------
 
 
@@ -303,59 +204,6 @@ def test_real_common_crawl(shared: Path, a_source: Source) -> None:
     assert "О компании" in texts(records)[1]
     wet, damage = read(warc.read, (folder / "whirlwind.warc.wet.gz").read_bytes(), a_source)
     assert (len(texts(wet)), damage) == (1, "")
-
-
-# --- arXiv -------------------------------------------------------------------------------------------------------
-
-
-def json_lines(*values: Any) -> bytes:
-    return b"".join((value if isinstance(value, bytes) else json.dumps(value).encode()) + b"\n" for value in values)
-
-
-METADATA = {
-    "id": "2001.00001",
-    "title": "Rivers\n  and seas",
-    "abstract": "  We study\nrivers.\n  Then seas.\n",
-    "license": "CC-X",
-}
-
-
-def test_metadata_and_full_text(a_source: Source) -> None:
-    full = {
-        "paper_id": "2001.00002", "metadata": METADATA | {"license": None}, "abstract": {"text": " An abstract."},
-        "body_text": [
-            {"section": "Intro", "text": "As shown {{cite:a1}}, {{cite:b2}}, mass {{formula:f1}} grows ({{cite:c}})."},
-            {"section": "Intro", "text": "See {{figure:x}}."}, {"section": "End", "text": "Done."},
-        ],
-        "ref_entries": {"f1": {"type": "formula", "latex": "m^{2} "}},
-    }  # fmt: skip
-    records, _ = read(arxiv.read, json_lines(METADATA, b"", full), a_source)
-    assert texts(records) == [
-        "Rivers and seas\n\nWe study rivers.\n\nThen seas.",
-        "Rivers and seas\n\nAn abstract.\n\nIntro\n\nAs shown, mass $m^{2}$ grows.\n\nSee.\n\nEnd\n\nDone.",
-    ]
-    first, second = (record for record in records if isinstance(record, Document))
-    assert (first.license, second.license, first.url) == ("CC-X", None, "https://arxiv.org/abs/2001.00001")
-
-
-def test_malformed_lines_are_rejected_one_by_one(a_source: Source) -> None:
-    raw = json_lines(b"{broken", METADATA, [1], {"x": 1}, METADATA | {"title": None}, b"\xff", b"[" * 100_000)
-    records, damage = read(arxiv.read, raw, a_source)
-    assert not damage
-    assert len(texts(records)) == 1
-    assert {record.locator: record.reason for record in records if isinstance(record, Rejection)} == {
-        "line 1": "not JSON", "line 3": "unknown schema", "line 4": "unknown schema", "line 5": "unknown schema",
-        "line 6": "not JSON", "line 7": "not JSON",
-    }  # fmt: skip
-
-
-def test_real_arxiv(shared: Path, a_source: Source) -> None:
-    folder = shared / "corpora/arxiv"
-    metadata, _ = read(arxiv.read, (folder / "arxiv-metadata-oai-sample.jsonl").read_bytes(), a_source)
-    full, _ = read(arxiv.read, (folder / "unarXive_data_sample/arXiv_src_2212_086.jsonl").read_bytes(), a_source)
-    assert len(texts(metadata)) == len(texts(full)) == 49
-    assert "{{" not in "".join(re.sub(r"\$[^$]*\$", "", text) for text in texts(full)[:5])
-    assert len({record.license for record in full if isinstance(record, Document)}) == 3
 
 
 def test_reading_holds_one_record_at_a_time(a_source: Source) -> None:
