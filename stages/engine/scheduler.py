@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ from stages.errors import ClusterError, UserError
 if TYPE_CHECKING:
     from daft import DataFrame
 
+CODE = Path(__file__).resolve().parents[2]
+"""Where the `stages` package lies: workers import the code from here and work in the stage's working directory."""
 MAX_PARTITIONS = 1_000
 
 
@@ -34,7 +37,7 @@ def scheduled(calls: Sequence[str], cluster: Cluster) -> Iterator[str]:
     """The answers of the tasks as they end; fewer than tasks when the runner broke down, which is said on stderr.
     Raises `ClusterError` when there is no Ray cluster at the address, `UserError` when Ray is not installed."""
     quieten()
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path.cwd()), os.environ.get("PYTHONPATH")]))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
     workers = min(len(calls), cluster.data_workers)
     if cluster.data == "ray":
         workers = min(workers, connect(cluster.address))
@@ -55,15 +58,15 @@ def _answers(frame: DataFrame, workers: int) -> Iterator[str]:
 
 
 class Worker:
-    """A process that performs tasks in the checkout. On the machine of the stage it ends with the stage."""
+    """Performs tasks in the working directory of the stage; on its machine it ends with the stage."""
 
-    def __init__(self, checkout: str, stage: int) -> None:
+    def __init__(self, folder: str, stage: int) -> None:
         quieten()
-        os.chdir(checkout)
+        os.chdir(folder)
         if os.getppid() == stage:
             lifeline.tie(signal.SIGKILL, stage)
 
-    @daft.method.batch(return_dtype=daft.DataType.string(), batch_size=1)
+    @daft.method.batch(return_dtype=daft.DataType.string(), batch_size=1)  # type: ignore[untyped-decorator]
     def perform(self, tasks: daft.Series) -> list[str]:
         """The answers of a batch of tasks."""
         from stages.engine.tasks import perform
@@ -83,6 +86,7 @@ def connect(address: str) -> int:
     if not ray.is_initialized():
         environment = {**QUIET, "PYTHONPATH": os.environ["PYTHONPATH"]}
         try:
+            _knock(address)
             ray.init(
                 address=address,
                 runtime_env={"env_vars": environment},
@@ -90,7 +94,7 @@ def connect(address: str) -> int:
                 logging_level=logging.ERROR,
                 configure_logging=False,
             )
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise ClusterError(
                 f"no Ray cluster at {address} ({_first_line(error)})",
                 "start one with `ray start --head` here and `ray start --address=HOST:PORT` on the other machines, "
@@ -98,6 +102,13 @@ def connect(address: str) -> int:
             ) from None
         daft.set_runner_ray()
     return max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
+
+
+def _knock(address: str) -> None:
+    """Raises `OSError` when nobody answers there: Ray itself would end this process, without a Python exception."""
+    host, found, port = address.rpartition(":")
+    if found:
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _first_line(error: BaseException) -> str:

@@ -26,6 +26,8 @@ Arguments = Mapping[str, Any]
 """Keyword arguments of a task: what JSON can hold."""
 Result = dict[str, Any]
 
+LITTLE_WORK = 32 * 2**20
+"""Bytes: what one core does in about the time in which a worker process starts."""
 MAX_FRUITLESS_ROUNDS = 3
 """How often in a row a scheduler may end without a single further task being done."""
 
@@ -37,8 +39,10 @@ def run_tasks(
     folder: Path,
     *,
     cluster: Cluster | None = None,
+    work: int | None = None,
 ) -> list[Result]:
-    """Call `function(**task)` for each task and return the results in the order of the tasks.
+    """Call `function(**task)` for each task and return the results in the order of the tasks. `work` says how many
+    bytes the step reads, where that is known: little work is not worth starting processes.
 
     `function` is importable by name, a function of its arguments alone, and writes its files atomically. Results are
     kept in `folder/STEP/`, which belongs to exactly these inputs (a stage's `run.state`). Raises the `PipelineError`
@@ -57,7 +61,7 @@ def run_tasks(
         calls = [call(function, tasks[number], results, number) for number in pending]
         done = 0
         failures: list[tuple[int, dict[str, str]]] = []
-        shown = progress(_finished(calls, where), f"{step.replace('_', ' ')}", total=len(calls), unit="tasks")
+        shown = progress(_finished(calls, where, work), f"{step.replace('_', ' ')}", total=len(calls), unit="tasks")
         for number, failure in shown:
             done += 1
             if failure:
@@ -68,9 +72,10 @@ def run_tasks(
     return [_result(results, number, task) or {} for number, task in enumerate(tasks)]
 
 
-def _finished(calls: Sequence[str], cluster: Cluster) -> Iterator[tuple[int, dict[str, str]]]:
+def _finished(calls: Sequence[str], cluster: Cluster, work: int | None) -> Iterator[tuple[int, dict[str, str]]]:
     """Number and failure (empty: none) of each task as it ends. Ends early when the scheduler breaks down."""
-    if cluster.data == "native" and min(len(calls), cluster.data_workers) == 1:
+    little = work is not None and work < LITTLE_WORK
+    if cluster.data == "native" and (little or min(len(calls), cluster.data_workers) == 1):
         answers: Iterable[str] = map(perform, calls)
     else:
         from stages.engine.scheduler import scheduled
