@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import shutil
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages import decontaminate as stage
 from stages import paths
+from stages.decontaminate import search, treatment
 from stages.dedup import overlap
-from stages.documents import DOCUMENT, REMOVED, document_id, read_table, write_documents
+from stages.documents import DOCUMENT, REMOVED, document_files, document_id, read_table, removed_files, write_documents
 from stages.errors import DataError
 from stages.settings import Settings
 from stages.storage import read_json
 from stages.tracking import StageRun
+
+decontaminate = import_module("stages.decontaminate.__main__").decontaminate
 
 LONG = "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May."
 SHORT = "Who wrote the play in which Ophelia drowns?"
@@ -43,12 +47,18 @@ def document(text: str, number: int = 0, meta: str | None = "{}") -> dict[str, A
     }  # fmt: skip
 
 
-def given(texts: list[str], items: list[tuple[str, str, str, str]] = ITEMS, meta: str | None = "{}") -> list[str]:
+def given(
+    texts: list[str],
+    items: list[tuple[str, str, str, str]] = ITEMS,
+    meta: str | None = "{}",
+    rows_per_file: int = 7,
+) -> list[str]:
     """Write documents and items; returns the documents' ids."""
+    shutil.rmtree(paths.DEDUPED, ignore_errors=True)
     paths.DEDUPED.mkdir(parents=True, exist_ok=True)
     paths.BENCHMARKS.mkdir(parents=True, exist_ok=True)
     rows = [document(text, number, meta) for number, text in enumerate(texts)]
-    write_documents(paths.DEDUPED, rows)
+    write_documents(paths.DEDUPED, rows, rows_per_file=rows_per_file)
     columns = dict(
         zip(("suite", "task", "item", "text"), zip(*items, strict=True) if items else ([],) * 4, strict=True)
     )
@@ -60,7 +70,10 @@ def given(texts: list[str], items: list[tuple[str, str, str, str]] = ITEMS, meta
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    return dict(stage.decontaminate(settings, StageRun("decontaminate")))
+    stage = StageRun("decontaminate")
+    metrics = dict(decontaminate(settings, stage))
+    shutil.rmtree(stage.state)  # as the command line does when a stage is done
+    return metrics
 
 
 def kept() -> list[dict[str, Any]]:
@@ -70,7 +83,7 @@ def kept() -> list[dict[str, Any]]:
 
 
 def removed() -> list[dict[str, Any]]:
-    table = pq.read_table(paths.CLEAN / "removed.parquet")
+    table = pa.concat_tables(pq.read_table(path) for path in removed_files(paths.CLEAN))
     assert table.schema.equals(REMOVED)
     return list(table.to_pylist())
 
@@ -122,7 +135,7 @@ def test_a_run_across_two_documents_or_two_items_is_no_match(workspace: Path, se
 def test_a_hash_collision_removes_nothing(workspace: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(3)
     texts = [filler(rng), f"{filler(rng)} {SHORT}"]
-    ids = given(texts)
+    ids = given(texts, [*ITEMS, ("smoke", "other", "0", "of items not indexed before, so that no index is at hand")])
     monkeypatch.setattr(overlap, "word_hashes", lambda words: words.starts.astype("uint64") * 0)  # all collide
     run(settings)
     assert [row["id"] for row in removed()] == [ids[1]]
@@ -152,7 +165,7 @@ def test_every_overlap_of_random_texts_is_found(workspace: Path, settings: Setti
     for _, _, name, text in items:
         size = 13 if len(text.split()) >= 13 else 8
         holders = [held_by.get(found, set()) for found in runs(text.split(), size)]
-        counted = set().union(*[found for found in holders if len(found) <= stage.COMMON])
+        counted = set().union(*[found for found in holders if len(found) <= search.COMMON])
         if counted:
             expected[name] = len(counted)
     run(settings)
@@ -163,7 +176,7 @@ def test_every_overlap_of_random_texts_is_found(workspace: Path, settings: Setti
 def test_a_common_phrase_is_ignored_and_said_so(workspace: Path, settings: Settings) -> None:
     rng = random.Random(5)
     phrase = "this license is granted to you free of charge"
-    texts = [f"{filler(rng)} {phrase}" for _ in range(stage.COMMON + 1)]
+    texts = [f"{filler(rng)} {phrase}" for _ in range(search.COMMON + 1)]
     given(texts, [("smoke", "law", "1", phrase), *ITEMS])
     metrics = run(settings)
     assert len(kept()) == len(texts)
@@ -173,7 +186,7 @@ def test_a_common_phrase_is_ignored_and_said_so(workspace: Path, settings: Setti
         {"ngram": phrase.removesuffix(" charge"), "items": 1},
     ]
     given(texts[1:], [("smoke", "law", "1", phrase)])
-    assert run(settings)["documents_removed"] == stage.COMMON
+    assert run(settings)["documents_removed"] == search.COMMON
 
 
 def test_mark_keeps_the_text_and_names_the_items(workspace: Path, settings_with: Callable[..., Settings]) -> None:
@@ -217,7 +230,7 @@ def test_trimmed_text_is_clean_and_loses_little(workspace: Path, settings_with: 
     texts = [row["text"] for row in kept()]
     assert len(texts) == 2
     for text in texts:
-        assert 2 * len(endless) - 2 * stage.SENTENCE_REACH <= len(text) <= 2 * len(endless) + 3
+        assert 2 * len(endless) - 2 * treatment.SENTENCE_REACH <= len(text) <= 2 * len(endless) + 3
         assert set(text.replace(".", "").split()) <= set(endless.split())  # cut between words
     given(texts)
     assert run(settings)["items_touched"] == 0
@@ -225,7 +238,7 @@ def test_trimmed_text_is_clean_and_loses_little(workspace: Path, settings_with: 
 
 def test_a_document_in_too_many_pieces_is_removed(workspace: Path, settings_with: Callable[..., Settings]) -> None:
     rng = random.Random(9)
-    given([f" {SHORT} ".join(filler(rng) for _ in range(stage.MAX_PIECES + 1))])
+    given([f" {SHORT} ".join(filler(rng) for _ in range(treatment.MAX_PIECES + 1))])
     run(settings_with(**{"decontaminate.policy": "trim"}))
     assert len(removed()) == 1
 
@@ -248,24 +261,54 @@ def test_missing_benchmark_texts_are_a_clear_error(workspace: Path, settings: Se
         run(settings)
 
 
-def test_two_runs_give_the_same_bytes_and_a_death_leaves_them(
+def test_parts_keep_their_numbers_and_their_cut_changes_no_result(workspace: Path, settings: Settings) -> None:
+    rng = random.Random(11)
+    phrase = "this license is granted to you free of charge"
+    texts = [f"{filler(rng)} {phrase if number % 2 else ''}" for number in range(2 * (search.COMMON + 1))]
+    texts[4] += f" {SHORT}"
+    texts[9] += f" {LONG}"
+    items = [("smoke", "law", "1", phrase), *ITEMS]
+    outcomes = []
+    for rows_per_file in (100, 6, 1):
+        given(texts, items, rows_per_file=rows_per_file)
+        metrics = run(settings)
+        assert [path.name for path in document_files(paths.CLEAN)] == [
+            path.name for path in document_files(paths.DEDUPED)
+        ]
+        assert len(removed_files(paths.CLEAN)) == len(document_files(paths.CLEAN))
+        outcomes.append((metrics, kept(), removed(), (paths.CLEAN / "contamination.json").read_bytes()))
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+    assert [len(outcomes[0][1]), len(outcomes[0][2])] == [20, 2]
+
+
+def test_a_killed_run_leaves_the_former_output_and_continues(
     workspace: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = random.Random(10)
-    given([filler(rng), f"{filler(rng)} {SHORT}", LONG])
+    given([*(filler(rng) for _ in range(20)), f"{filler(rng)} {SHORT}", LONG])
     run(settings)
     before = _hashes()
     run(settings)
     assert _hashes() == before
+    searched = []
+    known = overlap.find_words
 
-    def die(*_: object) -> None:
-        raise KeyboardInterrupt
+    def die_at_the_third(texts: pa.Array) -> overlap.Words:
+        searched.append(texts)
+        if len(searched) == 3:
+            raise KeyboardInterrupt
+        return known(texts)
 
-    monkeypatch.setattr(stage, "contamination", die)
+    monkeypatch.setattr(overlap, "find_words", die_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         run(settings)
     assert _hashes() == before
     assert sorted(path.name for path in Path("data").iterdir()) == ["benchmarks", "clean", "deduped"]
+    shutil.rmtree(paths.CLEAN)
+    run(settings)
+    assert _hashes() == before
+    documents = [text for texts in searched for text in texts.to_pylist()]
+    assert documents.count(documents[0]) == 1  # the parts searched before the kill were not searched again
 
 
 def _hashes() -> dict[str, str]:

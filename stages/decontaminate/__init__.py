@@ -1,0 +1,1 @@
+"""Take the benchmark items out of the training text."""
