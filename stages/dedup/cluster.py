@@ -8,15 +8,21 @@ connected components of unverified pairs instead merges texts that have nothing 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from stages.dedup.corpus import read_corpus
+from stages.dedup.shingle_sets import ShingleSets
 from stages.dedup.shingles import jaccard
 from stages.dedup.words import Hashes, Integers
+from stages.engine.tasks import Result
+from stages.storage import atomic_file
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,43 +38,35 @@ class Matches:
     similarity: Floats
 
 
-class ShingleSets:
-    """Sorted shingle sets of some documents, in one file that is mapped, not read: memory stays bounded."""
-
-    def __init__(self, path: Path, sets: Iterable[tuple[int, Hashes]]) -> None:
-        """Write the sets of a stream of (document, sorted distinct hashes)."""
-        self._spans: dict[int, tuple[int, int]] = {}
-        end = 0
-        with open(path, "wb") as stream:
-            for document, hashes in sets:
-                self._spans[document] = (end, end + len(hashes))
-                end += len(hashes)
-                stream.write(hashes.astype("<u8").tobytes())
-        self._hashes = np.memmap(path, dtype="<u8", mode="r") if end else np.zeros(0, dtype="<u8")
-
-    def size(self, document: int) -> int:
-        """Distinct shingles of a document."""
-        start, end = self._spans[document]
-        return end - start
-
-    def __getitem__(self, document: int) -> Hashes:
-        start, end = self._spans[document]
-        return np.asarray(self._hashes[start:end])
-
-
-def verify(pairs: Iterable[tuple[int, int]], sets: ShingleSets, threshold: float) -> tuple[Integers, Floats]:
-    """The pairs whose exact Jaccard similarity is at least `threshold`: int64 [edges, 2] and float64 [edges]."""
-    edges: list[tuple[int, int]] = []
+def verify(corpus: str, pairs: Sequence[str], low: int, high: int, threshold: float, target: str) -> Result:
+    """A task: compare the pairs (packed, in sorted files) from `low` up to `high`. Writes the edges, those whose exact
+    Jaccard similarity is at least `threshold`: `edge` uint64, packed, and `jaccard` float64."""
+    candidates = np.unique(np.concatenate([_between(Path(path), low, high) for path in pairs]))
+    edges: list[int] = []
     similarities: list[float] = []
-    for better, worse in pairs:
-        small, large = sorted((sets.size(better), sets.size(worse)))
-        if small < threshold * large:  # J <= small / large
-            continue
-        similarity = jaccard(sets[better], sets[worse])
-        if similarity >= threshold:
-            edges.append((better, worse))
-            similarities.append(similarity)
-    return np.array(edges, dtype=np.int64).reshape(-1, 2), np.array(similarities, dtype=np.float64)
+    with ShingleSets(read_corpus(corpus)) as sets:
+        for pair in candidates.tolist():
+            better, worse = pair >> 32, pair & 0xFFFFFFFF
+            small, large = sorted((sets.size(better), sets.size(worse)))
+            if small < threshold * large:  # J <= small / large
+                continue
+            similarity = jaccard(sets[better], sets[worse])
+            if similarity >= threshold:
+                edges.append(pair)
+                similarities.append(similarity)
+    columns = {"edge": pa.array(edges, pa.uint64()), "jaccard": pa.array(similarities, pa.float64())}
+    with atomic_file(Path(target)) as partial:
+        pq.write_table(pa.table(columns), partial)
+    return {"pairs": len(candidates), "edges": len(edges)}
+
+
+def _between(path: Path, low: int, high: int) -> Hashes:
+    """The numbers of a sorted file from `low` up to, without, `high`."""
+    if path.stat().st_size == 0:
+        return np.zeros(0, dtype=np.uint64)
+    values = np.memmap(path, dtype="<u8", mode="r")
+    start, end = np.searchsorted(values, np.array([low, high], dtype=np.uint64))
+    return np.fromfile(path, dtype="<u8", count=int(end - start), offset=8 * int(start))
 
 
 def star_clusters(documents: int, edges: Integers, similarities: Floats) -> Matches:
@@ -95,15 +93,4 @@ def star_clusters(documents: int, edges: Integers, similarities: Floats) -> Matc
     matches = Matches(np.full(documents, -1, dtype=np.int64), np.zeros(documents))
     matches.partner[removed] = better[order][first]
     matches.similarity[removed] = similarities[order][first]
-    return matches
-
-
-def with_exact(matches: Matches, exact: Integers) -> Matches:
-    """Add the exact duplicates: each goes where the best document with its words went (`exact`, -1 for the best
-    document itself), at similarity 1 when that one is kept."""
-    copies = np.flatnonzero(exact >= 0)
-    best = exact[copies]
-    removed = matches.partner[best] >= 0
-    matches.partner[copies] = np.where(removed, matches.partner[best], best)
-    matches.similarity[copies] = np.where(removed, matches.similarity[best], 1.0)
     return matches

@@ -25,6 +25,11 @@ class Shingles:
     hashes: Hashes
     offsets: Integers
 
+    def distinct_sets(self) -> tuple[Hashes, Integers]:
+        """The shingle sets of all texts one after the other, each sorted, and their sizes, int64 [texts]."""
+        sets = [self.distinct(text) for text in range(len(self.offsets) - 1)]
+        return np.concatenate([np.zeros(0, dtype=np.uint64), *sets]), np.array([len(one) for one in sets], np.int64)
+
     def distinct(self, text: int) -> Hashes:
         """The shingle set of one text, sorted."""
         return np.unique(self.hashes[self.offsets[text] : self.offsets[text + 1]])

@@ -1,29 +1,33 @@
 """One row a document: what duplicates are found by. Written as Parquet, so that later steps read single columns.
 
-`id`, `bytes` (UTF-8 length of the text), `exact_high` and `exact_low` (128-bit BLAKE2b of the normalised text) and
-`band_00` … (64-bit MinHash band keys; 0 for a text without words).
+`id`, `bytes` (UTF-8 length of the text), `rank` (place in the order of preference), `exact_high` and `exact_low`
+(128-bit BLAKE2b of the normalised text) and `band_00` … (64-bit MinHash band keys; 0 for a text without words).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stages.batches import TableFiles
+from stages.batches import part_batches
 from stages.dedup.minhash import Permutations, band_keys
 from stages.dedup.shingles import shingle
 from stages.dedup.words import Hashes, Words, find_words, utf8_bytes
+from stages.engine.tasks import Result
+from stages.storage import atomic_file
+
+ROWS_PER_GROUP = 65_536
 
 
 def schema(bands: int) -> pa.Schema:
     """Columns of a signature table."""
-    numbers = ["exact_high", "exact_low", *(band_name(band) for band in range(bands))]
+    numbers = ["rank", "exact_high", "exact_low", *(band_name(band) for band in range(bands))]
     return pa.schema([("id", pa.large_string()), ("bytes", pa.int64()), *((name, pa.uint64()) for name in numbers)])
 
 
@@ -38,9 +42,12 @@ def sign(batch: pa.RecordBatch, ngram: int, permutations: Permutations) -> pa.Re
     words = find_words(texts)
     keys = band_keys(shingle(words, ngram), permutations)
     exact = exact_keys(texts, words)
+    ids = batch.column("id").cast(pa.large_string())
+    sizes = pc.binary_length(texts)
     columns = [
-        batch.column("id").cast(pa.large_string()),
-        pc.binary_length(texts),
+        ids,
+        sizes,
+        pa.array(document_ranks(ids, sizes.to_numpy())),
         *(pa.array(exact[:, half]) for half in range(2)),
         *(pa.array(keys[:, band]) for band in range(keys.shape[1])),
     ]
@@ -57,15 +64,40 @@ def exact_keys(texts: pa.Array, words: Words) -> Hashes:
     return np.frombuffer(digests, dtype="<u8").reshape(-1, 2)
 
 
-def write_signatures(path: Path, batches: Iterable[pa.RecordBatch], ngram: int, permutations: Permutations) -> int:
-    """Sign a stream of documents into one Parquet file; returns how many documents there were."""
-    bands = permutations.multiply.shape[0]
-    with TableFiles(lambda _: path, schema(bands), rows_per_file=2**62) as table:
-        for batch in batches:
-            table.write(sign(batch, ngram, permutations))
-    return table.rows
+def write_signatures(part: str, ngram: int, bands: int, rows: int, seed: int, target: str) -> Result:
+    """A task: sign the documents of a part."""
+    permutations = Permutations.seeded(seed, bands, rows)
+    columns = schema(bands)
+    documents = 0
+    with atomic_file(Path(target)) as partial, signature_writer(partial, columns) as table:
+        pending: list[pa.RecordBatch] = []
+        for batch in part_batches(Path(part), ["id", "text"]):
+            pending.append(sign(batch, ngram, permutations))
+            documents += batch.num_rows
+            if sum(signed.num_rows for signed in pending) >= ROWS_PER_GROUP:
+                table.write_table(pa.Table.from_batches(pending, columns))
+                pending = []
+        table.write_table(pa.Table.from_batches(pending, columns))
+    return {"documents": documents}
 
 
-def read_signatures(paths: Iterable[Path], columns: list[str]) -> pa.Table:
-    """Some columns of the signature tables, in the order of the paths."""
-    return pa.concat_tables([pq.read_table(path, columns=columns) for path in paths]).combine_chunks()
+def signature_writer(path: Path, columns: pa.Schema) -> pq.ParquetWriter:
+    """Hashes do not compress: they are written as they are."""
+    return pq.ParquetWriter(path, columns, compression="none", use_dictionary=False, write_statistics=False)
+
+
+def document_ranks(ids: pa.Array, sizes: npt.NDArray[np.int64]) -> Hashes:
+    """Place of each document in the order of preference, uint64 below 2^63, lowest first: the longest text, then the
+    lowest id (by its first eight characters, taken as hexadecimal digits)."""
+    data, bounds = utf8_bytes(ids)
+    padded = np.concatenate((data, np.zeros(_ID_DIGITS, dtype=np.uint8)))
+    lengths = np.diff(bounds)
+    prefix = np.zeros(len(ids), dtype=np.uint64)
+    for digit in range(_ID_DIGITS):
+        character = np.where(digit < lengths, padded[bounds[:-1] + digit], 0)
+        prefix = prefix << np.uint64(4) | ((character & 15) + 9 * (character >> 6) & 15).astype(np.uint64)
+    longest = np.uint64(2**31 - 1)
+    return longest - np.minimum(sizes.astype(np.uint64), longest) << np.uint64(32) | prefix
+
+
+_ID_DIGITS = 8

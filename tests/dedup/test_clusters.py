@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.dedup.candidates import MAX_NEIGHBOURS, candidate_pairs, exact_duplicates, preference
-from stages.dedup.cluster import star_clusters, with_exact
+from stages.dedup.candidates import MAX_NEIGHBOURS, candidate_pairs, exact_duplicates
+from stages.dedup.cluster import star_clusters
+from stages.dedup.corpus import NEW, Corpus
+from stages.dedup.labels import decided
 from stages.dedup.minhash import Permutations, band_keys, collision_probability
 from stages.dedup.shingles import Shingles
+from stages.dedup.signatures import document_ranks
 
 PAIRS = 1_500
 SIZE = 180
@@ -53,30 +56,47 @@ def test_keys_depend_on_the_text_alone() -> None:
 
 
 def test_the_longest_then_the_lowest_id_is_preferred() -> None:
-    order = preference(pa.array(["b", "a", "c", "a"]), pa.array([5, 5, 9, 5]))
-    assert order.tolist() == [2, 1, 3, 0]
+    ids = ["00000001b", "00000000f", "zz", "00000000f", "ffffffff", "", "0000000a"]
+    ranks = document_ranks(pa.array(ids, pa.large_string()), np.array([5, 5, 9, 5, 2**40, 0, 5]))
+    assert ranks[1] == ranks[3] < ranks[0] < ranks[6]
+    assert ranks[4] < ranks[2] < ranks[1]
+    assert ranks.max() == ranks[5] < NEW
+
+
+def numbers(*values: int) -> np.ndarray:
+    return np.array(values, dtype=np.uint64)
+
+
+def pairs_of(packed: np.ndarray) -> list[tuple[int, int]]:
+    return [(pair >> 32, pair & 0xFFFFFFFF) for pair in packed.tolist()]
 
 
 def test_exact_duplicates_name_the_best_one() -> None:
-    high, low = np.array([[7, 1], [7, 2], [7, 1], [0, 0], [7, 1]], dtype=np.uint64).T
-    assert exact_duplicates(high, low).tolist() == [-1, -1, 0, -1, 0]
-    assert exact_duplicates(high[:0], low[:0]).tolist() == []
+    high, low = numbers(7, 7, 7, 0, 7), numbers(1, 2, 1, 0, 1)
+    copies, best = exact_duplicates(high, low, numbers(5, 1, 4, 1, 4), numbers(10, 11, 12, 13, 14))
+    assert sorted(zip(copies.tolist(), best.tolist(), strict=True)) == [(10, 12), (14, 12)]
+    assert [found.tolist() for found in exact_duplicates(*[numbers()] * 4)] == [[], []]
 
 
-@given(st.lists(st.lists(st.integers(0, 4), min_size=12, max_size=12), min_size=1, max_size=4))
-def test_candidates_are_all_pairs_that_share_a_key(bands: list[list[int]]) -> None:
-    eligible = np.array([True] * 10 + [False] * 2)
-    keys = [np.array(band, dtype=np.uint64) for band in bands]
-    expected = {(i, j) for i in range(10) for j in range(i + 1, 10) if any(band[i] == band[j] != 0 for band in bands)}
-    assert [tuple(pair) for pair in candidate_pairs(keys, eligible).tolist()] == sorted(expected)
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3), st.booleans()), max_size=12))
+def test_candidates_are_all_pairs_that_share_a_key(documents: list[tuple[int, int, bool]]) -> None:
+    ranks = [rank + (int(NEW) if new else 0) for _, rank, new in documents]
+    places = np.arange(len(documents), dtype=np.uint64) * np.uint64(3)
+    found = candidate_pairs(numbers(*(key for key, _, _ in documents)), numbers(*ranks), places)
+    expected = set()
+    for i, (key, _, new) in enumerate(documents):
+        for j, (other, _, other_new) in enumerate(documents):
+            if key == other and (ranks[i], i) < (ranks[j], j) and (new or other_new):
+                expected.add((3 * i, 3 * j))
+    assert pairs_of(found) == sorted(expected)
 
 
 def test_a_key_that_everyone_shares_cannot_blow_up() -> None:
     documents = 3_000
-    pairs = candidate_pairs([np.full(documents, 5, dtype=np.uint64)], np.ones(documents, dtype=np.bool_))
+    ranks = np.arange(documents, dtype=np.uint64)[::-1] + NEW
+    pairs = pairs_of(candidate_pairs(np.full(documents, 5, np.uint64), ranks, np.arange(documents, dtype=np.uint64)))
     assert len(pairs) <= (MAX_NEIGHBOURS + 1) * documents
-    best = pairs[pairs[:, 0] == 0]
-    assert set(best[:, 1].tolist()) == set(range(1, documents))  # all are compared with the best one
+    assert {worse for better, worse in pairs if better == documents - 1} == set(range(documents - 1))
 
 
 EDGES = st.integers(2, 12).flatmap(
@@ -117,7 +137,16 @@ def test_chains_are_not_followed() -> None:
 
 
 def test_a_copy_of_a_removed_document_goes_to_the_kept_one() -> None:
-    fuzzy = star_clusters(5, np.array([[0, 1]]), np.array([0.75]))
-    matches = with_exact(fuzzy, np.array([-1, -1, 1, -1, 3]))
-    assert matches.partner.tolist() == [-1, 0, 0, -1, 3]
-    assert matches.similarity.tolist() == [0, 0.75, 0.75, 0, 1]
+    class Ranked(Corpus):
+        documents = 5
+
+        def ranks(self, positions: np.ndarray) -> np.ndarray:
+            return positions.astype(np.uint64)
+
+    # 6 and 7 were kept by an earlier run: 7 is worse than 0 by its rank, but known.
+    edges, copies, best = np.array([[0, 1], [7, 2]]), np.array([3, 4]), np.array([1, 6])
+    fate = decided(Ranked(()), edges, np.array([0.75, 0.8]), copies, best, {})
+    assert fate.duplicate_of.tolist() == [-1, 0, 7, 0, 6]
+    assert fate.jaccard.tolist() == [0, 0.75, 0.8, 0.75, 1]
+    assert fate.exact.tolist() == [False, False, False, False, True]
+    assert fate.removed.tolist() == [False, True, True, True, True]

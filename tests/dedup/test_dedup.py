@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages import paths
-from stages.documents import DOCUMENT, REMOVED, document_id, read_table, write_documents, write_table
+from stages import paths, storage
+from stages.documents import DOCUMENT, REMOVED, document_id, read_table, removed_files, write_documents, write_table
 from stages.errors import DataError
 from stages.settings import Settings
 from stages.tracking import StageRun
@@ -50,7 +50,11 @@ def given(rows: list[Row]) -> None:
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    return dict(dedup(settings, StageRun("dedup")))
+    """The stage as `run_stage` runs it: the resume state goes when it is done."""
+    stage = StageRun("dedup")
+    metrics = dict(dedup(settings, stage))
+    shutil.rmtree(stage.state)
+    return metrics
 
 
 def kept() -> list[Row]:
@@ -58,7 +62,7 @@ def kept() -> list[Row]:
 
 
 def removed() -> list[dict[str, Any]]:
-    table = pq.read_table(paths.DEDUPED / "removed.parquet")
+    table = pa.concat_tables([pq.read_table(path) for path in removed_files(paths.DEDUPED)])
     assert table.schema.equals(REMOVED)
     return list(table.to_pylist())
 
@@ -192,54 +196,58 @@ def test_sources_follow_each_other_by_name_in_their_own_order(workspace: Path, l
     assert kept() == expected
 
 
-def test_two_runs_give_the_same_bytes_however_the_input_is_cut(workspace: Path, lenient: Settings) -> None:
+def test_two_runs_give_the_same_bytes_and_other_cuts_the_same_rows(workspace: Path, lenient: Settings) -> None:
     rng = random.Random(6)
     rows = [document(" ".join(essay(rng)), "alpha") for _ in range(40)]
     rows += [document(row["text"] + " etc", "beta") for row in rows[::2]]
     given(rows)
     run(lenient)
-    first = _hashes(paths.DEDUPED)
+    first, documents, gone = _hashes(paths.DEDUPED), kept(), removed()
     run(lenient)
     assert _hashes(paths.DEDUPED) == first
+    assert sorted(first) == [f"{kind}-{part:05d}.parquet" for kind in ("documents", "removed") for part in range(6)]
     for path in paths.curated("alpha").iterdir():
         path.unlink()
     write_table(paths.curated("alpha") / "documents-00000.parquet", pa.Table.from_pylist(rows[:40], schema=DOCUMENT))
     run(lenient)
-    assert _hashes(paths.DEDUPED) == first
+    assert (kept(), removed()) == (documents, gone)
 
 
-def test_a_stage_that_dies_leaves_the_former_output_and_no_scratch(
+def test_a_stage_that_is_killed_continues_and_gives_the_same_bytes(
     workspace: Path, lenient: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given([document("to be or not to be that is the question")])
-    run(lenient)
-    before = _hashes(paths.DEDUPED)
+    rng = random.Random(9)
+    rows = [document(" ".join(essay(rng)), "alpha") for _ in range(30)]
+    rows += [document(row["text"] + " etc", "beta") for row in rows[::2]]
+    given(rows)
+    indexed = lenient.model_copy(update={"dedup": lenient.dedup.model_copy(update={"index": True})})
+    run(indexed)
+    before, metrics = _hashes(paths.DEDUPED), None
+    shutil.rmtree(paths.DEDUPED)
+    writes = 0
+    for allowed in range(0, 200, 3):
+        write_text = storage.write_text
 
-    def die(*_: object) -> None:
-        raise KeyboardInterrupt
+        def dying(path: Path, text: str, allowed: int = allowed, write: Any = write_text) -> None:
+            nonlocal writes
+            writes += 1
+            if writes > allowed:
+                raise KeyboardInterrupt
+            write(path, text)
 
-    for step in ("removed_rows", "verify"):
+        writes = 0
         with monkeypatch.context() as patched:
-            patched.setattr(f"stages.dedup.__main__.{step}", die)
-            with pytest.raises(KeyboardInterrupt):
-                run(lenient)
-        assert _hashes(paths.DEDUPED) == before
-        assert [path.name for path in Path("data").iterdir() if "deduped" in path.name] == ["deduped"]
-        assert list(paths.RUNS.iterdir()) == []
-
-
-def test_what_a_killed_run_left_is_not_used(workspace: Path, lenient: Settings) -> None:
-    partial = Path("data/.deduped.partial")
-    partial.mkdir(parents=True)
-    (partial / "documents-00007.parquet").write_bytes(b"half a file")
-    state = StageRun("dedup").state
-    state.mkdir(parents=True)
-    (state / "signatures-alpha.parquet").write_bytes(b"half a file")
-    given([document("to be or not to be that is the question")])
-    assert run(lenient)["all"]["documents_kept"] == 1
-    assert sorted(path.name for path in paths.DEDUPED.iterdir()) == ["documents-00000.parquet", "removed.parquet"]
-    assert not partial.exists()
+            patched.setattr("stages.storage.write_text", dying)
+            try:
+                metrics = dict(dedup(indexed, StageRun("dedup")))
+                break
+            except KeyboardInterrupt:
+                assert not paths.DEDUPED.exists()
+    assert allowed > 3 and metrics is not None
+    assert _hashes(paths.DEDUPED) == before
+    assert metrics["all"]["removed_fuzzy"] == 15
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
