@@ -6,7 +6,7 @@ Out: `data/documents/SOURCE/`: `documents-*.parquet`, `rejected.parquet` (every 
 document and could not, with file, place and reason) and `files.json` (every raw file with its SHA-256).
 Wrong: what cannot be reached, found, read or verified ends the stage in one message. A damaged file (cut off, corrupt)
 gives the documents before the damage; when damaged files or rejected records exceed `ingest.max_reject_fraction`, the
-stage fails and writes nothing. A killed stage continues with the file it was reading.
+stage fails and writes nothing. A killed stage continues: files that were read are not read again.
 From: the readers name their methods: `mediawiki.py`, `gutenberg.py`, `warc.py`, `arxiv.py`.
 """
 
@@ -14,49 +14,64 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from stages import documents, paths
+from stages import paths
+from stages.engine.tasks import run_tasks
 from stages.entry import run_stage
 from stages.errors import DataError
-from stages.ingest import state
-from stages.ingest.fetch import RawFiles
+from stages.ingest import packing, plan, reading
 from stages.ingest.origins import expand
-from stages.progress import progress
+from stages.ingest.reading import Outcome
 from stages.settings import Settings
-from stages.storage import atomic_folder, write_json
+from stages.storage import assembled_folder, atomic_file, write_json
 from stages.tracking import StageRun
 
 NAMED_IN_ERRORS = 3
 """How many bad files or records an error names."""
+WORK_PER_BYTE = 10
+"""Raw files are compressed, and a byte of markup costs more to read than a byte of text to copy."""
+
+Read = list[tuple[str, list[Outcome]]]
+"""Of each reading task where it wrote, and what came of its files."""
 
 
 def ingest(settings: Settings, run: StageRun, source: str) -> Mapping[str, Any]:
     """Documents of one source. Returns counts and bytes. Raises `UserError`, `ClusterError`, `DataError`."""
     started = time.monotonic()
-    origins = expand(settings.sources[source], settings.seed)
-    with RawFiles(run.state) as raw_files:
-        reading = (
-            state.finished(run.state, number, origin)
-            or state.read_file(run.state, number, origin, raw_files, source, settings.sources[source])
-            for number, origin in enumerate(origins)
-        )
-        outcomes = list(progress(reading, f"ingest {source}", total=len(origins), unit="files"))
-    check_damage(source, outcomes, settings.ingest.max_reject_fraction)
-    totals = write(paths.documents(source), run.state, outcomes, settings.ingest.documents_per_file)
+    read = read_all(settings, run.state, source)
+    check_damage(source, _outcomes(read), settings.ingest.max_reject_fraction)
+    write(paths.documents(source), run.state, read, settings.ingest.documents_per_file)
     run.metrics({"seconds": time.monotonic() - started})
-    return totals
+    return totals(_outcomes(read))
 
 
-def check_damage(source: str, outcomes: Sequence[state.Outcome], limit: float) -> None:
+def read_all(settings: Settings, folder: Path, source: str) -> Read:
+    """Read every raw file of the source, many at a time where there are cores."""
+    files = plan.described(expand(settings.sources[source], settings.seed))
+    tasks = plan.reading_tasks(files, folder, source, settings.sources[source])
+    size = plan.known_bytes(files)
+    work = None if size is None else size * WORK_PER_BYTE
+    results = run_tasks("read", reading.read_files, tasks, folder, work=work)
+    return [
+        (task["stem"], [Outcome(**outcome) for outcome in result["outcomes"]])
+        for task, result in zip(tasks, results, strict=True)
+    ]
+
+
+def _outcomes(read: Read) -> list[Outcome]:
+    return [outcome for _, outcomes in read for outcome in outcomes]
+
+
+def check_damage(source: str, outcomes: Sequence[Outcome], limit: float) -> None:
     """Raises `DataError` when too much is damaged, or when there is no document at all."""
     damaged = [outcome for outcome in outcomes if outcome.damage]
-    rejected = sum(outcome.rejected for outcome in outcomes)
-    records = rejected + sum(outcome.documents + sum(outcome.skipped.values()) for outcome in outcomes)
+    rejected = sum(_rejected(outcome) for outcome in outcomes)
+    records = sum(outcome.records for outcome in outcomes)
     named = "; ".join(f"{outcome.url}: {outcome.damage}" for outcome in damaged[:NAMED_IN_ERRORS])
     if len(damaged) > limit * len(outcomes):
         raise DataError(
@@ -65,15 +80,15 @@ def check_damage(source: str, outcomes: Sequence[state.Outcome], limit: float) -
             "what was read before the damage",
         )
     if rejected > limit * records:
-        worst = max(outcomes, key=lambda outcome: outcome.rejected)
+        worst = max(outcomes, key=_rejected)
         raise DataError(
-            f"sources.{source}: {_share(rejected, records, 'records are rejected', limit)}: {worst.rejected} of them "
+            f"sources.{source}: {_share(rejected, records, 'records are rejected', limit)}: {_rejected(worst)} of them "
             f"in {worst.url}, the first at {worst.first_rejection}",
             f"check that sources.{source}.format is the format of this file, mend the file, or raise "
             "ingest.max_reject_fraction",
         )
     if not any(outcome.documents for outcome in outcomes):
-        skipped = dict(sum((Counter(outcome.skipped) for outcome in outcomes), Counter()))
+        skipped = _summed(outcome.skipped for outcome in outcomes)
         raise DataError(
             f"sources.{source}: {len(outcomes)} files gave no document (skipped: {skipped or 'nothing'})",
             f"check that sources.{source}.format is the format of these files",
@@ -84,47 +99,55 @@ def _share(part: int, whole: int, what: str, limit: float) -> str:
     return f"{part} of {whole} {what} ({part} / {whole} = {part / whole:.3f} > ingest.max_reject_fraction = {limit:g})"
 
 
-def write(target: Path, folder: Path, outcomes: Sequence[state.Outcome], rows_per_file: int) -> dict[str, Any]:
-    """Join the results of all files, in their order, into the stage's output."""
-    count = Counter[str]()
-    with atomic_folder(target) as partial:
-        documents.write_documents(partial, _rows(folder, outcomes, count), rows_per_file=rows_per_file)
-        with pq.ParquetWriter(partial / "rejected.parquet", documents.REJECTED, compression="zstd") as rejected:
-            for number, outcome in enumerate(outcomes):
-                if outcome.rejected:
-                    rejected.write_table(
-                        pq.read_table(state.rejections_path(folder, number), schema=documents.REJECTED)
-                    )
-        write_json(partial / "files.json", {"files": [outcome.described() for outcome in outcomes]})
-    skipped = sum((Counter(outcome.skipped) for outcome in outcomes), Counter({"repeated": count["repeated"]}))
+def write(target: Path, folder: Path, read: Read, rows_per_part: int) -> None:
+    """Make the stage's output of what the reading tasks wrote. Raises `RuntimeError` when rows are lost or doubled."""
+    outcomes = _outcomes(read)
+    tables = [(reading.documents_path(stem), sum(outcome.documents for outcome in found)) for stem, found in read]
+    parts = packing.parts(tables, rows_per_part)
+    size = sum(path.stat().st_size for path, _ in tables)
+    run_tasks("pack", packing.pack, packing.packing_tasks(parts, folder), folder, work=size)
+    with atomic_file(folder / "rejected.parquet") as partial:
+        rejected = packing.join_rejections([reading.rejections_path(stem) for stem, _ in read], partial)
+    write_json(folder / "files.json", {"files": [outcome.described() for outcome in outcomes]})
+    files = [packing.part_path(parts, folder, number) for number in range(len(parts))]
+    _check_rows(sum(pq.read_metadata(file).num_rows for file in files), rejected, outcomes)
+    with assembled_folder(target) as add:
+        for number, file in enumerate(files):
+            add(f"documents-{number:05d}.parquet", file)
+        add("rejected.parquet", folder / "rejected.parquet")
+        add("files.json", folder / "files.json")
+
+
+def _check_rows(documents: int, rejected: int, outcomes: Sequence[Outcome]) -> None:
+    counted = sum(outcome.documents for outcome in outcomes), sum(_rejected(outcome) for outcome in outcomes)
+    if (documents, rejected) != counted:
+        raise RuntimeError(f"{documents} documents and {rejected} rejections were written, but {counted} counted")
+
+
+def _rejected(outcome: Outcome) -> int:
+    return sum(outcome.rejected.values())
+
+
+def totals(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """What the stage tells: `records` = `documents` + `rejected` + all of `skipped`."""
     return {
-        "documents": count["documents"],
-        "bytes": count["bytes"],
+        "records": sum(outcome.records for outcome in outcomes),
+        "documents": sum(outcome.documents for outcome in outcomes),
+        "bytes": sum(outcome.text_bytes for outcome in outcomes),
         "files": len(outcomes),
         "raw_bytes": sum(outcome.bytes for outcome in outcomes),
         "damaged_files": sum(1 for outcome in outcomes if outcome.damage),
-        "rejected": sum(outcome.rejected for outcome in outcomes),
-        "skipped": {reason: number for reason, number in sorted(skipped.items()) if number},
+        "rejected": sum(_rejected(outcome) for outcome in outcomes),
+        "rejected_by": _summed(outcome.rejected for outcome in outcomes),
+        "skipped": _summed(outcome.skipped for outcome in outcomes),
     }
 
 
-def _rows(folder: Path, outcomes: Sequence[state.Outcome], count: Counter[str]) -> Iterator[dict[str, Any]]:
-    """All documents in order, each `id` once: the same text at the same URL twice is one document. Counts them, their
-    UTF-8 bytes, and what was left out."""
-    seen: set[bytes] = set()
-    for number, outcome in enumerate(outcomes):
-        if not outcome.documents:
-            continue
-        for batch in pq.ParquetFile(state.documents_path(folder, number)).iter_batches(1024):
-            for row in batch.to_pylist():
-                key = bytes.fromhex(row["id"])
-                if key in seen:
-                    count["repeated"] += 1
-                    continue
-                seen.add(key)
-                count["documents"] += 1
-                count["bytes"] += len(row["text"].encode())
-                yield row
+def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total = Counter[str]()
+    for count in counts:
+        total.update(count)
+    return dict(sorted(total.items()))
 
 
 if __name__ == "__main__":

@@ -52,7 +52,8 @@ class RawFiles:
             with registry.readable(origin.archive), self._member_of(origin.archive).open(origin.location) as stream:
                 yield stream
         elif origin.is_remote:
-            copy = self._folder / "download"
+            name = hashlib.blake2b(origin.location.encode(), digest_size=12).hexdigest()
+            copy = self._folder / f"{name}-{os.getpid()}.download"
             download(origin.location, copy)
             try:
                 with copy.open("rb") as stream:
@@ -92,6 +93,23 @@ def download(url: str, target: Path) -> None:
             raise ConnectionError(f"{written} of {size} bytes arrived")
 
     _attempt(copy, url)
+
+
+VERSION_KEYS = ("ETag", "etag", "sha256", "md5", "md5Hash", "crc32c", "oid", "blob_id", "size", "Size", "LastModified",
+                "Last-Modified", "last_modified", "mtime", "updated")  # fmt: skip
+"""What fsspec's file systems call that which changes with a file."""
+
+
+def version(url: str) -> str:
+    """What the server of a remote file says of its present version; empty when it says nothing or does not answer."""
+    try:
+        file_system, path = _file_system(url)
+        info = file_system.info(path)
+    except PipelineError:
+        raise
+    except Exception:
+        return ""
+    return " ".join(f"{key}={info[key]}" for key in VERSION_KEYS if info.get(key) is not None)
 
 
 def read_small(location: str, url: str, sha256: str | None) -> bytes:
