@@ -1,10 +1,11 @@
-"""Report: everything about a run that a person should see, on one page.
+"""Report: everything about a run that a person should see, on one page, and all about its data on another.
 
 In: the metrics and curves of all stages, the document tables, the scores and samples of both heads. Out:
 `reports/facts.json`, a pure function of these. Beside it, for reading, `reports/report.html` and
 `reports/report.md` with `reports/figures`, which add what was observed (times, speeds, runs) and are therefore
-no outputs of the stage. What can go wrong: nothing that other stages left out; what is missing is shown as
-"not measured". Baselines and levels of guessing: the papers named beside each figure.
+no outputs of the stage, and `reports/data.html`, the page of the data. What can go wrong: documents or bytes that do
+not add up from stage to stage (`DataError`, naming the stage); what other stages left out is shown as "not measured".
+Baselines and levels of guessing: the papers named beside each figure.
 """
 
 from __future__ import annotations

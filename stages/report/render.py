@@ -1,7 +1,8 @@
 """Set the report from its facts and from what was observed: `python -m stages.report.render`.
 
-In: `reports/facts.json`, MLflow and `dvc.lock` as far as they answer. Out: `reports/report.html` (one file,
-nothing loaded from elsewhere, no script), its twin `reports/report.md`, and `reports/figures/*.svg` for the twin.
+In: `reports/facts.json`, MLflow and `dvc.lock` as far as they answer. Out: `reports/report.html` and the page of the
+data, `reports/data.html` (each one file, nothing loaded from elsewhere, no script), the report's twin
+`reports/report.md`, and `reports/figures/*.svg` for the twin.
 These hold times and run ids, so they are no DVC outputs: they can be set again at any moment, in seconds.
 What can go wrong: no facts yet (run the report stage). All text of documents is hostile: it is stripped of
 control characters and escaped in one place for each format, by the environments below.
@@ -20,7 +21,7 @@ from markupsafe import Markup
 
 from stages import paths
 from stages.errors import UserError
-from stages.report import prose, tables, typography
+from stages.report import data_tables, prose, tables, typography
 from stages.report.facts import PATH as FACTS
 from stages.report.observed import Observed, observe
 from stages.report.pictures import Picture
@@ -28,14 +29,15 @@ from stages.settings import Settings, load_settings
 from stages.storage import atomic_folder, read_json, write_text
 
 HTML = paths.REPORTS / "report.html"
+DATA = paths.REPORTS / "data.html"
 MARKDOWN = paths.REPORTS / "report.md"
 FIGURES = paths.REPORTS / "figures"
 TEMPLATES = Path(__file__).parent
 
 
 def render(settings: Settings) -> list[Path]:
-    """Write both pages and the figures; returns the files. Raises `UserError` when there are no facts."""
-    from stages.report import charts
+    """Write the pages and the figures; returns the files. Raises `UserError` when there are no facts."""
+    from stages.report import charts, data_charts
 
     if not FACTS.exists():
         raise UserError(f"{FACTS} does not exist", "run `dvc repro report`, which collects the facts")
@@ -46,15 +48,25 @@ def render(settings: Settings) -> list[Path]:
         for picture in pictures.values():
             (folder / f"{picture.name}.svg").write_text(picture.file, encoding="utf-8")
     write_text(HTML, html(facts, observed, pictures))
+    write_text(DATA, data_page(facts, data_charts.draw(facts)))
     write_text(MARKDOWN, markdown(facts, observed, pictures))
-    return [HTML, MARKDOWN, *sorted(FIGURES.glob("*.svg"))]
+    return [HTML, MARKDOWN, DATA, *sorted(FIGURES.glob("*.svg"))]
 
 
 def html(facts: dict[str, Any], observed: Observed, pictures: dict[str, Picture]) -> str:
     """The page. Every string is made plain, then escaped."""
+    return _page("report.html.jinja", _context(facts, observed, pictures))
+
+
+def data_page(facts: dict[str, Any], pictures: dict[str, Picture]) -> str:
+    """The page of the data, set as the report is."""
+    return _page("data.html.jinja", {"facts": facts, "pictures": pictures, "data": data_tables})
+
+
+def _page(template: str, context: dict[str, Any]) -> str:
     environment = _environment(autoescape=True, finalize=_plain)
     environment.filters["drawing"] = lambda picture: Markup(picture.inline)
-    return environment.get_template("report.html.jinja").render(_context(facts, observed, pictures)) + "\n"
+    return environment.get_template(template).render(context) + "\n"
 
 
 def markdown(facts: dict[str, Any], observed: Observed, pictures: dict[str, Picture]) -> str:
@@ -107,7 +119,7 @@ def main() -> int:
         os.environ.setdefault(variable, value)
 
     def call() -> None:
-        for path in render(load_settings())[:2]:
+        for path in render(load_settings())[:3]:
             print(path)
 
     return guarded(call)

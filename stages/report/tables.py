@@ -23,6 +23,10 @@ STAGES = ("ingested", "curated", "deduped", "clean")
 REMOVERS = {"curate": "curation", "dedup": "deduplication", "decontaminate": "decontamination"}
 
 
+SAMPLES = 3
+"""Removed documents shown of each reason; the data page shows all of the facts."""
+
+
 def task_name(task: str) -> str:
     """The name a task is known by."""
     return next((name for key, name in NAMES.items() if key in task), task)

@@ -66,81 +66,77 @@ def table(folder: Path, kept: list[dict[str, Any]], gone: list[dict[str, Any]]) 
 
     folder.mkdir(parents=True, exist_ok=True)
     write_documents(folder, kept)
-    write_table(folder / "removed.parquet", pa.Table.from_pylist(gone, schema=REMOVED))
+    write_table(folder / "removed-00000.parquet", pa.Table.from_pylist(gone, schema=REMOVED))
+
+
+REMOVED_BY_RULES = (
+    ("few_stop_words", "1 < 2"),
+    ("few_stop_words", "0 < 2"),
+    ("language", "de != en"),
+    ("symbols", "0.31 > 0.1"),
+)
+REJECTED_RECORDS = 5
 
 
 def corpus(settings: Settings) -> list[dict[str, Any]]:
     """Documents of every source through ingest, curate, dedup and decontaminate; returns the clean ones."""
-    import pyarrow as pa
-
     rng = random.Random(7)
-    curated: list[dict[str, Any]] = []
-    for source, number in zip(sorted(settings.sources), (24, 40), strict=False):
-        rows = [document(source, i, text(rng, rng.randint(30, 120))) for i in range(number)]
-        rows[0] = document(source, 0, HOSTILE + " " + text(rng, 20), title=HOSTILE)
-        folder = paths.documents(source)
-        folder.mkdir(parents=True)
-        write_documents(folder, rows)
-        rejects = [
-            {
-                "source": source,
-                "origin": "dump.xml",
-                "locator": f"page {i}",
-                "reason": "redirect",
-                "detail": HOSTILE if i == 0 else "",
-            }
-            for i in range(5)
-        ]
-        write_table(folder / "rejected.parquet", pa.Table.from_pylist(rejects, schema=REJECTED))
-        files = [
-            {
-                "url": f"pypi:{source}==1.0/texts/{source}.xml.bz2",
-                "sha256": "ab" * 32,
-                "bytes": 812_345,
-                "documents": number,
-                "rejected": 5,
-                "status": "ok",
-                "detail": "",
-            }
-        ]
-        if source == "wikipedia":  # the other is a file of its own
-            files[0] |= {"archive": f"{source}-1.0.tar.gz", "archive_sha256": "cd" * 32}
-        write_json(folder / "files.json", {"files": files})
-        gone = [
-            removed(row, reason, detail)
-            for row, (reason, detail) in zip(
-                rows,
-                (
-                    ("few_stop_words", "1 < 2"),
-                    ("few_stop_words", "0 < 2"),
-                    ("language", "de 0.91"),
-                    ("symbols", "0.31 > 0.1"),
-                ),
-                strict=False,
-            )
-        ]
-        table(paths.curated(source), rows[4:], gone)
-        curated += rows[4:]
-    return _dedup_and_clean(curated)
-
-
-def _dedup_and_clean(curated: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    twin = curated[-1]
+    made: dict[str, list[dict[str, Any]]] = {}
+    for source, number in zip(sorted(settings.sources), (22, 40), strict=False):
+        made[source] = [document(source, i, text(rng, rng.randint(30, 120))) for i in range(number)]
+        made[source][0] = document(source, 0, HOSTILE + " " + text(rng, 20), title=HOSTILE)
+    twin = made["wikipedia"][-1]
     near = document("gutenberg", 901, twin["text"].replace("river", "sea", 1), title="Nearly the same")
     same = document("gutenberg", 900, twin["text"], title="The same")
-    table(paths.DEDUPED, curated, [removed(same, "exact", "", twin, 1.0), removed(near, "fuzzy", "", twin, 0.9412)])
-    table(
-        paths.CLEAN,
-        curated[1:],
-        [
-            removed(
-                curated[0],
-                "contaminated",
-                "smoke/mmlu/3: “" + " ".join(curated[0]["text"].lower().replace(".", "").split()[9:17]) + "”",
-            )
-        ],
-    )
-    return curated[1:]
+    made["gutenberg"] += [same, near]
+    for source, rows in made.items():
+        _ingested(source, rows)
+        gone = [removed(row, *why) for row, why in zip(rows, REMOVED_BY_RULES, strict=False)]
+        gone[2]["language"] = "de"
+        table(paths.curated(source), rows[4:], gone)
+    curated = [row for source in sorted(made) for row in made[source][4:]]
+    deduped = [row for row in curated if row not in (same, near)]
+    table(paths.DEDUPED, deduped, [removed(same, "exact", "", twin, 1.0), removed(near, "fuzzy", "", twin, 0.9412)])
+    words = deduped[0]["text"].lower().replace(".", "").split()[9:17]
+    table(paths.CLEAN, deduped[1:], [removed(deduped[0], "contaminated", f"smoke/mmlu/3: “{' '.join(words)}”")])
+    return deduped[1:]
+
+
+def _ingested(source: str, rows: list[dict[str, Any]]) -> None:
+    """What `ingest` leaves."""
+    import pyarrow as pa
+
+    folder = paths.documents(source)
+    folder.mkdir(parents=True)
+    write_documents(folder, rows)
+    reject = {"source": source, "origin": "dump.xml", "reason": "no_text"}
+    rejects = [reject | {"locator": f"page {i}", "detail": HOSTILE if i == 0 else ""} for i in range(REJECTED_RECORDS)]
+    write_table(folder / "rejected.parquet", pa.Table.from_pylist(rejects, schema=REJECTED))
+    file: dict[str, Any] = {
+        "url": f"pypi:{source}==1.0/texts/{source}.xml.bz2",
+        "sha256": "ab" * 32,
+        "bytes": 812_345,
+        "documents": len(rows),
+        "rejected": REJECTED_RECORDS,
+        "status": "ok",
+        "detail": "",
+    }
+    if source == "wikipedia":  # the other is a file of its own
+        file |= {"archive": f"{source}-1.0.tar.gz", "archive_sha256": "cd" * 32}
+    write_json(folder / "files.json", {"files": [file]})
+
+
+def measured() -> None:
+    """What curation and deduplication measure beside their tables."""
+    import pyarrow as pa
+
+    words = {"edges": [0, 50, 200, 1000, 20_000], "in": [3, 10, 20, 7], "kept": [0, 10, 20, 6]}
+    length = {"edges": [3.0, 4.0, 5.0, 6.0], "in": [4, 30, 6], "kept": [3, 30, 3]}
+    write_json(paths.curated("wikipedia") / "distributions.json", {"words": words, "mean_word_length": length})
+    lines = pa.table({"line": ["Jump to navigation", HOSTILE], "documents": [31, 12]})
+    write_table(paths.curated("wikipedia") / "repeated_lines.parquet", lines)
+    clusters = {"size_02": 3, "size_03": 1, "size_10_or_more": 1}
+    write_json(paths.metrics("dedup"), {"clusters": clusters, "largest_cluster": 14})
 
 
 def tokenizer(settings: Settings, documents: list[dict[str, Any]]) -> None:
@@ -155,10 +151,20 @@ def tokenizer(settings: Settings, documents: list[dict[str, Any]]) -> None:
     made.train_from_iterator([row["text"] for row in documents], trainer)
     paths.TOKENIZER.mkdir(parents=True)
     made.save(str(paths.TOKENIZER / "tokenizer.json"))
-    sources = {name: {"documents": 20, "tokens": 700_000, "bytes": 2_300_000} for name in settings.sources}
-    train = {"documents": 40, "tokens": 1_400_000, "bytes": 4_600_000, "sources": sources}
-    held_out = {"documents": 2, "tokens": 45_000, "bytes": 150_000, "sources": {}}
-    write_json(paths.metrics("shards"), {"train": train, "validation": held_out})
+    splits = {"train": _split(documents[3:]), "validation": _split(documents[:3])}
+    write_json(paths.metrics("shards"), splits)
+
+
+def _split(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    """Counts of a split, as `shards` measures them."""
+    counts: dict[str, Any] = {"documents": 0, "tokens": 0, "bytes": 0, "sources": {}}
+    for row in documents:
+        of_source = counts["sources"].setdefault(row["source"], {"documents": 0, "tokens": 0, "bytes": 0})
+        size = len(row["text"].encode())
+        for part in (counts, of_source):
+            for unit, amount in (("documents", 1), ("tokens", size // 3), ("bytes", size)):
+                part[unit] += amount
+    return counts
 
 
 def curves(steps: int = 1000) -> None:
@@ -291,7 +297,9 @@ def metrics() -> None:
         paths.metrics("publish@base"), {"gates": {"loads_stock": 0, "logits_finite": 0, "kl_float32_float16": 1e-5}}
     )
     write_json(paths.metrics("curate@wikipedia"), {"redacted": {"email": 12, "ip": 3}})
-    write_json(paths.metrics("ingest@wikipedia"), {"documents": 40, "skipped": {"redirect": 94, "namespace": 6}})
+    skipped = {"redirect": 94, "namespace": 6}
+    write_json(paths.metrics("ingest@wikipedia"), {"documents": 40, "rejected": REJECTED_RECORDS, "skipped": skipped})
+    write_json(paths.metrics("ingest@gutenberg"), {"documents": 24, "rejected": REJECTED_RECORDS, "skipped": {}})
     write_json(paths.metrics("decontaminate"), {"items": 1980, "items_touched": 1})
 
 
@@ -317,6 +325,7 @@ def lock() -> None:
 def everything(settings: Settings) -> None:
     """All inputs, in the working directory."""
     tokenizer(settings, corpus(settings))
+    measured()
     curves()
     evaluations()
     metrics()

@@ -1,0 +1,127 @@
+"""The data page: samples of every kind beside their twins, figures only of what was measured, hostile text harmless."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from stages import paths
+from stages.documents import REMOVED, document_files, write_documents, write_table
+from stages.report import counts, data_charts, facts, nature, removed, render
+from stages.report.__main__ import report
+from stages.settings import Settings
+from stages.tracking import StageRun
+from tests.report import inputs
+from tests.report.page import Page
+
+
+def test_the_page_is_one_file_and_harmless(made: Settings) -> None:
+    html = render.DATA.read_text()
+    page = Page(html)
+    assert page.loads == [] and page.runs == [] and page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert "<script" not in html and "<img" not in html
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", html)
+    assert 'href="data.html"' in render.HTML.read_text()
+
+
+def test_every_part_is_there(made: Settings) -> None:
+    html = render.DATA.read_text()
+    text = " ".join("".join(Page(html).text).split())
+    assert html.count("<svg") == 4, "funnel, reasons, clusters, distributions of one source"
+    for shown in (
+        "145 records = 40 kept + 105 removed", "5 clusters of documents that say the same", "The largest holds 14",
+        "Jump to navigation", "German", "CC0", "Jaccard 0.941", "few stop words", "0.31 > 0.1",
+    ):  # fmt: skip
+        assert shown in text, shown
+    assert "<mark>sea.</mark>" in html and "<mark>river.</mark>" in html
+
+
+def test_a_page_of_nothing_says_so(workspace: Path, settings: Settings) -> None:
+    report(settings, StageRun("report"))
+    html = render.DATA.read_text()
+    assert "<svg" not in html
+    assert html.count("Not measured.") >= 5
+
+
+def test_ten_samples_of_a_reason_by_id_whatever_the_files(workspace: Path) -> None:
+    """Thirty removals over three files, one id twice: the ten smallest ids, each once, with their texts."""
+    rows = [inputs.document("web", number, f"text {number} of many") for number in range(30)]
+    rows.append(rows[0])
+    for part in range(3):
+        gone = [inputs.removed(row, "short", str(part)) for row in rows[part::3]]
+        paths.CLEAN.mkdir(parents=True, exist_ok=True)
+        table = pa.Table.from_pylist(gone, schema=REMOVED)
+        write_table(paths.CLEAN / f"removed-{part:05d}.parquet", table)
+    (group,), sums = removed.collect("decontaminate", [paths.CLEAN])
+    assert group["documents"] == 31 and counts.by(sums, 1)["web",]["documents"] == 31
+    ids = sorted({row["id"] for row in rows})[: removed.SAMPLES]
+    assert [sample["id"] for sample in group["samples"]] == ids
+    texts = {row["id"]: row["text"] for row in rows}
+    assert [sample["excerpt"][0][0] for sample in group["samples"]] == [texts[identity] for identity in ids]
+
+
+def test_twins_are_found_in_one_pass(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts are read of the row groups that hold a wanted document only."""
+    rows = [inputs.document("web", number, f"text {number}") for number in range(200)]
+    paths.DEDUPED.mkdir(parents=True)
+    write_documents(paths.DEDUPED, rows, rows_per_file=20)
+    read: list[object] = []
+    plain = pq.ParquetFile.iter_batches
+
+    def observed(self: pq.ParquetFile, **options: Any) -> Any:
+        read.append(self)
+        return plain(self, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", observed)
+    wanted = [rows[3]["id"], rows[7]["id"], rows[150]["id"], "of an earlier run"]
+    assert [row["text"] for row in removed.twins(wanted).values()] == ["text 3", "text 7", "text 150"]
+    assert len(document_files(paths.DEDUPED)) == 10 and len(read) == 2
+
+
+def test_a_duplicate_of_an_earlier_run_has_no_twin_here(made: Settings) -> None:
+    (path,) = paths.DEDUPED.glob("removed-*.parquet")
+    rows = pq.read_table(path).to_pylist()
+    rows[1]["duplicate_of"] = "ab" * 16
+    write_table(path, pa.Table.from_pylist(rows, schema=REMOVED))
+    report(made, StageRun("report"))
+    assert "kept by an earlier run" in render.DATA.read_text()
+
+
+def test_distributions_with_ends_and_wide_ranges_are_drawn() -> None:
+    tails = {"edges": [0, 1, 10, 10_000], "in": [1, 2, 3, 4, 5], "kept": [0, 2, 3, 4, 0]}
+    picture = data_charts.distributions("web", {"words": tails})
+    assert picture is not None and "words" in picture.drawing
+    assert data_charts.distributions("web", {"words": {"edges": [0, 1], "in": [0], "kept": [0]}}) is None
+    assert data_charts.distributions("web", {}) is None
+
+
+def test_many_languages_are_summed_up() -> None:
+    met: dict[counts.Key, counts.Amount] = {
+        ("web", f"l{n:02d}"): {"documents": 100 - n, "bytes": 10} for n in range(30)
+    }
+    rows = nature.languages(met, {("web", "l29"): {"documents": 4, "bytes": 2}}, "web")
+    assert len(rows) == nature.MOST + 1
+    assert rows[-1]["name"] == "others" and rows[-1]["clean"] == {"documents": 4, "bytes": 2}
+    assert sum(row["documents"] for row in rows) == sum(one["documents"] for one in met.values())
+
+
+def test_sizes_of_clusters_are_read_from_the_metrics() -> None:
+    found = nature.clusters({"clusters": {"size_10_or_more": 1, "size_02": 7}})
+    assert found == [
+        {"size": 2, "or_more": False, "clusters": 7},
+        {"size": 10, "or_more": True, "clusters": 1},
+    ]
+
+
+def test_what_was_cut_is_in_the_facts(made: Settings) -> None:
+    corpus = json.loads(facts.PATH.read_text())["corpus"]
+    lines = corpus["sources"]["wikipedia"]["repeated_lines"]
+    assert lines["number"] == 2 and lines["examples"][0] == {"text": "Jump to navigation", "copies": 31}
+    assert corpus["passages"] is None and corpus["sources"]["gutenberg"]["repeated_lines"] is None
