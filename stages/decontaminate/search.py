@@ -44,7 +44,7 @@ def items(texts: Path, sizes: Sequence[int]) -> Items:
     """The items of the benchmark texts. Raises `DataError` when the file is not there."""
     if not texts.exists():
         raise DataError(f"{texts} does not exist", "run `dvc repro benchmarks`, which makes it")
-    arguments = {"texts": str(texts), "sha256": sha256_file(texts), "sizes": list(sizes)}
+    arguments: dict[str, Any] = {"texts": str(texts), "sha256": sha256_file(texts), "sizes": list(sizes)}
     known = benchmark(**arguments)
     return Items(arguments, known.items, known.unchecked)
 

@@ -17,22 +17,28 @@ _SPACE = re.compile(r"\s")
 _PARAGRAPH = re.compile(r"\n\s*\n")
 
 
-def without(text: str, starts: Sequence[int], ends: Sequence[int], spans: Sequence[Span]) -> str:
-    """`text` without the words in `spans`, which are in order and do not touch. `starts` and `ends` are the bytes
-    between which each word stands in the UTF-8 text."""
-    encoded = text.encode()
+def without(encoded: bytes, starts: Sequence[int], ends: Sequence[int], spans: Sequence[Span]) -> str:
+    """A UTF-8 text without the words in `spans`, which are in order and do not touch. `starts` and `ends` are the bytes
+    between which each word stands. Punctuation that closes the words before a cut or opens those after it stays."""
     pieces, begin = [], 0
     for first, last in spans:
         left = ends[first - 1] if first > 0 else 0
         right = starts[last] if last < len(starts) else len(encoded)
         before, after = encoded[left : starts[first]].decode(), encoded[ends[last - 1] : right].decode()
         closing = _SPACE.split(before, maxsplit=1)[0] if first > 0 else ""
-        opening = _SPACE.split(after)[-1] if last < len(starts) and _SPACE.search(after) else ""
-        inner = first > 0 and last < len(starts)
-        gap = _gap(encoded[left:right].decode()) if inner else ""
+        opening = _opening(after) if last < len(starts) else ""
+        gap = _gap(encoded[left:right].decode()) if first > 0 and last < len(starts) else ""
         pieces += [encoded[begin:left].decode(), closing, gap, opening]
         begin = right
     return "".join([*pieces, encoded[begin:].decode()])
+
+
+def _opening(after: str) -> str:
+    """Of what stands between a passage and the next word, what belongs to the word: a bullet and the indentation when
+    it begins a line, else a quote or a bracket."""
+    if "\n" in after:
+        return after.rsplit("\n", 1)[1]
+    return _SPACE.split(after)[-1] if _SPACE.search(after) else ""
 
 
 def _gap(cut: str) -> str:
