@@ -8,16 +8,11 @@ similarity s agree on one with probability s, on a whole band of r rows with s^r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from stages.dedup.shingles import Shingles
-from stages.dedup.words import Hashes, mix
-
-_CHUNK = 1 << 16
-"""Shingles hashed at a time: they stay in the processor's cache over all permutations (4x faster than all at once)."""
+from stages.dedup.words import Hashes, Integers, mix
 
 
 @dataclass(frozen=True)
@@ -35,37 +30,16 @@ class Permutations:
         return cls(drawn[0] | np.uint32(1), drawn[1])
 
 
-def band_keys(shingles: Shingles, permutations: Permutations) -> Hashes:
-    """The key of each band of each text, uint64 [texts, bands]. Texts without shingles get key 0 in every band."""
+def band_keys(hashes: Hashes, offsets: Integers, size: int, permutations: Permutations) -> Hashes:
+    """The key of each band of each text, uint64 [texts, bands], from the hashes of its words (words of text i are
+    `offsets[i]:offsets[i + 1]`) in shingles of `size` words; a shorter text is one shingle. Texts without words get
+    key 0 in every band."""
+    from stages.dedup import kernels
+
     bands, rows = permutations.multiply.shape
-    filled = np.flatnonzero(np.diff(shingles.offsets))
-    bounds = np.append(shingles.offsets[filled], shingles.offsets[-1])
-    short = (shingles.hashes >> np.uint64(32)).astype(np.uint32)
-    smallest = np.empty((bands * rows, len(filled)), dtype=np.uint32)
-    for first, last in _chunks(bounds):
-        piece = short[bounds[first] : bounds[last]]
-        starts = bounds[first:last] - bounds[first]
-        permuted = np.empty_like(piece)
-        for number in range(bands * rows):
-            np.multiply(piece, permutations.multiply.flat[number], out=permuted)
-            np.add(permuted, permutations.add.flat[number], out=permuted)
-            np.minimum.reduceat(permuted, starts, out=smallest[number, first:last])
-    keys = np.zeros((len(shingles.offsets) - 1, bands), dtype=np.uint64)
-    for band in range(bands):
-        key = np.full(len(filled), band, dtype=np.uint64)
-        for row in smallest[band * rows : (band + 1) * rows]:
-            key = mix(key ^ row)
-        keys[filled, band] = key
+    keys = np.zeros((len(offsets) - 1, bands), dtype=np.uint64)
+    kernels.min_hash(hashes, offsets, size, permutations.multiply.ravel(), permutations.add.ravel(), rows, keys)
     return keys
-
-
-def _chunks(bounds: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Runs of whole texts of about `_CHUNK` shingles: pairs (first text, last text exclusive)."""
-    cuts = [0]
-    while cuts[-1] < len(bounds) - 1:
-        reach = int(np.searchsorted(bounds, bounds[cuts[-1]] + _CHUNK, side="right")) - 1
-        cuts.append(max(reach, cuts[-1] + 1))
-    return list(pairwise(cuts))
 
 
 def collision_probability(similarity: float, bands: int, rows: int) -> float:

@@ -7,12 +7,11 @@ hash with probability 2^-64, so sets of hashes stand for sets of shingles.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from stages.dedup.words import Hashes, Integers, Words, mix, word_hashes
-
-_BASE = np.uint64(0x9E3779B97F4A7C15)
+from stages.dedup.words import Hashes, Integers, Words, word_hashes
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,13 @@ class Shingles:
 
     def distinct_sets(self) -> tuple[Hashes, Integers]:
         """The shingle sets of all texts one after the other, each sorted, and their sizes, int64 [texts]."""
-        sets = [self.distinct(text) for text in range(len(self.offsets) - 1)]
-        return np.concatenate([np.zeros(0, dtype=np.uint64), *sets]), np.array([len(one) for one in sets], np.int64)
+        from stages.dedup import kernels
+
+        hashes = self.hashes.copy()
+        for start, end in pairwise(self.offsets.tolist()):
+            hashes[start:end].sort()
+        sizes = np.zeros(len(self.offsets) - 1, dtype=np.int64)
+        return hashes[: kernels.compact(hashes, self.offsets, sizes)], sizes
 
     def distinct(self, text: int) -> Hashes:
         """The shingle set of one text, sorted."""
@@ -53,21 +57,16 @@ def shingle(words: Words, size: int) -> Shingles:
 def window_hashes(hashes: Hashes, size: int) -> Hashes:
     """A hash of each window of `size` consecutive word hashes, uint64 [words]: a polynomial in a fixed odd base modulo
     2^64, then mixed. The last `size - 1` windows, which run past the end, count absent words as zero."""
-    padded = np.concatenate((hashes, np.zeros(size - 1, dtype=np.uint64)))
-    total = np.zeros(len(hashes), dtype=np.uint64)
-    for position in range(size):
-        total *= _BASE
-        total += padded[position : position + len(hashes)]
-    return mix(total)
+    from stages.dedup import kernels
+
+    windows = np.empty(len(hashes), dtype=np.uint64)
+    kernels.windows(hashes, size, windows)
+    return windows
 
 
 def jaccard(left: Hashes, right: Hashes) -> float:
     """|A ∩ B| / |A ∪ B| of two sorted sets of hashes; 0 when both are empty."""
-    if len(left) > len(right):
-        left, right = right, left
-    if len(left) == 0:
-        return 0.0
-    found = np.searchsorted(right, left)
-    found[found == len(right)] = 0
-    shared = int(np.count_nonzero(right[found] == left))
-    return shared / (len(left) + len(right) - shared)
+    from stages.dedup import kernels
+
+    shared = kernels.shared(left, right)
+    return shared / (len(left) + len(right) - shared) if shared else 0.0

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,7 @@ import pyarrow.parquet as pq
 
 from stages.batches import part_batches
 from stages.dedup.minhash import Permutations, band_keys
-from stages.dedup.shingles import shingle
-from stages.dedup.words import Hashes, Words, find_words, utf8_bytes
+from stages.dedup.words import Hashes, Words, find_words, utf8_bytes, word_hashes
 from stages.engine.tasks import Result
 from stages.storage import atomic_file
 
@@ -40,7 +40,7 @@ def sign(batch: pa.RecordBatch, ngram: int, permutations: Permutations) -> pa.Re
     """The signatures of a batch with columns `id` and `text`; pure, row by row."""
     texts = batch.column("text").cast(pa.large_string())
     words = find_words(texts)
-    keys = band_keys(shingle(words, ngram), permutations)
+    keys = band_keys(word_hashes(words), words.offsets, ngram, permutations)
     exact = exact_keys(texts, words)
     ids = batch.column("id").cast(pa.large_string())
     sizes = pc.binary_length(texts)
@@ -56,12 +56,13 @@ def sign(batch: pa.RecordBatch, ngram: int, permutations: Permutations) -> pa.Re
 
 def exact_keys(texts: pa.Array, words: Words) -> Hashes:
     """128-bit BLAKE2b of each normalised text, uint64 [texts, 2]; of the text itself where it has no words."""
-    compared = pc.if_else(pa.array(words.counts > 0), words.normalised(), texts)
-    data, bounds = utf8_bytes(compared)
-    raw = np.ascontiguousarray(data).data
-    spans = zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
-    digests = b"".join(blake2b(raw[start:end], digest_size=16).digest() for start, end in spans)
-    return np.frombuffer(digests, dtype="<u8").reshape(-1, 2)
+    given, places = utf8_bytes(texts)
+    raw, normal = given.data, words.texts.data
+    digests = [
+        blake2b(normal[start:end] if start < end else raw[places[text] : places[text + 1]], digest_size=16).digest()
+        for text, (start, end) in enumerate(pairwise(words.bounds.tolist()))
+    ]
+    return np.frombuffer(b"".join(digests), dtype="<u8").reshape(-1, 2)
 
 
 def write_signatures(part: str, ngram: int, bands: int, rows: int, seed: int, target: str) -> Result:

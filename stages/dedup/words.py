@@ -3,12 +3,14 @@
 A word character is a letter, mark or number of any script, or `_` (Unicode categories L*, M*, N*): what `\\w` means in
 Unicode regular expressions. Everything that compares texts (exact and fuzzy duplicates, benchmark overlap) uses the
 words found here. Scripts written without spaces come out as one word a clause, so for them n-grams of words are coarse.
+Bytes that are not UTF-8 are no word characters.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -18,24 +20,28 @@ import pyarrow.compute as pc
 Bytes = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
+Points = npt.NDArray[np.int32]
 
-_WORD_BYTES = 8
-_PADDING = np.zeros(_WORD_BYTES, dtype=np.uint8)
+NO_WORD = -1
 
 
 @dataclass(frozen=True)
 class Words:
-    """The words of a batch of texts, as spans of its UTF-8 bytes.
+    """The words of a batch of texts.
 
-    `data` uint8 [bytes + 8 of padding] and `inside` bool [the same], whether a byte is part of a word; `starts`, `ends`
-    int64 [words]; `offsets` int64 [texts + 1]: the words of text i are `offsets[i]:offsets[i + 1]`.
+    `data` uint8 [bytes]: what `starts`, `ends` int64 [words] are places in, the normalised texts one after the other or
+    (`lowercase=False`) the texts as they were given; `offsets` int64 [texts + 1]: the words of text i are
+    `offsets[i]:offsets[i + 1]`; `hashes` uint64 [words]; `texts` and `bounds` int64 [texts + 1]: the normalised text i
+    is `texts[bounds[i]:bounds[i + 1]]`, its words with one space between them.
     """
 
     data: Bytes
-    inside: npt.NDArray[np.bool_]
     starts: Integers
     ends: Integers
     offsets: Integers
+    hashes: Hashes
+    texts: Bytes
+    bounds: Integers
 
     @property
     def counts(self) -> Integers:
@@ -48,34 +54,32 @@ class Words:
         return b" ".join(self.data[start:end].tobytes() for start, end in spans)
 
     def normalised(self) -> pa.Array:
-        """The normalised texts, large_string [texts]: the words of each with one space between them."""
-        data = np.where(self.inside, self.data, np.uint8(ord(" ")))
-        kept = self.inside.copy()
-        # Of the characters between two words of a text, the first byte stays as their space.
-        followed = np.ones(len(self.ends), dtype=np.bool_)
-        followed[self.offsets[1:][self.counts > 0] - 1] = False
-        kept[self.ends[followed]] = True
-        lengths = np.concatenate(([0], np.cumsum(self.ends - self.starts + followed)))
-        bounds = lengths[self.offsets].astype(np.int64)
-        return pa.LargeStringArray.from_buffers(len(bounds) - 1, pa.py_buffer(bounds), pa.py_buffer(data[kept]))
+        """The normalised texts, large_string [texts]."""
+        buffers = pa.py_buffer(self.bounds), pa.py_buffer(self.texts)
+        return pa.LargeStringArray.from_buffers(len(self.bounds) - 1, *buffers)
 
 
 def find_words(texts: pa.Array, *, lowercase: bool = True) -> Words:
     """The words of each text (string or large_string [texts], no nulls). With `lowercase=False` the same words, as
     spans of the bytes as they were given."""
-    texts = texts.cast(pa.large_string())
-    if lowercase:
-        texts = pc.utf8_lower(texts)
-    data, boundaries = utf8_bytes(texts)
-    word = _is_word(data)
-    before = np.concatenate(([False], word[:-1]))
-    before[boundaries[:-1][boundaries[:-1] < len(data)]] = False
-    after = np.concatenate((word[1:], [False]))
-    after[boundaries[1:][boundaries[1:] > 0] - 1] = False
-    starts = np.flatnonzero(word & ~before)
-    ends = np.flatnonzero(word & ~after) + 1
-    inside = np.concatenate((word, _PADDING.astype(np.bool_)))
-    return Words(np.concatenate((data, _PADDING)), inside, starts, ends, np.searchsorted(starts, boundaries))
+    from stages.dedup import kernels
+
+    data, bounds = utf8_bytes(texts.cast(pa.large_string()))
+    most = len(data) // 2 + len(texts)  # a word takes a byte and what is between it and the next one another
+    starts, ends = (np.empty(most, dtype=np.int64) for _ in range(2))
+    hashes = np.empty(most, dtype=np.uint64)
+    offsets, places = (np.empty(len(texts) + 1, dtype=np.int64) for _ in range(2))
+    normal = np.empty(_GROWTH * len(data) + 1, dtype=np.uint8)
+    count = kernels.scan(
+        data, bounds, word_table(lowercase), not lowercase, normal, places, starts, ends, hashes, offsets
+    )
+    normal = normal[: places[-1]]
+    spans = normal if lowercase else data
+    return Words(spans, starts[:count], ends[:count], offsets, hashes[:count], normal, places)
+
+
+_GROWTH = 2
+"""No character's lowercase takes more than twice its bytes (a test looks at all of them)."""
 
 
 def utf8_bytes(texts: pa.Array) -> tuple[Bytes, Integers]:
@@ -90,71 +94,32 @@ def utf8_bytes(texts: pa.Array) -> tuple[Bytes, Integers]:
 
 
 def word_hashes(words: Words) -> Hashes:
-    """A 64-bit hash of each word, uint64 [words]: eight bytes at a time, each mixed in by the finaliser of
-    SplitMix64 (Steele et al. 2014). The same word has the same hash in every batch and on every machine."""
-    lengths = words.ends - words.starts
-    # Every 8 bytes of the buffer as one little-endian number, at every position: gathering words becomes indexing.
-    view = np.ndarray(len(words.data) - _WORD_BYTES + 1, dtype="<u8", buffer=words.data, strides=(1,))
-    hashes = mix(view[words.starts] & _MASKS[np.minimum(lengths, _WORD_BYTES)])
-    position = _WORD_BYTES
-    while len(longer := np.flatnonzero(lengths > position)):
-        chunk = view[words.starts[longer] + position] & _MASKS[np.minimum(lengths[longer] - position, _WORD_BYTES)]
-        hashes[longer] = mix(hashes[longer] ^ chunk)
-        position += _WORD_BYTES
-    return hashes
+    """A 64-bit hash of each word, uint64 [words]: eight bytes at a time, each mixed in by `mix`. The same word has the
+    same hash in every batch and on every machine."""
+    return words.hashes
 
 
 def mix(values: Hashes) -> Hashes:
-    """SplitMix64's finaliser on each value: a bijection of 64 bits; every input bit reaches every output bit."""
-    mixed = np.empty_like(values)
-    for start in range(0, len(values), _BLOCK):
-        block = values[start : start + _BLOCK] + np.uint64(0x9E3779B97F4A7C15)
-        block ^= block >> np.uint64(30)
-        block *= np.uint64(0xBF58476D1CE4E5B9)
-        block ^= block >> np.uint64(27)
-        block *= np.uint64(0x94D049BB133111EB)
-        block ^= block >> np.uint64(31)
-        mixed[start : start + _BLOCK] = block
-    return mixed
+    """SplitMix64's finaliser (Steele et al. 2014) on each value: a bijection of 64 bits; every input bit reaches every
+    output bit."""
+    mixed = values + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
-_BLOCK = 1 << 14
-"""Values mixed at a time: they stay in the processor's cache."""
-_MASKS = np.array([(1 << (8 * kept)) - 1 for kept in range(_WORD_BYTES + 1)], dtype=np.uint64)
-
-
-def _is_word(data: Bytes) -> npt.NDArray[np.bool_]:
-    """Whether each byte belongs to a word character, bool [bytes]."""
-    word = _ASCII[data]
-    leads = np.flatnonzero(data >= 0xC0)
-    if len(leads):
-        first = data[leads].astype(np.int32)
-        length = 2 + (first >= 0xE0).astype(np.int64) + (first >= 0xF0)
-        points = first & (0xFF >> (length + 1)).astype(np.int32)
-        for offset in (1, 2, 3):
-            has = length > offset
-            points[has] = points[has] << 6 | data[leads[has] + offset] & 0x3F
-        found = _are_word_characters(points)
-        letters, length = leads[found], length[found]
-        for offset in range(4):
-            word[letters[length > offset] + offset] = True
-    return word
-
-
-_ASCII = np.array([byte < 128 and (chr(byte).isalnum() or byte == ord("_")) for byte in range(256)])
-
-
-_KNOWN = np.full(0x110000, -1, dtype=np.int8)
-"""Code points met so far: 1 for a word character, 0 for another, -1 for one not met yet."""
-
-
-def _are_word_characters(points: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-    """Whether each code point is a word character. Arrow may know letters that Python does not know yet; such a
-    letter counts when its lowercase does, so that lowercasing never moves the boundary of a word."""
-    new = np.unique(points[_KNOWN[points] < 0])
-    if len(new):
-        characters = [chr(point) for point in new.tolist()]
-        lowered = pc.utf8_lower(pa.array(characters, pa.large_string())).to_pylist()
-        forms = zip(characters, lowered, strict=True)
-        _KNOWN[new] = [any(unicodedata.category(form)[0] in "LMN" for form in pair) for pair in forms]
-    return np.asarray(_KNOWN[points] == 1)
+@cache
+def word_table(lowercase: bool) -> Points:
+    """What each code point is written as, int32 [0x110000]: itself or its simple lowercase; `NO_WORD` where it is no
+    word character. Arrow may know letters that Python does not know yet; such a letter counts when its lowercase does,
+    so that lowercasing never moves the boundary of a word."""
+    points = np.arange(0x110000, dtype=np.int32)
+    characters = np.delete(points, np.s_[0xD800:0xE000])
+    text = characters.astype("<u4").tobytes().decode("utf-32-le")
+    lowered = pc.utf8_lower(pa.scalar(text, pa.large_string())).as_py()
+    lower = points.copy()
+    lower[characters] = np.frombuffer(lowered.encode("utf-32-le"), dtype="<u4")
+    word = np.array([unicodedata.category(character)[0] in "LMN" for character in map(chr, range(0x110000))])
+    word[ord("_")] = True
+    word |= word[lower]
+    return np.where(word, lower if lowercase else points, NO_WORD).astype(np.int32)

@@ -15,7 +15,6 @@ from stages.dedup.cluster import star_clusters
 from stages.dedup.corpus import NEW, Corpus
 from stages.dedup.labels import decided
 from stages.dedup.minhash import Permutations, band_keys, collision_probability
-from stages.dedup.shingles import Shingles
 from stages.dedup.signatures import document_ranks
 
 PAIRS = 1_500
@@ -31,8 +30,8 @@ def test_recall_is_that_of_the_theory(similarity: float, seed: int) -> None:
     common = rng.integers(0, 2**64, (PAIRS, shared), dtype=np.uint64)
     own = rng.integers(0, 2**64, (2, PAIRS, SIZE - shared), dtype=np.uint64)
     sets = np.stack([np.concatenate((common, own[side]), axis=1) for side in (0, 1)], axis=1)
-    shingles = Shingles(sets.ravel(), np.arange(2 * PAIRS + 1) * SIZE)
-    keys = band_keys(shingles, Permutations.seeded(seed, 14, 8)).reshape(PAIRS, 2, 14)
+    offsets = np.arange(2 * PAIRS + 1) * SIZE
+    keys = band_keys(sets.ravel(), offsets, 1, Permutations.seeded(seed, 14, 8)).reshape(PAIRS, 2, 14)
     found = (keys[:, 0] == keys[:, 1]).any(axis=1).mean()
     expected = collision_probability(exact, 14, 8)
     assert abs(found - expected) < 4 * math.sqrt(expected * (1 - expected) / PAIRS) + 0.005
@@ -45,7 +44,7 @@ def test_keys_depend_on_the_text_alone() -> None:
     permutations = Permutations.seeded(3, 4, 2)
 
     def keys(chosen: list[np.ndarray]) -> np.ndarray:
-        return band_keys(Shingles(np.concatenate(chosen), np.cumsum([0, *map(len, chosen)])), permutations)
+        return band_keys(np.concatenate(chosen), np.cumsum([0, *map(len, chosen)]), 1, permutations)
 
     together = keys(sets)
     assert np.array_equal(together, np.concatenate([keys([one]) for one in sets]))
