@@ -1,19 +1,8 @@
-"""Rules that tell text from noise, as columns: every measure of every document at once, then the first rule it breaks.
+"""Rules that tell text from noise: every measure of every document, then the first rule that it breaks.
 
-From Gopher (Rae et al. 2021, appendix A1.1):
-- `min_words`, `max_words`: too short or too long;
-- `mean_word_length` outside its bounds (characters a word);
-- `symbol_to_word_ratio`: hash signs, or ellipses (`...` or `…`), a word, whichever is more;
-- `bullet_line_fraction`: lines that start with a bullet; `ellipsis_line_fraction`: lines that end with an ellipsis;
-- `alphabetic_word_fraction`: words with at least one letter;
-- `stop_words`: how many of *the, be, to, of, and, that, have, with* occur
-  (they are English words: the rule does not apply to other languages);
-- `duplicate_line_fraction` (table A1, repetition): lines that repeat an earlier one.
-From C4 (Raffel et al. 2020, section 2.2): `lorem_ipsum`, the placeholder phrase occurs.
-
-A word is a maximal run of characters other than white space, so punctuation belongs to the word it touches; a line is
-what is between line feeds, without white space around it, and empty lines do not count. Implementations that count
-punctuation marks as words of their own (spaCy tokens) measure other values against the same thresholds.
+The families and their published definitions: `rules/gopher.py`, `rules/repetition.py`, `rules/c4.py`,
+`rules/fineweb.py`, tried in this order; what they take for a word: `rules/words.py`. The later families see what the
+line rules of C4 leave of a document, and only documents that kept all earlier rules are measured by them.
 """
 
 from __future__ import annotations
@@ -25,127 +14,148 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stages.curate.rules import c4, fineweb, gopher, kernels, repetition
+from stages.curate.rules.affixes import tables
+from stages.curate.rules.rule import Floats, Rule
 from stages.settings import Quality
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-
-STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
-BULLETS = ("•", "‣", "◦", "▪", "■", "●", "*", "-", "–")
-ELLIPSES = ("...", "…")
+Flags = npt.NDArray[np.bool_]
+EMPTY = "empty"
+"""Reason of the removal of a document without a single word, whatever the settings of the families that are on."""
 
 
 @dataclass(frozen=True)
-class Rule:
-    """`measure` must not be below (`<`) or above (`>`) a bound."""
+class Judgement:
+    """What the rules say about a batch of documents."""
 
-    name: str
-    """The key of `curate.quality` that holds the bound, or the name of the measure where it is fixed."""
-    measure: str
-    side: str
-    bound: float
-
-    def broken(self, measured: Floats) -> npt.NDArray[np.bool_]:
-        """Which documents break the rule, bool [documents]."""
-        return measured < self.bound if self.side == "<" else measured > self.bound
-
-    def explain(self, value: float) -> str:
-        """The measured value and the bound, such as `mean_word_length 2.1 < 3`."""
-        return f"{self.measure} {value:.6g} {self.side} {self.bound:g}"
+    texts: pa.Array
+    """large_string [documents]: of documents kept, what C4's line rules leave; of others, as they came."""
+    reason: pa.Array
+    """string [documents]: the rule broken, such as `gopher.min_words`; null for documents kept."""
+    detail: pa.Array
+    """string [documents]: the measured value and the bound, such as `words 12 < 50`; null for documents kept."""
+    measures: dict[str, Floats]
+    """float64 [documents] by name, of the families that are on; NaN where a document was not measured because it
+    broke a rule of an earlier family."""
 
 
-def rules(quality: Quality) -> tuple[Rule, ...]:
-    """All rules, in the order in which they are tried."""
-    return (
-        Rule("min_words", "words", "<", quality.min_words),
-        Rule("max_words", "words", ">", quality.max_words),
-        Rule("min_mean_word_length", "mean_word_length", "<", quality.min_mean_word_length),
-        Rule("max_mean_word_length", "mean_word_length", ">", quality.max_mean_word_length),
-        Rule("max_symbol_to_word_ratio", "symbol_to_word_ratio", ">", quality.max_symbol_to_word_ratio),
-        Rule("min_alphabetic_word_fraction", "alphabetic_word_fraction", "<", quality.min_alphabetic_word_fraction),
-        Rule("min_stop_words", "stop_words", "<", quality.min_stop_words),
-        Rule("max_bullet_line_fraction", "bullet_line_fraction", ">", quality.max_bullet_line_fraction),
-        Rule("max_ellipsis_line_fraction", "ellipsis_line_fraction", ">", quality.max_ellipsis_line_fraction),
-        Rule("max_duplicate_line_fraction", "duplicate_line_fraction", ">", quality.max_duplicate_line_fraction),
-        Rule("lorem_ipsum", "lorem_ipsum", ">", 0),
-    )
+def judge(texts: pa.Array, languages: pa.Array, quality: Quality) -> Judgement:
+    """Judge `texts` (string or large_string, without nulls) in `languages` (ISO 639-1 codes, string)."""
+    batch = _Batch(texts)
+    if quality.gopher or quality.repetition:
+        batch.measure_words(quality)
+    if quality.gopher:
+        # Stop words are English words: their absence says nothing about another language.
+        foreign = pc.not_equal(languages, "en").to_numpy(zero_copy_only=False)
+        batch.apply(gopher.rules(quality.gopher), except_for={"stop_words": foreign})
+    if quality.repetition:
+        batch.apply(repetition.rules(quality.repetition))
+    if quality.c4:
+        batch.clean(quality)
+        batch.apply(c4.rules(quality.c4))
+    if quality.fineweb:
+        batch.measure_lines(quality)
+        batch.apply(fineweb.rules(quality.fineweb))
+    if quality.gopher or quality.repetition or quality.c4 or quality.fineweb:
+        batch.remove_empty()
+    return batch.judgement()
 
 
-def judge(texts: pa.Array, languages: pa.Array, quality: Quality) -> tuple[pa.Array, pa.Array]:
-    """The first rule each document breaks and why: two string arrays [documents], null where it breaks none."""
-    measures = measure(texts)
-    # Stop words are English words: their absence says nothing about another language.
-    measures["stop_words"][pc.not_equal(languages, "en").to_numpy(zero_copy_only=False)] = np.inf
-    reasons: list[str | None] = [None] * len(texts)
-    details: list[str | None] = [None] * len(texts)
-    for rule in rules(quality):
-        values = measures[rule.measure]
-        for row in np.flatnonzero(rule.broken(values)).tolist():
-            if reasons[row] is None:
-                reasons[row], details[row] = rule.name, rule.explain(values[row])
-    return pa.array(reasons, pa.string()), pa.array(details, pa.string())
+class _Batch:
+    """Texts on their way through the families."""
+
+    def __init__(self, texts: pa.Array) -> None:
+        self._original = texts.cast(pa.large_string())
+        self._size = len(texts)
+        self._data, self._offsets = buffers(self._original)
+        self._texts = self._original
+        self._words: npt.NDArray[np.int64] | None = None
+        self._kept: Flags = np.ones(self._size, dtype=np.bool_)
+        self._reasons = np.full(self._size, None, dtype=object)
+        self._details = np.full(self._size, None, dtype=object)
+        self._measures: dict[str, Floats] = {}
+
+    def measure_words(self, quality: Quality) -> None:
+        """Add the measures of Gopher's families."""
+        names = repetition.measures(quality.repetition) if quality.repetition else ()
+        tops, duplicates = repetition.columns(quality.repetition) if quality.repetition else (_NONE, _NONE)
+        by_gopher = np.zeros((self._size if quality.gopher else 0, len(gopher.MEASURES)))
+        by_repetition = np.zeros((self._size if quality.repetition else 0, len(names)))
+        kernels.measure_words(
+            tables(), self._data, self._offsets, gopher.stop_hashes(), tops, duplicates, quality.gopher is not None,
+            quality.repetition is not None, by_gopher, by_repetition,
+        )  # fmt: skip
+        if quality.gopher:
+            self._add(gopher.MEASURES, by_gopher)
+        self._add(names, by_repetition)
+
+    def clean(self, quality: Quality) -> None:
+        """Replace the texts of documents kept so far by what C4's line rules leave, and add C4's measures."""
+        assert quality.c4 is not None
+        out, offsets = np.empty(len(self._data), dtype=np.uint8), np.zeros(self._size + 1, dtype=np.int64)
+        self._words = np.zeros(self._size, dtype=np.int64)
+        measured = np.full((self._size, len(c4.MEASURES)), np.nan)
+        kernels.clean_texts(
+            tables(), self._data, self._offsets, self._kept, c4.phrases(), c4.switches(quality.c4), out, offsets,
+            self._words, measured,
+        )  # fmt: skip
+        self._add(c4.MEASURES, measured)
+        self._data, self._offsets = out, offsets
+        self._texts = pa.LargeStringArray.from_buffers(
+            self._size, pa.py_buffer(offsets), pa.py_buffer(out[: offsets[-1]])
+        )
+
+    def measure_lines(self, quality: Quality) -> None:
+        """Add FineWeb's measures of documents kept so far."""
+        assert quality.fineweb is not None
+        if self._words is None:
+            self._words = np.zeros(self._size, dtype=np.int64)
+            kernels.count_words(tables(), self._data, self._offsets, self._kept, self._words)
+        measured = np.full((self._size, len(fineweb.MEASURES)), np.nan)
+        short = quality.fineweb.short_line_length
+        kernels.measure_lines(tables(), self._data, self._offsets, self._kept, self._words, short, measured)
+        self._add(fineweb.MEASURES, measured)
+
+    def _add(self, names: tuple[str, ...], measured: Floats) -> None:
+        self._measures.update({name: np.ascontiguousarray(measured[:, column]) for column, name in enumerate(names)})
+
+    def apply(self, rules: tuple[Rule, ...], *, except_for: dict[str, Flags] | None = None) -> None:
+        """Remove the documents that break a rule, except, by measure, those it does not apply to."""
+        for rule in rules:
+            values = self._measures[rule.measure]
+            broken = rule.broken(values) & self._kept
+            if except_for and rule.measure in except_for:
+                broken &= ~except_for[rule.measure]
+            self._remove(broken, rule.name, [rule.explain(value) for value in values[broken].tolist()])
+
+    def remove_empty(self) -> None:
+        """Remove documents of nothing but white space."""
+        empty = pc.equal(pc.utf8_trim_whitespace(self._original), "").to_numpy(zero_copy_only=False)
+        empty &= self._kept
+        self._remove(empty, EMPTY, ["no words"] * int(empty.sum()))
+
+    def _remove(self, broken: Flags, reason: str, details: list[str]) -> None:
+        self._reasons[broken] = reason
+        self._details[broken] = details
+        self._kept &= ~broken
+
+    def judgement(self) -> Judgement:
+        texts = self._original
+        if self._texts is not self._original:
+            texts = pc.if_else(pa.array(self._kept), self._texts, self._original)
+        return Judgement(
+            texts, pa.array(self._reasons, pa.string()), pa.array(self._details, pa.string()), self._measures
+        )
 
 
-def measure(texts: pa.Array) -> dict[str, Floats]:
-    """Every measure of the rules, float64 [documents] each; fractions of nothing are 0."""
-    return _words(texts) | _lines(texts)
+_NONE = np.full(2, -1, dtype=np.int64)
 
 
-def _words(texts: pa.Array) -> dict[str, Floats]:
-    owners, words = _pieces(pc.utf8_split_whitespace(texts))
-    # What only depends on the word is computed once for each distinct word.
-    encoded = words.dictionary_encode()
-    codes = encoded.indices.to_numpy().astype(np.int64)
-    distinct = encoded.dictionary
-    characters = pc.utf8_length(distinct).to_numpy().astype(np.float64)
-    alphabetic = _flags(pc.match_substring_regex(distinct, r"\p{L}"))
-    bare = pc.utf8_lower(pc.replace_substring_regex(distinct, r"^[^\p{L}\p{N}]+|[^\p{L}\p{N}]+$", ""))
-    count = np.bincount(owners, minlength=len(texts)).astype(np.float64)
-    divisor = np.maximum(count, 1)
-    symbols = np.maximum(_occurrences(texts, "#"), sum(_occurrences(texts, mark) for mark in ELLIPSES))
-    which = pc.fill_null(pc.index_in(bare, pa.array(STOP_WORDS, bare.type)), -1).to_numpy()[codes]
-    present = np.zeros((len(texts), len(STOP_WORDS)), dtype=np.bool_)
-    present[owners[which >= 0], which[which >= 0]] = True
-    return {
-        "words": count,
-        "mean_word_length": np.bincount(owners, characters[codes], len(texts)) / divisor,
-        "symbol_to_word_ratio": symbols / divisor,
-        "alphabetic_word_fraction": np.bincount(owners, alphabetic[codes], len(texts)) / divisor,
-        "stop_words": present.sum(axis=1, dtype=np.float64),
-        "lorem_ipsum": _occurrences(texts, "lorem ipsum", ignore_case=True),
-    }
-
-
-def _lines(texts: pa.Array) -> dict[str, Floats]:
-    owners, lines = _pieces(pc.split_pattern(texts, "\n"), trim=True)
-    divisor = np.maximum(np.bincount(owners, minlength=len(texts)), 1)
-    bullets = _flags(pc.is_in(pc.utf8_slice_codeunits(lines, 0, 1), pa.array(BULLETS, lines.type)))
-    ellipses = np.zeros(len(lines), dtype=np.bool_)
-    for mark in ELLIPSES:
-        ellipses |= _flags(pc.ends_with(lines, mark))
-    codes = lines.dictionary_encode().indices.to_numpy().astype(np.int64)
-    order = np.lexsort((codes, owners))
-    repeats = np.zeros(len(lines), dtype=np.bool_)
-    repeats[order[1:]] = (codes[order][1:] == codes[order][:-1]) & (owners[order][1:] == owners[order][:-1])
-    fractions = {"bullet": bullets, "ellipsis": ellipses, "duplicate": repeats}
-    return {
-        f"{name}_line_fraction": np.bincount(owners, flags, len(texts)) / divisor for name, flags in fractions.items()
-    }
-
-
-def _pieces(lists: pa.Array, *, trim: bool = False) -> tuple[Integers, pa.Array]:
-    """The non-empty strings in a list array, and the document each belongs to, int64 [pieces]."""
-    owners, pieces = pc.list_parent_indices(lists).to_numpy(), pc.list_flatten(lists)
-    if trim:
-        pieces = pc.utf8_trim_whitespace(pieces)
-    filled = pc.not_equal(pieces, "")
-    return owners[_flags(filled)].astype(np.int64), pieces.filter(filled)
-
-
-def _occurrences(texts: pa.Array, pattern: str, *, ignore_case: bool = False) -> Floats:
-    counts = pc.count_substring(texts, pattern, ignore_case=ignore_case)
-    return np.asarray(counts.to_numpy(), dtype=np.float64)
-
-
-def _flags(values: pa.Array) -> npt.NDArray[np.bool_]:
-    return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.bool_)
+def buffers(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """A copy of the bytes of all texts, uint8, and where each starts and the last ends, int64 [texts + 1]. A copy
+    costs less than kernels compiled for memory that must not be written as well."""
+    _, offsets, data = texts.buffers()
+    if len(texts) == 0 or data is None:
+        return np.zeros(0, dtype=np.uint8), np.zeros(len(texts) + 1, dtype=np.int64)
+    found = np.frombuffer(offsets, dtype=np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    return np.frombuffer(data, dtype=np.uint8)[found[0] : found[-1]].copy(), found - found[0]
