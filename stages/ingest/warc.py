@@ -1,23 +1,38 @@
 """Web archives to documents: HTML responses (WARC) and Common Crawl's extracted text (WET).
 
-In: WARC 1.0/1.1 records (ISO 28500). Out: of each `response` with status 200 and HTML the main text, found by
-resiliparse's extractor (Bevendorff et al. 2018, the ChatNoir toolkit) after charset detection; of each `conversion`
-its text as it is. Other record types are passed over.
+In: WARC 1.0/1.1 records (ISO 28500). Out: of each `response` with status 200 and a media type of `mime_types` its main
+text, found by resiliparse's extractor (Bevendorff et al. 2018, the ChatNoir toolkit) after charset detection, or the
+whole text where the type is `text/plain`; of each `conversion` its text as it is. Other record types are passed over.
+`meta.locator` gives the byte of the raw file where the record (in `.gz` its own gzip member) begins: from there it can
+be read alone, as Common Crawl's index does.
 Wrong: FastWARC stops in silence where a file is cut off, so the bytes are accounted for: the last record must end
 where the file ends, else the file is damaged and that record is not used.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from stages.ingest.charsets import decode
+from stages.ingest.compression import stored_at
 from stages.ingest.records import MAX_RECORD_BYTES, DamagedError, Document, Record, Rejection, Skip, Stream
 from stages.settings import Source
 
-HTML_TYPES = ("text/html", "application/xhtml+xml")
 OK = 200
 MARKUP_SAMPLE = 1024
+PLAIN = "text/plain"
+MAX_HTML_BYTES = 8 * 2**20
+"""Of a page, when decoded: its tree takes up to a hundred times as much. Crawlers cut off at 1 or 5 MiB."""
+MAX_NESTING = 2_000
+"""Of blocks: finding the main content takes quadratic time in their depth. Browsers stop at 512."""
+COUNTED = frozenset(
+    ["text/html", "application/xhtml+xml", "text/plain", "text/xml", "application/xml", "application/pdf", "text/css",
+     "application/json", "application/rss+xml", "application/atom+xml", "image/jpeg", "image/png", "image/gif"]
+)  # fmt: skip
+"""Media types that are counted by name: a crawl holds thousands of others."""
+BLOCK = re.compile(r"<(/?)(?:div|article)\b", re.IGNORECASE)
 
 
 def read(stream: Stream, origin: str, source: Source) -> Iterator[Record]:
@@ -33,7 +48,8 @@ def read(stream: Stream, origin: str, source: Source) -> Iterator[Record]:
             yield pending
         end, pending = record.stream_pos + _header_bytes(record) + record.content_length, None
         if record.record_type in (WarcRecordType.response, WarcRecordType.conversion):
-            pending = _document(record, _response if record.record_type == WarcRecordType.response else _conversion)
+            make = _response if record.record_type == WarcRecordType.response else _conversion
+            pending = _document(record, make, f"byte {stored_at(stream, record.stream_pos)}", source)
     if pending is not None and tail.bytes >= end:
         yield pending
     if damage := record or tail.damage(end):
@@ -56,41 +72,49 @@ def _header_bytes(record: Any) -> int:
     return version + blank + sum(len(f"{name}: {value}\r\n".encode()) for name, value in record.headers.items())
 
 
-def _document(record: Any, make: Callable[[Any, str], Record]) -> Record:
+def _document(record: Any, make: Callable[[Any, str, Source], Record], place: str, source: Source) -> Record:
     """One record to a document; what the native parsers throw at hostile bytes rejects that record only."""
-    url = record.headers.get("WARC-Target-URI", "").strip("<>")
-    locator = record.headers.get("WARC-Record-ID") or f"byte {record.stream_pos}"
-    if not url:
-        return Rejection(locator, "no target URI", "a record without WARC-Target-URI")
+    if not _url(record):
+        return Rejection(place, "no target URI", "a record without WARC-Target-URI")
     if record.content_length > MAX_RECORD_BYTES:
-        return Rejection(locator, "too long", f"{record.content_length} bytes; the limit is {MAX_RECORD_BYTES}")
+        return Rejection(place, "too long", f"{record.content_length} bytes; the limit is {MAX_RECORD_BYTES}")
     try:
-        return make(record, url)
+        return make(record, place, source)
     except DamagedError:
         raise
     except (OSError, ValueError, RuntimeError) as error:
-        return Rejection(locator, "unreadable record", f"{type(error).__name__}: {error}")
+        return Rejection(place, "unreadable record", f"{type(error).__name__}: {error}")
     except BaseException as error:
         if type(error).__module__ != "pyo3_runtime":  # a panic of the Rust parsers derives from BaseException
             raise
-        return Rejection(locator, "unreadable record", f"the parser gave up: {error}")
+        return Rejection(place, "unreadable record", f"the parser gave up: {error}")
 
 
-def _response(record: Any, url: str) -> Record:
+def _url(record: Any) -> str:
+    return str(record.headers.get("WARC-Target-URI", "")).strip("<>")
+
+
+def _response(record: Any, place: str, source: Source) -> Record:
     http = _http_record(record.reader.read())
     status = http.http_headers.status_code if http.http_headers else None
     if status != OK:
-        return Skip(f"HTTP status {status}" if status else "not HTTP")
-    kind = (http.http_content_type or "").lower()
-    if kind and kind not in HTML_TYPES:
-        return Skip(f"not HTML: {kind}")
-    body = http.reader.read(MAX_RECORD_BYTES + 1)
+        return Skip(f"HTTP status {status if 100 <= status < 600 else 'malformed'}" if status else "not HTTP")
+    kind = (http.http_content_type or record.headers.get("WARC-Identified-Payload-Type") or "").strip().lower()
+    if kind and kind not in source.mime_types:
+        return Skip(f"media type {kind if kind in COUNTED else 'other'}")
+    body = http.reader.read(MAX_HTML_BYTES + 1)
     if not kind and b"<html" not in body[:MARKUP_SAMPLE].lower():
-        return Skip("not HTML: no content type")
-    if len(body) > MAX_RECORD_BYTES:
-        return Rejection(record.record_id, "too long", f"more than {MAX_RECORD_BYTES} bytes when decoded")
-    title, text = main_text(body, http.http_charset)
-    return Document(url, title, text, _meta(record))
+        return Skip("media type unknown")
+    if len(body) > MAX_HTML_BYTES:
+        return Rejection(place, "too long", f"more than {MAX_HTML_BYTES} bytes when decoded")
+    markup, charset = decode(body, http.http_charset)
+    meta = _meta(record) | {"charset": charset} | ({"http_charset": http.http_charset} if http.http_charset else {})
+    if kind == PLAIN:
+        return Document(_url(record), _first_line(markup), markup.strip(), meta, locator=place)
+    if _nesting(markup) > MAX_NESTING:
+        return Rejection(place, "nested too deeply", f"blocks are nested more than {MAX_NESTING} deep")
+    title, text = main_text(markup)
+    return Document(_url(record), title, text, meta, locator=place)
 
 
 def _http_record(block: bytes) -> Any:
@@ -103,32 +127,43 @@ def _http_record(block: bytes) -> Any:
     return http
 
 
-def main_text(html: bytes, charset: str | None) -> tuple[str, str]:
-    """Title and main text of a page. The charset is the HTTP header's if Python knows it, else the page's own, else
-    the detected one."""
+def _nesting(markup: str) -> int:
+    """How deep blocks are nested. Most pages have so few that they need not be looked at."""
+    if markup.count("<") <= MAX_NESTING:
+        return 0
+    depth = deepest = 0
+    for tag in BLOCK.finditer(markup):
+        depth = max(0, depth - 1) if tag[1] else depth + 1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def main_text(markup: str) -> tuple[str, str]:
+    """Title and main text of a page."""
     from resiliparse.extract.html2text import extract_plain_text
-    from resiliparse.parse.encoding import bytes_to_str, detect_encoding
     from resiliparse.parse.html import HTMLTree
 
-    try:
-        "".encode(charset or "")
-    except LookupError:
-        charset = None
-    markup = bytes_to_str(html, charset or detect_encoding(html, from_html_meta=True) or "utf-8", errors="replace")
     tree = HTMLTree.parse(markup)
     text = extract_plain_text(tree, main_content=True, alt_texts=False, links=False, form_fields=False, noscript=False)
     return " ".join((tree.title or "").split()), text.strip()
 
 
-def _conversion(record: Any, url: str) -> Record:
-    body = record.reader.read(MAX_RECORD_BYTES + 1)
-    text = body.decode("utf-8", errors="replace")
-    title = text.lstrip().partition("\n")[0].strip()[:200]
-    return Document(url, title, text.strip(), _meta(record))
+def _conversion(record: Any, place: str, source: Source) -> Record:
+    text = record.reader.read(MAX_RECORD_BYTES + 1).decode("utf-8", errors="replace")
+    return Document(_url(record), _first_line(text), text.strip(), _meta(record), locator=place)
+
+
+def _first_line(text: str) -> str:
+    return text[:10_000].lstrip().partition("\n")[0].strip()[:200]
 
 
 def _meta(record: Any) -> dict[str, str]:
-    headers = {"date": "WARC-Date", "record_id": "WARC-Record-ID", "languages": "WARC-Identified-Content-Language"}
+    headers = {
+        "date": "WARC-Date",
+        "record_id": "WARC-Record-ID",
+        "languages": "WARC-Identified-Content-Language",
+        "truncated": "WARC-Truncated",
+    }
     return {key: record.headers[name] for key, name in headers.items() if name in record.headers}
 
 
