@@ -61,7 +61,7 @@ def _decode(data, place, end):  # type: ignore[no-untyped-def]
             if follower & 0xC0 != 0x80:
                 return np.int64(0), np.int64(1)
             point = point << 6 | follower & 0x3F
-        if point > 0x10FFFF:
+        if point > 0x10FFFF or (length == 3 and point < 0x800) or (length == 4 and point < 0x10000):
             return np.int64(0), np.int64(1)
         return point, np.int64(length)
     return np.int64(0), np.int64(1)

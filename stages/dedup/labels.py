@@ -68,10 +68,10 @@ def find_duplicates(
     copies, best = exact_copies(corpus, steps)
     pairs = candidates(corpus, copies, shape.bands, steps)
     wanted, cuts = survey(pairs, corpus.total)
-    if shape.index:
+    if shape.index:  # which keeps the sets of all documents that are kept
         wanted[: corpus.documents] = True
         wanted[copies] = False
-    collect_sets(parts, corpus, wanted, shape.ngram, steps)
+    collect_sets(parts, corpus, wanted, shape, steps)
     edges, similarities, counts = verified(corpus, pairs, cuts, shape.threshold, steps)
     return decided(corpus, edges, similarities, copies, best, counts)
 
@@ -151,16 +151,16 @@ def survey(files: list[str], documents: int) -> tuple[Flags, list[int]]:
     return wanted, [0, *inner, 2**64 - 1]
 
 
-def collect_sets(parts: Sequence[Path], corpus: Corpus, wanted: Flags, ngram: int, steps: Steps) -> None:
+def collect_sets(parts: Sequence[Path], corpus: Corpus, wanted: Flags, shape: Dedup, steps: Steps) -> None:
     """Write the shingle sets of the `wanted` new documents; those of known ones are there."""
     marks = marked(steps.file("wanted.u8"), wanted)
     pairs = [
         (part, listed)
         for part, listed in zip(parts, corpus.parts[: len(parts)], strict=True)
-        if wanted[listed.positions].any()
+        if shape.index or wanted[listed.positions].any()
     ]
     tasks = [
-        {"part": str(part), "ngram": ngram, "first": listed.first, "count": listed.count, "wanted": marks,
+        {"part": str(part), "ngram": shape.ngram, "first": listed.first, "count": listed.count, "wanted": marks,
          "target": listed.sets}
         for part, listed in pairs
     ]  # fmt: skip

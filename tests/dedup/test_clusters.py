@@ -15,7 +15,9 @@ from stages.dedup.cluster import star_clusters
 from stages.dedup.corpus import NEW, Corpus
 from stages.dedup.labels import decided
 from stages.dedup.minhash import Permutations, band_keys, collision_probability
+from stages.dedup.shingles import window_hashes
 from stages.dedup.signatures import document_ranks
+from stages.dedup.words import mix
 
 PAIRS = 1_500
 SIZE = 180
@@ -35,6 +37,23 @@ def test_recall_is_that_of_the_theory(similarity: float, seed: int) -> None:
     found = (keys[:, 0] == keys[:, 1]).any(axis=1).mean()
     expected = collision_probability(exact, 14, 8)
     assert abs(found - expected) < 4 * math.sqrt(expected * (1 - expected) / PAIRS) + 0.005
+
+
+@given(st.lists(st.lists(st.integers(0, 2**64 - 1), max_size=9), max_size=4), st.integers(1, 5), st.integers(0, 9))
+def test_keys_are_those_of_plain_python(texts: list[list[int]], size: int, seed: int) -> None:
+    permutations = Permutations.seeded(seed, 3, 2)
+    offsets = np.cumsum([0, *map(len, texts)])
+    found = band_keys(numbers(*(word for text in texts for word in text)), offsets, size, permutations)
+    for text, keys in zip(texts, found.tolist(), strict=True):
+        words = numbers(*text)
+        shingles = window_hashes(words, min(size, len(text) or 1))[: max(1, len(text) - size + 1)].tolist()
+        for band, key in enumerate(keys):
+            expected = band
+            for row in range(2):
+                factor, summand = int(permutations.multiply[band, row]), int(permutations.add[band, row])
+                least = min((((hashed >> 32) * factor + summand) % 2**32 for hashed in shingles), default=0)
+                expected = int(mix(numbers(expected ^ least))[0])
+            assert key == (expected if text else 0)
 
 
 def test_keys_depend_on_the_text_alone() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.dedup.shingles import jaccard, shingle, window_hashes
-from stages.dedup.words import find_words, word_hashes
+from stages.dedup.words import find_words, mix, word_hashes, word_table
 
 VALID = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=30), max_size=6)
 
@@ -56,6 +56,36 @@ def test_words_are_those_of_the_definition(texts: list[str]) -> None:
         assert words.joined(int(words.offsets[row]), int(words.offsets[row + 1])) == " ".join(found).encode()
 
 
+@given(st.lists(st.binary(max_size=12), max_size=4))
+def test_bytes_that_are_not_utf_8_are_no_words_and_never_read_past_a_text(texts: list[bytes]) -> None:
+    tail = b"\xe6\x97"  # a character cut by the end of its text must not take from the next one
+    given_bytes = [text + tail for text in texts] + [b"\xa5x"]
+    words = find_words(raw(given_bytes))
+    expected = [reference_words(text.decode(errors="replace")) for text in given_bytes]
+    assert words.counts.tolist() == [len(found) for found in expected]
+    assert words.texts.tobytes() == b"".join(" ".join(found).encode() for found in expected)
+
+
+def raw(texts: list[bytes]) -> pa.Array:
+    """Texts that nobody validated, as they may come from a damaged file."""
+    binary = pa.array(texts, pa.large_binary())
+    return pa.LargeStringArray.from_buffers(len(texts), *binary.buffers()[1:])
+
+
+@pytest.mark.parametrize("text", ["", "\0", "a\0b", "word", "é", "_", "x" * 17, "ⱥȺ" * 9, "K\u212a"])
+def test_single_words_and_nothing(text: str) -> None:
+    words = find_words(pa.array(["", text, ""], pa.large_string()))
+    assert words.normalised().to_pylist() == ["", " ".join(reference_words(text)), ""]
+
+
+def test_lowercase_never_takes_more_than_the_room_it_has() -> None:
+    points = word_table(True)
+    lengths = np.array([1, 2, 3, 4])
+    before = lengths[np.searchsorted([0x80, 0x800, 0x10000], np.flatnonzero(points >= 0), side="right")]
+    after = lengths[np.searchsorted([0x80, 0x800, 0x10000], points[points >= 0], side="right")]
+    assert (after <= 2 * before).all()
+
+
 @given(VALID)
 def test_words_can_be_found_in_the_text_as_it_was(texts: list[str]) -> None:
     column = pa.array(texts, pa.large_string())
@@ -89,6 +119,20 @@ def test_a_word_has_one_hash_everywhere() -> None:
     assert hashes("cat") == [10982022512568808988]  # any change invalidates stored signatures: it must be deliberate
 
 
+@given(VALID)
+def test_hashes_are_those_of_plain_python(texts: list[str]) -> None:
+    words = find_words(pa.array(texts, pa.large_string()))
+    expected = []
+    for word in (word.encode() for text in texts for word in reference_words(text)):
+        hashed = 0
+        for start in range(0, len(word), 8):
+            chunk = int.from_bytes(word[start : start + 8], "little")
+            hashed = int(mix(np.array([hashed ^ chunk], dtype=np.uint64))[0])
+        expected.append(hashed)
+    assert words.hashes.tolist() == expected
+    assert word_hashes(words) is words.hashes
+
+
 @given(st.lists(st.text("ab ", max_size=25), max_size=5), st.integers(1, 4))
 def test_shingles_are_all_runs_of_words(texts: list[str], size: int) -> None:
     shingles = shingle(find_words(pa.array(texts, pa.large_string())), size)
@@ -102,6 +146,9 @@ def test_shingles_are_all_runs_of_words(texts: list[str], size: int) -> None:
     for found, value in zip((run for text in runs for run in text), shingles.hashes.tolist(), strict=True):
         assert meaning.setdefault(value, found) == found  # one hash, one run
     assert len(meaning) == len({run for text in runs for run in text})
+    sets, sizes = shingles.distinct_sets()
+    assert sizes.tolist() == [len(set(found)) for found in runs]
+    assert sets.tolist() == [value for text in range(len(texts)) for value in shingles.distinct(text).tolist()]
     for left in range(len(texts)):
         for right in range(len(texts)):
             a, b = set(runs[left]), set(runs[right])
