@@ -1,0 +1,43 @@
+"""datasketch: `MinHash.generator` over the word 5-grams and `MinHashLSH`, as its documentation shows; a document that
+finds another goes."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+
+import orjson
+from datasketch import MinHash, MinHashLSH
+from measure import Clock, report
+
+BANDS, ROWS, NGRAM = 14, 8, 5
+
+
+def main(documents: str, target: str) -> None:
+    """Label the documents."""
+    clock = Clock()
+    index = MinHashLSH(num_perm=BANDS * ROWS, params=(BANDS, ROWS))
+    labels: list[int] = []
+    for position, sketch in enumerate(MinHash.generator(shingle_sets(documents), num_perm=BANDS * ROWS)):
+        found = index.query(sketch)
+        if found:
+            labels.append(min(found))
+        else:
+            labels.append(position)
+            index.insert(position, sketch)
+    report(clock.stop(), labels, target)
+
+
+def shingle_sets(documents: str) -> Iterator[list[bytes]]:
+    """The word 5-grams of each document."""
+    words = re.compile(r"\w+")
+    with open(documents, "rb") as lines:
+        for line in lines:
+            found = words.findall(orjson.loads(line)["text"].lower())
+            grams = zip(*(found[start:] for start in range(NGRAM)), strict=False)
+            yield [" ".join(gram).encode() for gram in grams]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,42 @@
+"""This pipeline: `find_duplicates` over Parquet parts, on as many workers as asked for. Run in its own environment."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from measure import Clock, report
+
+from stages.cluster import load_cluster
+from stages.dedup.labels import find_duplicates
+from stages.settings import load_settings
+
+
+def main() -> None:
+    """Label the documents."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("documents", type=Path, help="folder of Parquet parts")
+    parser.add_argument("labels")
+    parser.add_argument("--workers", type=int, default=1)
+    arguments = parser.parse_args()
+    parts = sorted(arguments.documents.glob("documents-*.parquet"))
+    shape = load_settings().dedup.model_copy(
+        update={"ngram": 5, "bands": 14, "rows": 8, "threshold": 0.7, "known": (), "index": False, "substrings": None}
+    )
+    cluster = load_cluster("single").model_copy(update={"data_workers": arguments.workers})
+    state = Path(tempfile.mkdtemp(dir=Path(arguments.labels).parent))
+    try:
+        clock = Clock()
+        fate = find_duplicates(parts, shape, 1234, state, cluster)
+        measured = clock.stop()
+    finally:
+        shutil.rmtree(state, ignore_errors=True)
+    removed = fate.duplicate_of >= 0
+    report(measured, np.where(removed, fate.duplicate_of, np.arange(len(removed))).tolist(), arguments.labels)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""rensa: `RMinHash` sketches of the word 5-grams in an `RMinHashLSH` index; a document that finds another goes."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+
+import orjson
+from measure import Clock, report
+from rensa import RMinHash, RMinHashLSH
+
+BANDS, ROWS, NGRAM = 14, 8, 5
+SEED = 42
+
+
+def main(documents: str, target: str) -> None:
+    """Label the documents."""
+    clock = Clock()
+    index = RMinHashLSH(threshold=0.7, num_perm=BANDS * ROWS, num_bands=BANDS)
+    labels: list[int] = []
+    for position, grams in enumerate(shingle_sets(documents)):
+        sketch = RMinHash(num_perm=BANDS * ROWS, seed=SEED)
+        sketch.update(grams)
+        found = index.query(sketch)
+        if found:
+            labels.append(min(found))
+        else:
+            labels.append(position)
+            index.insert(position, sketch)
+    report(clock.stop(), labels, target)
+
+
+def shingle_sets(documents: str) -> Iterator[list[str]]:
+    """The word 5-grams of each document."""
+    words = re.compile(r"\w+")
+    with open(documents, "rb") as lines:
+        for line in lines:
+            found = words.findall(orjson.loads(line)["text"].lower())
+            grams = zip(*(found[start:] for start in range(NGRAM)), strict=False)
+            yield [" ".join(gram) for gram in grams]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
