@@ -1,8 +1,8 @@
-"""arXiv JSON lines to documents: one paper a line, with the licence of the paper.
+"""arXiv to documents: metadata or full text as JSON lines, or LaTeX sources; the licence is that of each paper.
 
-In: the metadata snapshot that arXiv publishes (title and abstract become the document), or unarXive full text
-(Saier, Krause and Färber 2023): title, abstract and sections, formulas put back as LaTeX between `$`, citation and
-figure marks taken out. The two are told apart record by record.
+In: the metadata snapshot that arXiv publishes (title and abstract become the document), unarXive full text (Saier,
+Krause and Färber 2023): title, abstract and sections, formulas put back as LaTeX between `$`, citation and figure marks
+taken out; or source archives (`latex_papers.py`). Told apart by their content, JSON record by record.
 Wrong: a line that is not JSON, or JSON of neither schema, is a rejection with its line number.
 """
 
@@ -13,10 +13,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from stages.ingest import archives, latex_papers
+from stages.ingest.latex_papers import ABSTRACT_PAGE, other_kind
 from stages.ingest.records import MAX_RECORD_BYTES, Document, Record, Rejection, Skip, Stream, lines
 from stages.settings import Source
 
-ABSTRACT_PAGE = "https://arxiv.org/abs/"
+TEX_STARTS = (b"\\", b"%")
 MARK = re.compile(r"[ \t]*\{\{(?P<kind>[a-z_]+):(?P<id>[^{}]*)\}\}")
 """unarXive's stand-in for a formula, citation, figure, table …"""
 CITATIONS = re.compile(r"[ \t]*\{\{cite:[^{}]*\}\}(?:[\s,;]*\{\{cite:[^{}]*\}\})*")
@@ -30,7 +32,14 @@ class MalformedError(ValueError):
 
 
 def read(stream: Stream, origin: str, source: Source) -> Iterator[Record]:
-    """Documents in the order of the lines."""
+    """Documents in the order of the file."""
+    head = stream.peek(512)
+    if archives.is_tar(head) or archives.is_zip(head) or other_kind(head) or head.lstrip()[:1] in TEX_STARTS:
+        return latex_papers.read(stream, origin, source)
+    return _json_lines(stream)
+
+
+def _json_lines(stream: Stream) -> Iterator[Record]:
     for number, line in lines(stream):
         locator = f"line {number}"
         if line is None:
@@ -39,7 +48,7 @@ def read(stream: Stream, origin: str, source: Source) -> Iterator[Record]:
         if not line.strip():
             continue
         try:
-            yield _paper(json.loads(line))
+            yield _paper(json.loads(line), locator)
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
             yield Rejection(locator, "not JSON", str(error))
         except MalformedError as error:
@@ -48,24 +57,24 @@ def read(stream: Stream, origin: str, source: Source) -> Iterator[Record]:
             yield Rejection(locator, "not JSON", "nested too deeply")
 
 
-def _paper(record: Any) -> Record:
+def _paper(record: Any, locator: str) -> Record:
     if not isinstance(record, dict):
         raise MalformedError(f"a JSON {type(record).__name__}, not an object")
     if "body_text" in record:
-        return _full_text(record)
+        return _full_text(record, locator)
     if "abstract" in record and "title" in record:
-        return _metadata(record)
+        return _metadata(record, locator)
     raise MalformedError(f"neither `abstract` and `title` nor `body_text` among: {', '.join(sorted(record))[:200]}")
 
 
-def _metadata(record: dict[str, Any]) -> Record:
+def _metadata(record: dict[str, Any], locator: str) -> Record:
     title, abstract = _one_line(_string(record, "title")), _paragraphs(_string(record, "abstract"))
     if "has been withdrawn" in abstract[:300]:
         return Skip("withdrawn")
-    return _document(record, title, [abstract])
+    return _document(record, title, [abstract], locator)
 
 
-def _full_text(record: dict[str, Any]) -> Record:
+def _full_text(record: dict[str, Any], locator: str) -> Record:
     metadata = record.get("metadata")
     if not isinstance(metadata, dict):
         raise MalformedError("full text without `metadata`")
@@ -80,10 +89,10 @@ def _full_text(record: dict[str, Any]) -> Record:
         if section and section != heading:
             parts.append(heading := section)
         parts.append(_plain(_string(paragraph, "text"), latex))
-    return _document(metadata, _one_line(_string(metadata, "title")), parts)
+    return _document(metadata, _one_line(_string(metadata, "title")), parts, locator)
 
 
-def _document(metadata: dict[str, Any], title: str, parts: list[str]) -> Document:
+def _document(metadata: dict[str, Any], title: str, parts: list[str], locator: str) -> Document:
     identifier = metadata.get("id")
     if not isinstance(identifier, str | float | int) or isinstance(identifier, bool):
         raise MalformedError("no `id`")
@@ -97,9 +106,21 @@ def _document(metadata: dict[str, Any], title: str, parts: list[str]) -> Documen
         url=f"{ABSTRACT_PAGE}{identifier}",
         title=title,
         text="\n\n".join([title, *(part for part in parts if part)]),
-        meta={"arxiv_id": str(identifier), **kept},
+        meta={"arxiv_id": str(identifier), **kept} | ({"date": date} if (date := _date(metadata)) else {}),
         license=license_ if isinstance(license_, str) and license_ else None,
+        locator=locator,
     )
+
+
+def _date(metadata: dict[str, Any]) -> str:
+    """When the first version came out, else when the record last changed; empty when neither is known."""
+    versions = metadata.get("versions")
+    first = versions[0] if isinstance(versions, list) and versions else None
+    created = first.get("created") if isinstance(first, dict) else None
+    for date in (created, metadata.get("update_date")):
+        if isinstance(date, str) and date:
+            return _one_line(date)
+    return ""
 
 
 def _latex(entries: Any) -> dict[str, str]:

@@ -1,0 +1,190 @@
+"""LaTeX sources to text: structure, macros, inclusions, and sources that mean harm."""
+
+from __future__ import annotations
+
+import pytest
+
+from stages.ingest.latex import to_text
+from stages.ingest.latex_macros import MAX_EXPANSIONS
+from stages.ingest.latex_source import assembled, main_file, without_comments
+
+PAPER = r"""
+\documentclass{article} % a comment
+\usepackage{amsmath}
+\newtheorem{thm}{Theorem}
+\newcommand{\R}{\mathbb{R}}
+\newcommand{\norm}[2][2]{\lVert #2 \rVert_{#1}}
+\def\be{\begin{equation}}\def\ee{\end{equation}}
+\newcommand\model{\textsc{Net}\xspace}
+\DeclareMathOperator{\argmin}{arg\,min}
+\title[short]{On \emph{Rivers}\thanks{To all} and\\ Seas}
+\author{A. Uthor}
+\begin{document}
+\maketitle
+\begin{abstract}
+We study rivers---fast ones---with \model and M\"uller's \'etude~\cite{a,b}.
+\end{abstract}
+\section{Introduction}\label{sec:i}
+As shown in \cite{a}, ``water'' flows\footnote{Down, see \url{https://a.example}.} in $\R^n$ (see \cite{b}; \cite{c}).
+It costs 5\,\% \& more; see Section~\ref{sec:i}. % hidden \cite{x}
+% a line that is not there
+We get \be \label{e} \argmin_x \norm{x} = \norm[1]{y} \ee
+and \[ a \leq b. \]
+\begin{itemize}
+  \item first \textbf{point}
+  \item[(b)] second
+\end{itemize}
+\begin{enumerate}\item one\item two\end{enumerate}
+\begin{thm}[Main] Rivers end. \end{thm}
+\begin{figure}[t]\includegraphics[width=3cm]{a.png}\caption[s]{A river in \textit{spring}.}\label{f}\end{figure}
+\begin{table}\begin{tabular}{ll} a & b \\ c & d \end{tabular}\caption{Numbers.}\end{table}
+\begin{align} x &= 1 \nonumber \\ y &= 2 \end{align}
+\paragraph{Data.} It is {\bf bold} and \unknown{kept} \textcolor{red}{red} \href{http://x}{link}.
+\iffalse never \fi
+\begin{thebibliography}{9}\bibitem{a} Someone. \end{thebibliography}
+\end{document}
+trash
+"""
+
+EXPECTED = """\
+We study rivers—fast ones—with Net and Müller's étude.
+
+Introduction
+
+As shown in, “water” flows in $\\mathbb{R}^n$. It costs 5 % & more; see Section. We get
+$$\\operatorname{arg\\,min}_x \\lVert x \\rVert_{2} = \\lVert y \\rVert_{1}$$
+and
+$$a \\leq b.$$
+
+Down, see https://a.example.
+
+- first point
+- (b) second
+
+1. one
+2. two
+
+Theorem (Main). Rivers end.
+
+A river in spring.
+
+Numbers.
+
+$$\\begin{align} x &= 1 \\\\ y &= 2 \\end{align}$$
+
+Data. It is bold and kept red link."""
+
+
+def convert(source: str, **files: str) -> tuple[str, str]:
+    found = assembled({"main.tex": source} | {name.replace("__", "/") + ".tex": text for name, text in files.items()})
+    assert found is not None
+    return to_text(found.text)
+
+
+def body(markup: str) -> str:
+    return convert(f"\\documentclass{{a}}\\begin{{document}}{markup}\\end{{document}}")[1]
+
+
+def test_a_paper_becomes_the_text_that_is_read() -> None:
+    title, text = convert(PAPER)
+    assert title == "On Rivers and Seas"
+    assert text == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        (r"\"o\'{e}\^{\i}\c{c}\v s\o\ss{} \aa\ x \H{o}", "öéîçšøß å x ő"),
+        (r"a -- b --- c ``q'' `r'", "a – b — c “q” ‘r'"),
+        (r"\verb|\x{| is code", r"\x{ is code"),
+        (r"in \cite{a}. And [\cite{b}, \cite{c}] (Eq.~\ref{d})", "in. And"),
+        (r"cost \$5 and $x_{\$}$", r"cost $5 and $x_{\$}$"),
+        (r"\( a \) and $$b$$", "$a$ and\n$$b$$"),
+        ("one\n\ntwo\\par three\\\\four", "one\n\ntwo\n\nthree\nfour"),
+    ],
+)
+def test_marks_and_symbols(markup: str, text: str) -> None:
+    assert body(markup) == text
+
+
+def test_files_are_included_within_the_paper_and_never_in_circles() -> None:
+    _, text = convert(
+        r"\documentclass{a}\begin{document}\input{parts/one}\include{two}\input{/etc/passwd}\input{../../x}\end{document}",
+        parts__one=r"One. \input{parts/one} \input{main}",
+        two="Two.",
+    )
+    assert text == "One.\n\nTwo."
+
+
+def test_a_comment_ends_neither_a_paragraph_nor_begins_one() -> None:
+    assert without_comments("a% x\n  b\n\n c\\% d %\n\ne") == "a" + "b\n\nc\\% d \n\ne"
+    assert without_comments("x\\\\% y\nz") == "x\\\\z"
+
+
+def test_main_file() -> None:
+    begin = "\\documentclass{a}\n\\begin{document}"
+    assert main_file({"b.tex": begin + "x" * 99, "a.tex": begin, "c.tex": "\\section{x}"}) == "b.tex"
+    assert main_file({"b.tex": begin + "x" * 99, "ms.tex": begin}) == "ms.tex"
+    assert main_file({"fig.tex": begin.replace("{a}", "{standalone}") + "x" * 999, "z.tex": begin}) == "z.tex"
+    assert main_file({"a.tex": begin, "z.tex": begin, "00README.XXX": "z.tex toplevelfile\n"}) == "z.tex"
+    assert main_file({"a.tex": "\\magnification=1200 x \\bye", "b.tex": "x"}) == "a.tex"
+    assert main_file({"a.tex": "x", "b.tex": "y"}) is None
+
+
+@pytest.mark.parametrize(
+    "definitions",
+    [
+        r"\def\a{\a\a}\a",
+        "".join(f"\\newcommand{{\\m{chr(97 + i)}}}{{\\m{chr(98 + i)}\\m{chr(98 + i)}}}" for i in range(25)) + r"\ma",
+        r"\newcommand{\a}[1]{#1#1#1#1#1#1#1#1#1}" + r"\a{" * 12 + "x" * 100 + "}" * 12,
+        "\\newcommand{\\a}{" + "y" * 1900 + "}" + "\\a" * 40_000,
+    ],
+)
+def test_macro_bombs_stay_unexpanded(definitions: str) -> None:
+    found = assembled({"a.tex": f"\\documentclass{{a}}{definitions}\\begin{{document}}Still here.\\end{{document}}"})
+    assert found is not None
+    assert not found.expanded
+    assert to_text(found.text)[1] == "Still here."
+
+
+OPENINGS = [
+    r"\begin{x}",
+    r"\end{x}",
+    "$",
+    "$$",
+    r"\[",
+    r"\(",
+    r"\footnote{",
+    r"\section{",
+    r"\cite{",
+    "[",
+    "(",
+    r"\verb|",
+]
+COMMANDS = [
+    r"\begin{verbatim}",
+    r"\iffalse",
+    r"\newcommand{\x}[1]{",
+    r"\\[",
+    r"\input{",
+    r"\'{",
+    r"\item[",
+    r"\caption{",
+]
+SPACED = [r"\begin{itemize}\item ", r"\newcommand{\x}      ", " \n", "~", "--", "%", "\\", "{", "}"]
+
+
+@pytest.mark.parametrize("piece", OPENINGS + COMMANDS + SPACED)
+def test_broken_source_neither_hangs_nor_crashes(piece: str) -> None:
+    for source in (piece * 20_000, (piece + "a ") * 5_000 + "\\end{verbatim}\\]\\fi}" + piece * 5_000):
+        body(source)
+
+
+def test_deep_nesting_is_left_out() -> None:
+    assert body("start " + "\\begin{center}" * 3000 + "deep" + "\\end{center}" * 3000 + " end") == "start\n\nend"
+    assert body("\\footnote{" * 3000 + "deep" + "}" * 3000 + " end") == "end"
+
+
+def test_more_macros_than_any_paper_has() -> None:
+    assert MAX_EXPANSIONS >= 10_000
+    assert body(r"\newcommand{\x}{y}" + r"\x\ " * 5000) == " ".join(["y"] * 5000)
