@@ -38,7 +38,7 @@ def decontaminate(settings: Settings, run: StageRun) -> Metrics:
     searching = [
         benchmark.arguments | {"part": str(part), "matches": str(run.state / f"matches-{part.name}")} for part in pieces
     ]
-    counts = run_tasks("searching", search, searching, run.state)
+    counts = run_tasks("decontaminate_search", search, searching, run.state, work=size(pieces))
     found = found_in([Path(task["matches"]) for task in searching], [count["documents"] for count in counts])
     results = write(pieces, benchmark, found, settings.decontaminate.policy, run.state)
     return summary(benchmark, found, sum(map(Counter, results), Counter()), settings.decontaminate.policy)
@@ -60,13 +60,18 @@ def write(pieces: Sequence[Path], benchmark: Items, found: Found, policy: str, s
         }
         for part in pieces
     ]
-    results = run_tasks("writing", treat, writing, state)
+    results = run_tasks("decontaminate_write", treat, writing, state, work=size(pieces))
     with assembled_folder(paths.CLEAN) as add:
         for part in pieces:
             for name in (part.name, _removed(part)):
                 add(name, state / name)
         add("contamination.json", state / "contamination.json")
     return results
+
+
+def size(pieces: Sequence[Path]) -> int:
+    """Bytes to be read."""
+    return sum(part.stat().st_size for part in pieces)
 
 
 def _removed(part: Path) -> str:

@@ -16,11 +16,13 @@ import numpy.typing as npt
 
 from stages.cluster import Cluster
 from stages.dedup.words import Hashes, Integers
-from stages.engine.tasks import run_tasks
+from stages.engine.tasks import Result, run_tasks
 from stages.storage import atomic_file
 
 KEYS_PER_RANGE = 8_000_000
 """Keys compared by one task, on average: about 100 bytes of memory each."""
+ROW_BYTES = 16
+"""Of a key with its first word."""
 
 NOBODY = -1
 """Owner of a key that one part alone holds."""
@@ -93,11 +95,11 @@ def compare_all(folder: Path, parts: int, keys: int, state: Path, cluster: Clust
     tasks: list[dict[str, Any]] = [
         {"folder": str(folder), "parts": parts, "number": number, "ranges": ranges} for number in range(ranges)
     ]
-    run_tasks(f"comparing_{folder.name}", compare, tasks, state, cluster=cluster)
+    run_tasks(f"dedup_compare_{folder.name}", compare, tasks, state, cluster=cluster, work=ROW_BYTES * keys)
     return ranges
 
 
-def compare(folder: str, parts: int, number: int, ranges: int) -> dict[str, int]:
+def compare(folder: str, parts: int, number: int, ranges: int) -> Result:
     """Task: find the owner of every key in one of `ranges` equal ranges."""
     keys, words, bounds = [], [], [0]
     for part in range(parts):

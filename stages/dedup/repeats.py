@@ -60,7 +60,8 @@ class Repeats:
         cut = after - np.append(after, 0)[of_next]
         return np.asarray(bounds[self.rows + 1] - bounds[self.rows] - cut >= min_kept_words)
 
-    def sample(self, size: int) -> Repeats:
-        """At most `size` different passages, those with the least hashes: whatever part they are in."""
-        _, first = np.unique(self.hashes, return_index=True)
-        return self.select(np.sort(first[:size]))
+    def sample(self, size: int) -> tuple[Repeats, Integers]:
+        """At most `size` different passages, those with the least hashes, and how often each begins here. The least of
+        all parts are among the least of each, so the samples of the parts add up to that of the corpus."""
+        _, first, counts = np.unique(self.hashes, return_index=True, return_counts=True)
+        return self.select(first[:size]), counts[:size]

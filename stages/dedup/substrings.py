@@ -38,21 +38,28 @@ from stages.dedup.occurrences import NOBODY, Occurrences, Owners, compare_all, s
 from stages.dedup.passages import with_changes, without
 from stages.dedup.repeats import Repeats
 from stages.dedup.shingles import window_hashes
-from stages.dedup.words import Hashes, Integers, find_words, mix, word_hashes
+from stages.dedup.words import Hashes, Integers, find_words, mix
 from stages.documents import DOCUMENT, write_table
-from stages.engine.tasks import run_tasks
+from stages.engine.tasks import Result, run_tasks
 from stages.settings.data import Substrings
 from stages.storage import atomic_file
 
 SAMPLE = 1_000
-"""Passages kept for the report."""
+"""Different passages kept for the report."""
 EXCERPT = 300
-"""Characters of a passage in the sample."""
+"""Characters shown of a passage in the sample."""
 
 PASSAGES = pa.schema(
-    [("id", pa.string()), ("words", pa.int64()), ("first_id", pa.string()), ("excerpt", pa.large_string())]
+    [
+        ("id", pa.string()),
+        ("words", pa.int64()),
+        ("first_id", pa.string()),
+        ("copies", pa.int64()),
+        ("passage", pa.large_string()),
+    ]
 )
-"""A passage that was cut: from which document, how long, which document holds its first occurrence, how it begins."""
+"""A passage that was cut: from which document (of several the first), how long it is there, which document holds its
+first occurrence, how often a passage that begins with the same window was cut, and how it reads."""
 _SAMPLED = pa.schema([*PASSAGES, ("hash", pa.uint64()), ("first_part", pa.int64()), ("first_word", pa.int64())])
 _SECOND = np.uint64(0xD1B54A32D192ED03)
 
@@ -61,38 +68,40 @@ def cut_repeats(
     parts: list[Path], settings: Substrings, state: Path, cluster: Cluster | None = None
 ) -> tuple[list[Path], dict[str, Any]]:
     """Cut repeats out of the documents in `parts`, in this order. Returns the new parts, in the same order (a part in
-    which nothing was cut is given back as it is), and counts: documents, passages and words cut, in all and by source,
-    and `documents_spared`, those that `min_kept_words` kept from more cuts. `state/passages.parquet` is a sample of
-    what was cut."""
+    which nothing was cut is given back as it is), and counts: documents cut, passages, words and bytes, in all and by
+    source, and `documents_spared`, those that `min_kept_words` kept from more cuts. `state/passages.parquet` is a
+    sample of what was cut."""
     folder = state / "repeats"
     tasks: list[dict[str, Any]] = [
         {"part": str(path), "number": number, "folder": str(folder), "window": settings.window}
         for number, path in enumerate(parts)
     ]
 
-    def step(function: Callable[..., dict[str, Any]], **more: int) -> list[dict[str, Any]]:
-        each = [task | more for task in tasks]
-        return run_tasks(f"repeats_{function.__name__}", function, each, folder, cluster=cluster)
+    size = sum(path.stat().st_size for path in parts)
+
+    def step(function: Callable[..., Result], **more: int) -> list[Result]:
+        name = f"dedup_{function.__name__}"
+        return run_tasks(name, function, [task | more for task in tasks], folder, cluster=cluster, work=size)
 
     found = step(find_anchors)
     ranges = compare_all(folder / "anchors", len(parts), sum(result["keys"] for result in found), folder, cluster)
     found = step(find_windows, ranges=ranges)
     ranges = compare_all(folder / "windows", len(parts), sum(result["keys"] for result in found), folder, cluster)
-    results = step(cut, ranges=ranges, min_kept_words=settings.min_kept_words)
+    results = step(cut_passages, ranges=ranges, min_kept_words=settings.min_kept_words)
     with atomic_file(state / "passages.parquet") as partial:
         write_table(partial, sample_of_all(parts, folder))
     new = [_new(folder, number) if result["cut"] else parts[number] for number, result in enumerate(results)]
     return new, summary(results)
 
 
-def find_anchors(part: str, number: int, folder: str, window: int) -> dict[str, int]:
+def find_anchors(part: str, number: int, folder: str, window: int) -> Result:
     """Task: write the anchors of a part, and the word at which each of its documents begins."""
     positions, hashes = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.uint64)]
     counts = [np.zeros(1, dtype=np.int64)]
     start = 0
     for batch in part_batches(Path(part), ["text"]):
         words = find_words(batch.column("text"))
-        chosen, of_chosen = anchors(words, word_hashes(words), window)
+        chosen, of_chosen = anchors(words, words.hashes, window)
         positions.append(chosen + start)
         hashes.append(of_chosen)
         counts.append(words.counts)
@@ -103,7 +112,7 @@ def find_anchors(part: str, number: int, folder: str, window: int) -> dict[str, 
     return {"keys": found.keys.shape[1], "words": start}
 
 
-def find_windows(part: str, number: int, folder: str, window: int, ranges: int) -> dict[str, int]:
+def find_windows(part: str, number: int, folder: str, window: int, ranges: int) -> Result:
     """Task: write the windows of a part around its anchors that occur more than once in the corpus."""
     near = repeated_anchors(Path(folder) / "anchors", number, ranges)
     bounds = _bounds(Path(folder), number)
@@ -116,7 +125,7 @@ def find_windows(part: str, number: int, folder: str, window: int, ranges: int) 
         shift = np.repeat(bounds[rows] - words.offsets[:-1], words.counts)  # from words here to words of the part
         found = windows_around(words, np.searchsorted(np.arange(len(shift)) + shift, here), window)
         positions.append(found + shift[found])
-        hashes.append(identities(word_hashes(words), window)[:, found])
+        hashes.append(identities(words.hashes, window)[:, found])
         row += batch.num_rows
     windows = Occurrences.of(np.concatenate(hashes, axis=1), np.concatenate(positions))
     windows.write(Path(folder) / "windows", number)
@@ -135,7 +144,7 @@ def identities(hashes: Hashes, window: int) -> Hashes:
     return np.stack([window_hashes(hashes, window), window_hashes(mix(hashes ^ _SECOND), window)])
 
 
-def cut(part: str, number: int, folder: str, window: int, ranges: int, min_kept_words: int) -> dict[str, Any]:
+def cut_passages(part: str, number: int, folder: str, window: int, ranges: int, min_kept_words: int) -> Result:
     """Task: write a part without the passages that occur earlier, if there are any, and a sample of them."""
     bounds = _bounds(Path(folder), number)
     repeats = Repeats.of(Path(folder) / "windows", number, ranges, window, bounds)
@@ -161,7 +170,8 @@ class Cutter:
         self.sample: list[dict[str, Any]] = []
         self._repeats = repeats
         self._bounds = bounds
-        self._sampled = set(repeats.sample(SAMPLE).begins.tolist())
+        sample, copies = repeats.sample(SAMPLE)
+        self._copies = dict(zip(sample.begins.tolist(), copies.tolist(), strict=True))
         self._row = 0
 
     def without_repeats(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -189,25 +199,30 @@ class Cutter:
         spans = list(zip((passages.begins - before).tolist(), (passages.ends - before).tolist(), strict=True))
         lengths = [last - first for first, last in spans]
         encoded = document["text"].encode()
-        for place in [place for place, begin in enumerate(passages.begins.tolist()) if begin in self._sampled]:
+        for place, begin in enumerate(passages.begins.tolist()):
+            if begin not in self._copies:
+                continue
             first, last = spans[place]
             self.sample.append(
                 {
                     "id": document["id"],
                     "words": last - first,
-                    "excerpt": encoded[starts[first] : ends[last - 1]].decode()[:EXCERPT],
+                    "copies": self._copies[begin],
+                    "passage": encoded[starts[first] : ends[last - 1]].decode()[:EXCERPT],
                     "hash": int(passages.hashes[place]),
                     "first_part": int(passages.first_parts[place]),
                     "first_word": int(passages.first_words[place]),
                 }
             )
-        counts = {"documents_cut": 1, "passages_cut": len(spans), "words_cut": sum(lengths)}
-        self.counts.setdefault(document["source"], Counter()).update(counts)
+        text = without(encoded, starts, ends, spans)
+        self.counts.setdefault(document["source"], Counter()).update(
+            documents_cut=1,
+            passages_cut=len(spans),
+            words_cut=sum(lengths),
+            bytes_cut=len(encoded) - len(text.encode()),
+        )
         meta = json.loads(document["meta"] or "{}") | {"cut_passages": len(spans), "cut_words": sum(lengths)}
-        return {
-            "text": without(encoded, starts, ends, spans),
-            "meta": json.dumps(meta, ensure_ascii=False, sort_keys=True),
-        }
+        return {"text": text, "meta": json.dumps(meta, ensure_ascii=False, sort_keys=True)}
 
 
 def sample_of_all(parts: Sequence[Path], folder: Path) -> pa.Table:
@@ -216,8 +231,11 @@ def sample_of_all(parts: Sequence[Path], folder: Path) -> pa.Table:
     best = _SAMPLED.empty_table()
     for path in (path for number in range(len(parts)) if (path := _sample(folder, number)).exists()):
         both = pa.concat_tables([best, pq.read_table(path, schema=_SAMPLED)])
-        _, first = np.unique(both.column("hash").to_numpy(), return_index=True)
-        best = both.take(pa.array(first[:SAMPLE]))
+        _, first, which = np.unique(both.column("hash").to_numpy(), return_index=True, return_inverse=True)
+        copies = np.zeros(len(first), dtype=np.int64)
+        np.add.at(copies, which, both.column("copies").to_numpy())
+        place = _SAMPLED.get_field_index("copies")
+        best = both.take(pa.array(first[:SAMPLE])).set_column(place, _SAMPLED.field(place), pa.array(copies[:SAMPLE]))
     holders, words = (best.column(name).to_numpy() for name in ("first_part", "first_word"))
     ids = np.full(len(best), None, dtype=object)
     for part in np.unique(holders).tolist():
@@ -228,15 +246,15 @@ def sample_of_all(parts: Sequence[Path], folder: Path) -> pa.Table:
     return best.select(PASSAGES.names).set_column(place, PASSAGES.field(place), pa.array(ids, pa.string()))
 
 
-def summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def summary(results: Sequence[Result]) -> dict[str, Any]:
     """The counts of all parts together."""
     sources: dict[str, Counter[str]] = {}
     for result in results:
         for source, counts in result["sources"].items():
             sources.setdefault(source, Counter()).update(counts)
-    total = sum(sources.values(), Counter(documents_cut=0, passages_cut=0, words_cut=0))
+    total = sum(sources.values(), Counter())
     return {
-        **{name: total[name] for name in ("documents_cut", "passages_cut", "words_cut")},
+        **{name: total[name] for name in ("documents_cut", "passages_cut", "words_cut", "bytes_cut")},
         "documents_spared": sum(result["documents_spared"] for result in results),
         "sources": {source: dict(counts) for source, counts in sorted(sources.items())},
     }
