@@ -26,6 +26,10 @@ from duplicates.corpus import Corpus, load
 from duplicates.score import THRESHOLD, Recall, precision, recall
 from environments import environment
 
+sys.path.insert(0, str(ROOT))
+
+from stages.engine.tasks import LITTLE_WORK
+
 Outcomes = Mapping[str, Sequence[Outcome]]
 
 
@@ -42,7 +46,7 @@ def main() -> None:
     if not outcomes[OURS.name]:
         sys.exit("error: the deduplication of this checkout failed, see above")
     scores = {name: score(sizes[size_of(name)], runs[-1]) for name, runs in outcomes.items() if runs}
-    memory = two_worker_memory(sizes, cores)
+    memory = two_worker_memory(sizes, cores, outcomes)
     print_table(sizes, outcomes, scores)
     print(json.dumps(figures(sizes, about, outcomes, scores, memory)))
 
@@ -65,7 +69,7 @@ def contest(
     python = Path(sys.executable)
     run(Contestant("warm-up", OURS.script, "thirtieth"), python, sizes["thirtieth"], cores[:1])
     field: list[tuple[Contestant, Path, Sequence[int]]] = [(OURS, python, cores[:1]), (TENTH, python, cores[:1])]
-    field += [(TWO_WORKERS, python, cores[:2])] if len(cores) > 1 else []
+    field += [(TWO_WORKERS, python, cores[:2])] if two_workers(sizes["all"], cores) else []
     field += [(rival, found, cores[:1]) for rival in RIVALS if (found := pythons[rival.name])]
     outcomes: dict[str, list[Outcome]] = {contestant.name: [] for contestant in (OURS, TENTH, TWO_WORKERS, *RIVALS)}
     for repetition in range(repetitions):
@@ -83,9 +87,19 @@ def score(corpus: Corpus, outcome: Outcome) -> tuple[dict[float, Recall], float 
     return recall(corpus, outcome.labels), precision(corpus, outcome.labels)
 
 
-def two_worker_memory(sizes: Mapping[str, Corpus], cores: Sequence[int]) -> dict[str, float]:
+def two_workers(corpus: Corpus, cores: Sequence[int]) -> bool:
+    """Whether two workers can be measured: the engine does not start processes for little work."""
+    size = sum(part.stat().st_size for part in corpus.parts)
+    if len(cores) > 1 and size < LITTLE_WORK:
+        print(
+            f"{TWO_WORKERS.name}: {size / 1e6:.0f} MB of Parquet are too little, give more --megabytes", file=sys.stderr
+        )
+    return len(cores) > 1 and size >= LITTLE_WORK
+
+
+def two_worker_memory(sizes: Mapping[str, Corpus], cores: Sequence[int], outcomes: Outcomes) -> dict[str, float]:
     """Peak of all processes of a run with two workers, MB, by size; runs of their own, as sampling takes time."""
-    if len(cores) < 2:
+    if not outcomes[TWO_WORKERS.name]:
         return {}
     python = Path(sys.executable)
     runs = {size: run(TWO_WORKERS, python, sizes[size], cores[:2], sample_memory=True) for size in ("tenth", "all")}
