@@ -1,98 +1,182 @@
-"""Keep the documents of one source that are text in a wanted language.
+"""Keep the documents of one source that are text in a wanted language, of a wanted origin and of quality.
 
-In: `data/documents/SOURCE`. Out: `data/curated/SOURCE`: the documents kept, with their measured `language` and with
-personal addresses replaced, and `removed.parquet`, every removed document with the rule that removed it and the value
-that broke the rule. Wrong: nothing foreseeable; a source of which nothing remains is said so, and left empty.
+In: `data/documents/SOURCE`. Out: `data/curated/SOURCE`: for each part the documents kept (`documents-NNNNN.parquet`),
+with their measured `language` and without personal data, and every removed document with the rule that removed it and
+the value that broke the rule (`removed-NNNNN.parquet`); `repeated_lines.parquet`, the boilerplate that was cut most
+often; `distributions.json` and `languages.json`, what the documents are like before the rules and after. Wrong: a list
+(of domains, of words) that cannot be read; a source of which nothing remains is said so, and left empty.
 
-Method: language identification, then the document rules of Gopher (Rae et al. 2021) and C4 (Raffel et al. 2020) with
-their published definitions (`quality.py`), redaction as in FineWeb (Penedo et al. 2024). Redaction comes first, so no
-output, removed documents included, holds an address.
+Method, in this order: address and licence (`urls.py`); lines that repeat through the source (`lines.py`); language
+(`language.py`); document rules of Gopher, C4 and FineWeb with their published definitions (`quality.py`); listed words
+(`toxicity.py`); personal data (`redact.py`), which is replaced before anything is written.
 """
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from stages import paths
-from stages.batches import bounded_batches, document_writer, removed_rows, removed_writer
+from stages.batches import parts
+from stages.documents import write_table
+from stages.engine.tasks import Result, run_tasks
 from stages.entry import Metrics, run_stage
-from stages.progress import progress
-from stages.settings import Curate, Settings
-from stages.storage import atomic_folder
+from stages.settings import Curate, Settings, Source
+from stages.storage import assembled_folder, atomic_file, write_json
 from stages.tracking import StageRun
+
+REPEATED_LINE = pa.schema([("line", pa.string()), ("documents", pa.int64())])
+"""A sample of a line that was cut, and in how many documents of different content it stood."""
 
 
 def curate(settings: Settings, run: StageRun, source: str) -> Metrics:
-    """Run the stage for one source; returns documents and bytes in and kept, removed by reason, redactions."""
-    tally: Counter[str] = Counter()
-    with (
-        atomic_folder(paths.curated(source)) as folder,
-        document_writer(folder) as kept,
-        removed_writer(folder) as removed,
-    ):
-        for batch in progress(bounded_batches(paths.documents(source)), f"curate {source}", unit="batches"):
-            redacted, counts = redacted_batch(batch, settings.curate)
-            judged, reason, detail = judge_batch(redacted, settings.curate)
-            passed = pc.is_null(reason)
-            kept.write(judged.filter(passed))
-            failed = pc.invert(passed)
-            removed.write(removed_rows(judged.filter(failed), reason.filter(failed), detail.filter(failed)))
-            tally.update(count(batch, judged, reason, counts))
-    metrics = summary(tally, settings.curate)
-    print(f"curate {source}: kept {tally['documents_kept']} of {tally['documents_in']} documents", file=sys.stderr)
+    """Run the stage for one source; returns documents and bytes in and kept, removed by reason, personal data found."""
+    from stages.curate.part import curate_part
+
+    files = parts(paths.documents(source))
+    common = prepared(files, settings.curate, settings.sources[source], run.state)
+    tasks = [outputs(file, run.state) | common for file in files]
+    results = run_tasks("curate_parts", curate_part, tasks, run.state, work=_bytes(files))
+    metrics = summary(results, settings.curate)
+    assemble(source, tasks, results, run.state)
+    print(f"curate {source}: kept {metrics['documents_kept']} of {metrics['documents_in']} documents", file=sys.stderr)
     return metrics
 
 
-def redacted_batch(batch: pa.RecordBatch, settings: Curate) -> tuple[pa.RecordBatch, dict[str, int]]:
-    """The batch with addresses in `text` replaced, and how many of each kind."""
-    from stages.curate.redact import redact
+def prepared(files: list[Path], curate: Curate, source: Source, state: Path) -> dict[str, Any]:
+    """What the tasks of all parts are told: settings and the files of blocked domains, listed words, repeated lines."""
+    from stages.curate.urls import domain_hashes
+    from stages.curate.word_lists import read_list
 
-    texts, counts = redact(batch.column("text").cast(pa.large_string()), settings.redact)
-    return batch.set_column(batch.schema.get_field_index("text"), "text", texts), counts
-
-
-def judge_batch(batch: pa.RecordBatch, settings: Curate) -> tuple[pa.RecordBatch, pa.Array, pa.Array]:
-    """The batch with its measured `language`, and reason and detail of each removal, null for the documents kept."""
-    from stages.curate.language import identify_all
-    from stages.curate.quality import judge
-
-    texts = batch.column("text")
-    languages = identify_all(texts, batch.column("language"), settings.languages)
-    foreign = pc.invert(pc.is_in(languages, pa.array(settings.languages, pa.string())))
-    reason, detail = judge(texts, languages, settings.quality)
-    wanted = ", ".join(settings.languages)
-    reason = pc.if_else(foreign, "language", reason)
-    detail = pc.if_else(foreign, pc.binary_join_element_wise(languages, wanted, " != "), detail)
-    return batch.set_column(batch.schema.get_field_index("language"), "language", languages), reason, detail
-
-
-def count(batch: pa.RecordBatch, judged: pa.RecordBatch, reason: pa.Array, redactions: dict[str, int]) -> Counter[str]:
-    """What one batch adds to the metrics."""
-    size = pc.binary_length(judged.column("text"))
-    removals = Counter(f"removed.{name}" for name in reason.to_pylist() if name is not None)
-    return removals + Counter(
-        {
-            "documents_in": batch.num_rows,
-            "documents_kept": reason.null_count,
-            "bytes_in": pc.sum(pc.binary_length(batch.column("text"))).as_py() or 0,
-            "bytes_kept": pc.sum(size.filter(pc.is_null(reason))).as_py() or 0,
-            **{f"redacted.{kind}": number for kind, number in redactions.items()},
-        }
-    )
+    domains = words = ""
+    if curate.urls and curate.urls.blocked_domains:
+        hashes = domain_hashes(curate.urls.blocked_domains)
+        domains = _kept(state / "domains", hashes.tobytes())
+    if curate.toxicity:
+        words = _kept(state / "words", "\n".join(read_list(curate.toxicity.words)).encode())
+    by_site = source.format == "warc"
+    return {
+        "curate": curate.model_dump(mode="json"),
+        "licenses": list(source.licenses),
+        "by_site": by_site,
+        "repeated": repeated_lines(files, curate, by_site, state),
+        "domains": domains,
+        "words": words,
+    }
 
 
-def summary(tally: Counter[str], settings: Curate) -> Metrics:
-    """The metrics: every key is always there, a rule that removed nothing aside."""
+def repeated_lines(files: list[Path], curate: Curate, by_site: bool, state: Path) -> str:
+    """The file of the lines that stand in too many documents of the source; empty when the setting is off."""
+    from stages.curate.lines import PAIRS_PER_RANGE, count_lines, list_lines
+
+    if curate.repeated_lines is None:
+        return ""
+    wanted = curate.repeated_lines
+    tasks = [
+        {"part": str(file), "pairs": str(state / "pairs" / f"{file.stem}.npy"), "min_words": wanted.min_words,
+         "by_site": by_site}
+        for file in files
+    ]  # fmt: skip
+    listed = run_tasks("list_lines", list_lines, tasks, state, work=_bytes(files))
+    total = sum(result["pairs"] for result in listed)
+    pairs = [task["pairs"] for task, result in zip(tasks, listed, strict=True) if result["pairs"]]
+    ranges = max(1, -(-total // PAIRS_PER_RANGE))
+    counts = [
+        {"pairs": pairs, "number": number, "ranges": ranges, "min_documents": wanted.min_documents,
+         "repeated": str(state / "repeated" / f"{number:06d}.npy")}
+        for number in range(ranges)
+    ]  # fmt: skip
+    run_tasks("count_lines", count_lines, counts, state, work=16 * total)
+    joined = state / "repeated.npy"
+    with atomic_file(joined) as partial, partial.open("wb") as stream:
+        np.save(stream, np.concatenate([np.load(task["repeated"]) for task in counts]))
+    return str(joined)
+
+
+def outputs(part: Path, state: Path) -> dict[str, Any]:
+    """The input and the output files of one part: the same number in all names."""
+    number = part.stem.rpartition("-")[2]
+    return {
+        "part": str(part),
+        "kept": str(state / "parts" / part.name),
+        "removed": str(state / "parts" / f"removed-{number}.parquet"),
+        "shown": str(state / "parts" / f"lines-{number}.parquet"),
+    }
+
+
+def assemble(source: str, tasks: list[dict[str, Any]], results: list[Result], state: Path) -> None:
+    """Put the output together from what the tasks wrote."""
+    from stages.curate.histograms import distributions, languages, merged
+
+    total = merged(result["histograms"] for result in results)
+    write_json(state / "distributions.json", distributions(total))
+    write_json(state / "languages.json", languages(total))
+    write_table(state / "repeated_lines.parquet", shown_lines(tasks))
+    with assembled_folder(paths.curated(source)) as add:
+        for task in tasks:
+            for file in (Path(task["kept"]), Path(task["removed"])):
+                add(file.name, file)
+        for name in ("distributions.json", "languages.json", "repeated_lines.parquet"):
+            add(name, state / name)
+
+
+def shown_lines(tasks: list[dict[str, Any]]) -> pa.Table:
+    """The lines that stand in most documents, each as it is worded where it stands first."""
+    from stages.curate.lines import Repeated
+
+    if not tasks[0]["repeated"]:
+        return REPEATED_LINE.empty_table()
+    repeated = Repeated.load(Path(tasks[0]["repeated"]))
+    wording: dict[int, str] = {}
+    for task in tasks:
+        table = pq.read_table(task["shown"])
+        for key, line in zip(table["key"].to_pylist(), table["line"].to_pylist(), strict=True):
+            wording.setdefault(key, line)
+    keys = np.array(list(wording), dtype=np.uint64)
+    documents = repeated.documents[np.searchsorted(repeated.keys, keys)].tolist() if len(keys) else []
+    rows = sorted(zip(wording.values(), documents, strict=True), key=lambda row: (-row[1], row[0]))
+    return pa.table([[line for line, _ in rows], [number for _, number in rows]], schema=REPEATED_LINE)
+
+
+def summary(results: list[Result], curate: Curate) -> dict[str, Any]:
+    """The metrics: every key is always there, a reason that removed nothing aside. Counts that do not add up are a
+    bug, and raised."""
+    tally: Counter[str] = sum((Counter(result["counts"]) for result in results), Counter())
+    removed = {key.removeprefix("removed."): tally[key] for key in sorted(tally) if key.startswith("removed.")}
+    if tally["documents_in"] != tally["documents_kept"] + sum(removed.values()):
+        raise RuntimeError(
+            f"{tally['documents_in']} documents in != {tally['documents_kept']} kept + {removed} removed"
+        )
     return {
         **{key: tally[key] for key in ("documents_in", "documents_kept", "bytes_in", "bytes_kept")},
-        "documents_removed": tally["documents_in"] - tally["documents_kept"],
-        "removed": {k.removeprefix("removed."): tally[k] for k in sorted(tally) if k.startswith("removed.")},
-        "redacted": {kind: tally[f"redacted.{kind}"] for kind in settings.redact},
+        "documents_removed": sum(removed.values()),
+        "removed": removed,
+        "redacted": {
+            kind: tally[f"redacted.{kind}"]
+            for kind, treatment in curate.personal_data.model_dump().items()
+            if treatment != "keep"
+        },
+        "repeated_lines": {"lines": tally["lines_cut"], "bytes": tally["bytes_cut"]},
     }
+
+
+def _kept(stem: Path, content: bytes) -> str:
+    """Write content under a name of its own, so that a task that knew another content is run again."""
+    file = stem.with_name(f"{stem.name}-{hashlib.sha256(content).hexdigest()[:16]}")
+    with atomic_file(file) as partial:
+        partial.write_bytes(content)
+    return str(file)
+
+
+def _bytes(files: list[Path]) -> int:
+    return sum(file.stat().st_size for file in files)
 
 
 if __name__ == "__main__":

@@ -1,88 +1,116 @@
-"""Replace email addresses and public IP addresses by neutral ones, as FineWeb does (Penedo et al. 2024, appendix).
+"""Personal data in texts: found, replaced by neutral values, counted by kind.
 
-The replacements are reserved for documentation (RFC 2606, 5737, 3849), so redacted text stays natural, names nobody,
-and redacting twice changes nothing. Private, loopback and reserved IP addresses identify nobody and stay; so do
-version and section numbers that look like addresses, when a word or letter before them says so.
+A kind of personal data is a cheap expression that tells which texts may hold it (Arrow runs it over whole columns) and
+patterns that look closer at those. The replacements are values reserved for documentation and tests, so redacted text
+stays natural, names nobody, and redacting twice changes nothing. No pattern crosses a line feed: redaction leaves the
+lines of a text where they are.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-EMAIL = "email@example.com"
-IPV4 = "192.0.2.1"
-IPV6 = "2001:db8::1"
+Integers = npt.NDArray[np.int64]
+Found = tuple[str, int]
+"""What stands in place of a match, and where in the text the match ends."""
 
-# The look-behind lets a match start at the beginning of a run of characters only, which keeps the search linear.
-_EMAIL = re.compile(
-    r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9_%+][A-Za-z0-9._%+-]{0,63}@((?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24})(?![A-Za-z0-9-])"
-)
-_RESERVED_DOMAIN = re.compile(r"(?i)(?:^|\.)(?:example\.(?:com|org|net)|example|invalid|test|localhost)$")
-_IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)")
-_IPV6 = re.compile(r"(?<![\w:.])[23][0-9a-fA-F]{3}:[0-9a-fA-F:]{2,34}(?![\w:])")
-_NUMBERED = re.compile(
-    r"(?i)(?:\b(?:version|ver|release|build|firmware|revision|rev|section|sec|chapter|clause|article|figure|table|rfc)"
-    r"[.:]?|§)\s*\Z"
-)
-_LOOK_BACK = 16
+SPACE = " \u00a0"
+"""Characters that group digits, inside brackets of an expression."""
 
 
-def redact(texts: pa.Array, kinds: tuple[str, ...]) -> tuple[pa.Array, dict[str, int]]:
-    """The texts with every address of these kinds (`email`, `ip`) replaced, large_string [texts], and how many of
-    each kind were replaced."""
-    counts = dict.fromkeys(kinds, 0)
-    for kind in kinds:
-        suspects, replace = _KINDS[kind]
-        suspected = pc.match_substring_regex(texts, suspects)
-        if not pc.any(suspected).as_py():
+@dataclass(frozen=True)
+class Pattern:
+    """`decide` says what a match becomes; None: it is nobody's data and stays."""
+
+    expression: re.Pattern[str]
+    decide: Callable[[re.Match[str]], Found | None]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of personal data."""
+
+    suspects: str
+    """A regular expression of RE2 that every text that holds this kind matches."""
+    patterns: tuple[Pattern, ...]
+
+    def replaced(self, text: str) -> tuple[str, int]:
+        """The text without data of this kind, and how much it held."""
+        total = 0
+        for pattern in self.patterns:
+            text, count = _replaced(pattern, text)
+            total += count
+        return text, total
+
+
+@dataclass(frozen=True)
+class Redaction:
+    """`texts` large_string [texts] without personal data; `found`: how much of each kind each text held,
+    int64 [texts]."""
+
+    texts: pa.Array
+    found: dict[str, Integers]
+
+
+def redact(texts: pa.Array, kinds: Sequence[str]) -> Redaction:
+    """Replace personal data of these kinds (string or large_string [texts]; null stays null)."""
+    from stages.curate.kinds import KINDS
+
+    found = {}
+    for name in (name for name in KINDS if name in kinds):  # in the order of KINDS, most specific first
+        found[name] = np.zeros(len(texts), dtype=np.int64)
+        suspected = pc.fill_null(pc.match_substring_regex(texts, KINDS[name].suspects), False)
+        rows = np.flatnonzero(suspected.to_numpy(zero_copy_only=False))
+        if len(rows):
+            replaced, found[name][rows] = _by_line(texts.filter(suspected), KINDS[name])
+            texts = pc.replace_with_mask(texts, suspected, replaced)
+    return Redaction(texts, found)
+
+
+def _by_line(texts: pa.Array, kind: Kind) -> tuple[pa.Array, Integers]:
+    """The texts, redacted, and how much each held; only the lines that may hold something are looked at closely."""
+    lists = pc.split_pattern(texts, "\n")
+    suspected = pc.match_substring_regex(pc.list_flatten(lists), kind.suspects).to_numpy(zero_copy_only=False)
+    rows = np.flatnonzero(suspected)
+    owners = pc.list_parent_indices(lists).to_numpy()[rows]
+    numbers = rows - lists.offsets.to_numpy()[owners]
+    pieces = [text.split("\n") for text in texts.to_pylist()]
+    held = np.zeros(len(texts), dtype=np.int64)
+    for owner, number in zip(owners.tolist(), numbers.tolist(), strict=True):
+        pieces[owner][number], count = kind.replaced(pieces[owner][number])
+        held[owner] += count
+    return pa.array(["\n".join(lines) for lines in pieces], texts.type), held
+
+
+def digits(text: str) -> str:
+    """The ASCII digits of a text."""
+    return re.sub("[^0-9]", "", text)
+
+
+def grouped(found: re.Match[str], is_valid: Callable[[str], bool], group: int = 0) -> int | None:
+    """Where a number ends in the text whose match may have run into the next word or number: the last space at which
+    what stands before it in the group is valid."""
+    text = found.group(group)
+    ends = [len(text), *(cut.start() for cut in reversed(list(re.finditer(f"[{SPACE}]+", text))))]
+    return next((found.start(group) + end for end in ends if is_valid(text[:end])), None)
+
+
+def _replaced(pattern: Pattern, text: str) -> tuple[str, int]:
+    pieces: list[str] = []
+    done = position = 0
+    while match := pattern.expression.search(text, position):
+        decided = pattern.decide(match)
+        if decided is None:
+            position = match.start() + 1
             continue
-        replaced = [replace(text.as_py()) for text in texts.filter(suspected)]
-        counts[kind] = sum(count for _, count in replaced)
-        texts = pc.replace_with_mask(texts, suspected, pa.array([text for text, _ in replaced], texts.type))
-    return texts, counts
-
-
-def redact_emails(text: str) -> tuple[str, int]:
-    """The text without email addresses, and how many it had."""
-    return _substitute(_EMAIL, text, lambda found: None if _RESERVED_DOMAIN.search(found.group(1)) else EMAIL)
-
-
-def redact_ips(text: str) -> tuple[str, int]:
-    """The text without public IP addresses, and how many it had."""
-    text, fours = _substitute(_IPV4, text, lambda found: IPV4 if _is_public(found) else None)
-    text, sixes = _substitute(_IPV6, text, lambda found: IPV6 if _is_public(found) else None)
-    return text, fours + sixes
-
-
-def _is_public(found: re.Match[str]) -> bool:
-    try:
-        address = ipaddress.ip_address(found.group())
-    except ValueError:
-        return False
-    before = found.string[max(0, found.start() - _LOOK_BACK) : found.start()]
-    return address.is_global and not address.is_multicast and not _NUMBERED.search(before)
-
-
-def _substitute(pattern: re.Pattern[str], text: str, decide: Callable[[re.Match[str]], str | None]) -> tuple[str, int]:
-    """Replace matches by what `decide` says (None: leave), counting replacements."""
-    count = 0
-
-    def replacement(found: re.Match[str]) -> str:
-        nonlocal count
-        replaced = decide(found)
-        count += replaced is not None
-        return found.group() if replaced is None else replaced
-
-    return pattern.sub(replacement, text), count
-
-
-_KINDS: dict[str, tuple[str, Callable[[str], tuple[str, int]]]] = {
-    "email": (r"[A-Za-z0-9_%+-]@[A-Za-z0-9-]+\.", redact_emails),
-    "ip": (r"\d\.\d{1,3}\.\d{1,3}\.\d|[23][0-9a-fA-F]{3}:[0-9a-fA-F:]", redact_ips),
-}
-"""For each kind, a cheap regular expression for texts that may hold it, and what replaces it."""
+        replacement, end = decided
+        pieces += [text[done : match.start()], replacement]
+        done = position = end
+    return ("".join([*pieces, text[done:]]), len(pieces) // 2) if pieces else (text, 0)
