@@ -8,7 +8,7 @@ connected components of unverified pairs instead merges texts that have nothing 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +19,15 @@ import pyarrow.parquet as pq
 
 from stages.dedup.corpus import read_corpus
 from stages.dedup.shingle_sets import ShingleSets
-from stages.dedup.shingles import jaccard
 from stages.dedup.words import Hashes, Integers
 from stages.engine.tasks import Result
 from stages.storage import atomic_file
 
 Floats = npt.NDArray[np.float64]
 
+GROUP_BYTES = 64 * 2**20
+MAX_GROUP = 8192
+"""Pairs compared at a time."""
 _UNDECIDED, _KEPT, _REMOVED = 0, 1, 2
 
 
@@ -42,22 +44,59 @@ def verify(corpus: str, pairs: Sequence[str], low: int, high: int, threshold: fl
     """A task: compare the pairs (packed, in sorted files) from `low` up to `high`. Writes the edges, those whose exact
     Jaccard similarity is at least `threshold`: `edge` uint64, packed, and `jaccard` float64."""
     candidates = np.unique(np.concatenate([_between(Path(path), low, high) for path in pairs]))
-    edges: list[int] = []
-    similarities: list[float] = []
     with ShingleSets(read_corpus(corpus)) as sets:
-        for pair in candidates.tolist():
-            better, worse = pair >> 32, pair & 0xFFFFFFFF
-            small, large = sorted((sets.size(better), sets.size(worse)))
-            if small < threshold * large:  # J <= small / large
-                continue
-            similarity = jaccard(sets[better], sets[worse])
-            if similarity >= threshold:
-                edges.append(pair)
-                similarities.append(similarity)
-    columns = {"edge": pa.array(edges, pa.uint64()), "jaccard": pa.array(similarities, pa.float64())}
+        edges, similarities = edges_of(candidates, sets, threshold)
     with atomic_file(Path(target)) as partial:
-        pq.write_table(pa.table(columns), partial)
+        pq.write_table(pa.table({"edge": edges, "jaccard": similarities}), partial)
     return {"pairs": len(candidates), "edges": len(edges)}
+
+
+def edges_of(pairs: Hashes, sets: ShingleSets, threshold: float) -> tuple[Hashes, Floats]:
+    """The pairs (packed, distinct) whose similarity is at least `threshold`, and that."""
+    both = unpacked(pairs)
+    documents, numbers = np.unique(both, return_inverse=True)
+    numbers = numbers.reshape(both.shape)
+    firsts, sizes = sets.spans(documents)
+    small, large = np.sort(sizes[numbers], axis=1).T
+    near = small >= threshold * large  # as J <= small / large
+    pairs, numbers = pairs[near], numbers[near]
+    similarities = np.concatenate(
+        [
+            np.zeros(0),
+            *(jaccards(documents, firsts, sizes, group, sets) for group in _groups(numbers, sizes)),
+        ]
+    )
+    holds = similarities >= threshold
+    return pairs[holds], similarities[holds]
+
+
+def jaccards(documents: Integers, firsts: Integers, sizes: Integers, pairs: Integers, sets: ShingleSets) -> Floats:
+    """Exact similarities of pairs int64 [pairs, 2], which number the `documents`; float64 [pairs]."""
+    from stages.dedup import kernels
+
+    wanted, pairs_here = np.unique(pairs, return_inverse=True)
+    hashes = sets.read(documents[wanted], firsts[wanted], sizes[wanted])
+    offsets = np.concatenate(([0], np.cumsum(sizes[wanted])))
+    shared = np.zeros(len(pairs), dtype=np.int64)
+    kernels.shared(hashes, offsets, np.ascontiguousarray(pairs_here.reshape(pairs.shape)), shared)
+    union = sizes[pairs].sum(axis=1) - shared
+    return np.where(union > 0, shared / np.maximum(union, 1), 0.0)
+
+
+def _groups(pairs: Integers, sizes: Integers) -> Iterator[Integers]:
+    """Runs of pairs whose sets are in memory together: of about `GROUP_BYTES`, never less than one pair."""
+    start = 0
+    while start < len(pairs):
+        count = min(MAX_GROUP, len(pairs) - start)
+        while count > 1 and 8 * int(sizes[np.unique(pairs[start : start + count])].sum()) > GROUP_BYTES:
+            count //= 2
+        yield pairs[start : start + count]
+        start += count
+
+
+def unpacked(pairs: Hashes) -> Integers:
+    """Pairs packed as better << 32 | worse as int64 [pairs, 2]."""
+    return np.stack((pairs >> np.uint64(32), pairs & np.uint64(0xFFFFFFFF)), axis=1).astype(np.int64)
 
 
 def _between(path: Path, low: int, high: int) -> Hashes:

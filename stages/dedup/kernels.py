@@ -227,13 +227,16 @@ def compact(values, offsets, sizes):  # type: ignore[no-untyped-def]
     return written
 
 
-@_kernel(f"int64({HASHES}, {HASHES})")
-def shared(left, right):  # type: ignore[no-untyped-def]
-    """How many values two sorted sets have in common."""
-    i = j = count = 0
-    while i < len(left) and j < len(right):
-        a, b = left[i], right[j]
-        count += a == b
-        i += a <= b
-        j += b <= a
-    return count
+@_kernel(f"void({HASHES}, {LONGS}, Array(int64, 2, 'C', readonly=True), int64[::1])")
+def shared(hashes, offsets, pairs, counts):  # type: ignore[no-untyped-def]
+    """How many values two sorted sets have in common, for each pair of sets `hashes[offsets[i]:offsets[i + 1]]`."""
+    for pair in range(len(pairs)):
+        i, end = offsets[pairs[pair, 0]], offsets[pairs[pair, 0] + 1]
+        j, other_end = offsets[pairs[pair, 1]], offsets[pairs[pair, 1] + 1]
+        count = np.int64(0)
+        while i < end and j < other_end:
+            a, b = hashes[i], hashes[j]
+            count += np.int64(a == b)
+            i += np.int64(a <= b)
+            j += np.int64(b <= a)
+        counts[pair] = count

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from stages.cluster import Cluster
 from stages.dedup.candidates import find_copies, find_pairs, key_bits
-from stages.dedup.cluster import star_clusters, verify
+from stages.dedup.cluster import star_clusters, unpacked, verify
 from stages.dedup.corpus import Corpus, Part
 from stages.dedup.index import known_parts
 from stages.dedup.shingle_sets import write_sets
@@ -180,8 +180,7 @@ def verified(
     ]
     results = steps.run("verify", verify, tasks, sum(Path(file).stat().st_size for file in files) * 64)
     tables = [pq.read_table(target) for target in targets]
-    packed = np.concatenate([np.asarray(table.column("edge"), dtype=np.uint64) for table in tables])
-    edges = np.stack((packed >> np.uint64(32), packed & np.uint64(0xFFFFFFFF)), axis=1).astype(np.int64)
+    edges = unpacked(np.concatenate([np.asarray(table.column("edge"), dtype=np.uint64) for table in tables]))
     counts = {
         "candidate_pairs": sum(result["pairs"] for result in results),
         "verified_pairs": sum(result["edges"] for result in results),

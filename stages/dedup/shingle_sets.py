@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
@@ -19,13 +20,11 @@ import pyarrow as pa
 from stages.batches import part_batches
 from stages.dedup.corpus import Corpus
 from stages.dedup.shingles import shingle
-from stages.dedup.words import Hashes, find_words
+from stages.dedup.words import Hashes, Integers, find_words
 from stages.engine.tasks import Result
 from stages.storage import atomic_file
 
 MAX_OPEN_FILES = 256
-CACHED_BYTES = 64 * 2**20
-"""Sets kept at hand: the neighbours of a document are often compared with each other too."""
 
 
 def write_sets(part: str, ngram: int, first: int, count: int, wanted: str, target: str) -> Result:
@@ -63,10 +62,8 @@ class ShingleSets:
 
     def __init__(self, corpus: Corpus) -> None:
         self._parts = corpus.parts
-        self._firsts = np.array([part.first for part in corpus.parts])
+        self._ends = np.array([part.first + part.count for part in corpus.parts])
         self._files: OrderedDict[int, int] = OrderedDict()
-        self._cache: OrderedDict[int, Hashes] = OrderedDict()
-        self._cached = 0
 
     def __enter__(self) -> ShingleSets:
         return self
@@ -77,35 +74,32 @@ class ShingleSets:
         while self._files:
             os.close(self._files.popitem()[1])
 
-    def __getitem__(self, position: int) -> Hashes:
-        """The sorted distinct hashes of a document."""
-        if position in self._cache:
-            self._cache.move_to_end(position)
-            return self._cache[position]
-        number, start, end = self._span(position)
-        hashes = self._read(number, self._parts[number].count + 1 + start, end - start)
-        self._cache[position] = hashes
-        self._cached += hashes.nbytes
-        while self._cached > CACHED_BYTES:
-            self._cached -= self._cache.popitem(last=False)[1].nbytes
-        return hashes
+    def spans(self, positions: Integers) -> tuple[Integers, Integers]:
+        """Where the sets of documents begin in the files of their parts, counted in numbers, and how many hashes they
+        have, int64 [documents] each. `positions` are sorted and distinct."""
+        firsts, sizes = (np.empty(len(positions), dtype=np.int64) for _ in range(2))
+        bounds = np.searchsorted(positions, self._ends)
+        for number, (low, high) in enumerate(pairwise([0, *bounds.tolist()])):
+            if low < high:
+                part = self._parts[number]
+                offsets = self._read(number, 0, part.count + 1).astype(np.int64)
+                rows = positions[low:high] - part.first
+                firsts[low:high] = offsets[rows] + part.count + 1
+                sizes[low:high] = offsets[rows + 1] - offsets[rows]
+        return firsts, sizes
 
-    def size(self, position: int) -> int:
-        """How many distinct shingles a document has."""
-        _, start, end = self._span(position)
-        return end - start
+    def read(self, positions: Integers, firsts: Integers, sizes: Integers) -> Hashes:
+        """The sets of documents, whose spans are known, one after the other."""
+        parts = np.searchsorted(self._ends, positions, side="right")
+        spans = zip(parts.tolist(), firsts.tolist(), sizes.tolist(), strict=True)
+        return np.concatenate([np.zeros(0, dtype=np.uint64), *(self._read(*span) for span in spans)])
 
-    def _span(self, position: int) -> tuple[int, int, int]:
-        number = int(np.searchsorted(self._firsts, position, side="right")) - 1
-        start, end = self._read(number, position - self._parts[number].first, 2).tolist()
-        return number, start, end
-
-    def _read(self, number: int, first: int, count: int) -> Hashes:
+    def _read(self, part: int, first: int, count: int) -> Hashes:
         """Some of the numbers in the file of a part."""
-        file = self._files.get(number)
+        file = self._files.get(part)
         if file is None:
             if len(self._files) == MAX_OPEN_FILES:
                 os.close(self._files.popitem(last=False)[1])
-            file = self._files[number] = os.open(self._parts[number].sets, os.O_RDONLY)
-        self._files.move_to_end(number)
+            file = self._files[part] = os.open(self._parts[part].sets, os.O_RDONLY)
+        self._files.move_to_end(part)
         return np.frombuffer(os.pread(file, 8 * count, 8 * first), dtype="<u8")

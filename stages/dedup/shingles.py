@@ -62,11 +62,3 @@ def window_hashes(hashes: Hashes, size: int) -> Hashes:
     windows = np.empty(len(hashes), dtype=np.uint64)
     kernels.windows(hashes, size, windows)
     return windows
-
-
-def jaccard(left: Hashes, right: Hashes) -> float:
-    """|A ∩ B| / |A ∪ B| of two sorted sets of hashes; 0 when both are empty."""
-    from stages.dedup import kernels
-
-    shared = kernels.shared(left, right)
-    return shared / (len(left) + len(right) - shared) if shared else 0.0

@@ -113,13 +113,19 @@ def word_table(lowercase: bool) -> Points:
     """What each code point is written as, int32 [0x110000]: itself or its simple lowercase; `NO_WORD` where it is no
     word character. Arrow may know letters that Python does not know yet; such a letter counts when its lowercase does,
     so that lowercasing never moves the boundary of a word."""
-    points = np.arange(0x110000, dtype=np.int32)
-    characters = np.delete(points, np.s_[0xD800:0xE000])
-    text = characters.astype("<u4").tobytes().decode("utf-32-le")
-    lowered = pc.utf8_lower(pa.scalar(text, pa.large_string())).as_py()
-    lower = points.copy()
-    lower[characters] = np.frombuffer(lowered.encode("utf-32-le"), dtype="<u4")
-    word = np.array([unicodedata.category(character)[0] in "LMN" for character in map(chr, range(0x110000))])
-    word[ord("_")] = True
-    word |= word[lower]
-    return np.where(word, lower if lowercase else points, NO_WORD).astype(np.int32)
+    table = np.full(0x110000, NO_WORD, dtype=np.int32)
+    for plane in _PLANES:
+        points = np.arange(plane << 16, (plane + 1) << 16, dtype=np.int32)
+        points = points[(points < 0xD800) | (points >= 0xE000)]
+        text = points.astype("<u4").tobytes().decode("utf-32-le")
+        lowered = pc.utf8_lower(pa.scalar(text, pa.large_string())).as_py()
+        lower = np.frombuffer(lowered.encode("utf-32-le"), dtype="<i4")
+        categories = zip(map(unicodedata.category, text), map(unicodedata.category, lowered), strict=True)
+        word = np.array([one[0] in "LMN" or other[0] in "LMN" for one, other in categories])
+        word |= points == ord("_")
+        table[points[word]] = (lower if lowercase else points)[word]
+    return table
+
+
+_PLANES = (0, 1, 2, 3, 14)
+"""The others are empty or for private use (a test looks at all code points)."""

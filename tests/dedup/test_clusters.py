@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.dedup.candidates import MAX_NEIGHBOURS, candidate_pairs, exact_duplicates
-from stages.dedup.cluster import star_clusters
-from stages.dedup.corpus import NEW, Corpus
+from stages.dedup.cluster import edges_of, star_clusters
+from stages.dedup.corpus import NEW, Corpus, Part
 from stages.dedup.labels import decided
 from stages.dedup.minhash import Permutations, band_keys, collision_probability
+from stages.dedup.shingle_sets import ShingleSets
 from stages.dedup.shingles import window_hashes
 from stages.dedup.signatures import document_ranks
 from stages.dedup.words import mix
@@ -115,6 +118,28 @@ def test_a_key_that_everyone_shares_cannot_blow_up() -> None:
     pairs = pairs_of(candidate_pairs(np.full(documents, 5, np.uint64), ranks, np.arange(documents, dtype=np.uint64)))
     assert len(pairs) <= (MAX_NEIGHBOURS + 1) * documents
     assert {worse for better, worse in pairs if better == documents - 1} == set(range(documents - 1))
+
+
+@given(st.lists(st.sets(st.integers(0, 12)), min_size=2, max_size=9), st.integers(1, 4), st.integers(1, 3))
+def test_edges_are_the_pairs_that_are_similar(sets: list[set[int]], group: int, cut: int) -> None:
+    """Sets in two files, in groups smaller than what is compared."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+        patched.setattr("stages.dedup.cluster.MAX_GROUP", group)
+        patched.setattr("stages.dedup.cluster.GROUP_BYTES", 100)
+        parts, first = [], 0
+        for number, piece in enumerate((sets[:cut], sets[cut:])):
+            path = Path(folder) / str(number)
+            offsets = np.cumsum([0, *map(len, piece)])
+            np.array([*offsets, *(value for one in piece for value in sorted(one))], dtype="<u8").tofile(path)
+            parts.append(Part("", str(path), first, len(piece), False))
+            first += len(piece)
+        pairs = [(i, j) for i in range(len(sets)) for j in range(len(sets)) if i != j]
+        with ShingleSets(Corpus(tuple(parts))) as stored:
+            edges, similarities = edges_of(numbers(*(i << 32 | j for i, j in pairs)), stored, 0.5)
+    expected = {(i, j): len(sets[i] & sets[j]) / len(sets[i] | sets[j]) for i, j in pairs if sets[i] | sets[j]}
+    assert dict(zip(pairs_of(edges), similarities.tolist(), strict=True)) == {
+        pair: similarity for pair, similarity in expected.items() if similarity >= 0.5
+    }
 
 
 EDGES = st.integers(2, 12).flatmap(
