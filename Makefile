@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test ui chat lint format use verify
+.PHONY: help run plan test ui chat lint format use verify
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ $(READY): requirements.lock
 
 run: $(READY) ## set up and run the whole pipeline: raw text to registered checkpoint
 	@$(RUN) -m flows.pipeline
+
+plan: $(READY) ## what `make run` would do, raw files, estimated documents, tokens and time
+	@$(RUN) -m flows.plan
 
 test: $(READY) ## set up and run all tests
 	@$(RUN) -m pytest

@@ -46,16 +46,25 @@ def load_graph() -> list[Node]:
     return [nodes[name] for name in order if name in nodes]
 
 
-def changed_stages() -> dict[str, list[str]]:
-    """Stages that are out of date by themselves, each with DVC's reasons (`changed deps: params.yaml`)."""
+Change = str | dict[str, dict[str, Any]]
+"""What DVC says of a stage: `always changed`, or paths by kind, as `{"changed deps": {"data/clean": "modified"}}`."""
+
+
+def changes() -> dict[str, list[Change]]:
+    """Stages that are out of date by themselves, and what changed of each."""
     finished = subprocess.run([*DVC, "status", "--json"], capture_output=True, text=True, check=False)
     if finished.returncode != 0:
         raise PipelineError(f"dvc status: {finished.stderr.strip()}", "mend what it names and run again")
-    status: dict[str, Any] = json.loads(finished.stdout or "{}")
-    return {stage: [_reason(change) for change in changes] for stage, changes in status.items()}
+    status: dict[str, list[Change]] = json.loads(finished.stdout or "{}")
+    return status
 
 
-def _reason(change: str | dict[str, dict[str, Any]]) -> str:
+def changed_stages() -> dict[str, list[str]]:
+    """Stages that are out of date by themselves, each with DVC's reasons (`changed deps: params.yaml`)."""
+    return {stage: [_reason(change) for change in found] for stage, found in changes().items()}
+
+
+def _reason(change: Change) -> str:
     if isinstance(change, str):
         return change
     return "; ".join(f"{kind}: {', '.join(paths)}" for kind, paths in change.items())

@@ -1,4 +1,4 @@
-"""The pipeline under Prefect: `python -m flows.pipeline [--target STAGE]`.
+"""The pipeline under Prefect: `python -m flows.pipeline [--target STAGE] [--dry-run]`.
 
 The flow reads the stage graph from DVC and runs each stage that is out of date as a task named after it
 (`dvc repro --single-item`). DVC decides what runs; Prefect decides when and shows it live. It works with no
@@ -21,8 +21,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m flows.pipeline", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--target", metavar="STAGE", help="run only this stage and what it needs")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and the estimated time, run nothing")
     options = parser.parse_args(arguments)
-    return guarded(lambda: run(options.target))
+    return guarded(lambda: plan(options.target) if options.dry_run else run(options.target))
+
+
+def plan(target: str | None = None) -> None:
+    """Print what would run, why, and about how long it takes. Raises `PipelineError`."""
+    from flows.plan import show
+    from stages.entry import quieten
+
+    quieten()
+    show(target=target)
 
 
 def run(target: str | None = None) -> None:

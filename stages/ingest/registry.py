@@ -44,9 +44,9 @@ def fetch_archive(requirement: str, member: str = "*") -> Path:
     The path ends in `SHA256/FILENAME`. Raises `UserError` (malformed, no such version, no such member),
     `ClusterError` (no index reachable), `DataError` (digest mismatch, unreadable archive)."""
     name, version = parse_requirement(requirement)
-    candidates, unreachable = _candidates(name, version)
+    archives, unreachable = candidates(name, version)
     tried: list[str] = []
-    for package in candidates:
+    for package in archives:
         archive = _download(package)
         if member_names(archive, member):
             return archive
@@ -81,7 +81,7 @@ def parse_requirement(requirement: str) -> tuple[str, str]:
     return parsed.name, pin.version
 
 
-def _candidates(name: str, version: str) -> tuple[list[DistributionPackage], list[ClusterError]]:
+def candidates(name: str, version: str) -> tuple[list[DistributionPackage], list[ClusterError]]:
     """One archive of each kind of one version, in the order of preference, and the indexes that did not answer."""
     from packaging.version import InvalidVersion, Version
 
@@ -174,7 +174,7 @@ class Archive:
         """The members that match, in the order in which they are stored (reading a compressed tar in another
         order decompresses it again and again). A pattern (`fnmatch`, case-sensitive) is held against the whole
         path, the path below an sdist's top folder, and the base name."""
-        return [name for name in dict.fromkeys(self._names) if _matches(name, pattern)]
+        return [name for name in dict.fromkeys(self._names) if matches(name, pattern)]
 
     def open(self, name: str) -> IO[bytes]:
         """A member as a stream of bytes; nothing is unpacked to disk."""
@@ -209,7 +209,8 @@ def readable(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _matches(name: str, pattern: str) -> bool:
+def matches(name: str, pattern: str) -> bool:
+    """Whether a member is meant by a pattern, see `Archive.names`."""
     forms = {name, name.partition("/")[2], name.rpartition("/")[2]}
     return pattern in forms or any(fnmatch.fnmatchcase(form, pattern) for form in forms if form)
 
