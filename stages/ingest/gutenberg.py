@@ -1,19 +1,24 @@
 """Project Gutenberg plain texts to documents: one document a chapter, act or book.
 
-In: a text file in UTF-8, Windows-1252 or Latin-1, with any line ends. Out: what stands between the markers that
-Project Gutenberg puts around a work (`*** START OF …`, `*** END OF …`; before 2004 the end of the "small print" and
-`End of …`), cut at headings and, where a chapter is long, at paragraphs: documents are what is deduplicated and
-held out for validation, so a whole novel as one document would be too coarse. Hard-wrapped lines stay as they are.
+In: a text file in UTF-8, UTF-16, Windows-1252 or Latin-1, with any line ends, or a zip of such files, as on the
+mirrors. Out: what stands between the markers that Project Gutenberg puts around a work (`*** START OF …`,
+`*** END OF …`; before 2004 the end of the "small print" and `End of …`), without transcribers' notes, marks of illustrations and the
+underscores of italics; cut at headings and, where a chapter is long, at paragraphs: documents are what is deduplicated
+and held out for validation, so a whole novel as one document would be too coarse (`chapters: false` keeps it whole).
+Hard-wrapped lines stay as they are. The number of the work, from its header or its file name, leads to its entry in the
+source's `catalogue`: title, authors, language and rights; works that are no text (recordings, data) are skipped.
 Wrong: a file with NUL bytes or above the size limit is a rejection. A file without markers is kept whole, and its
 `meta.boilerplate` says "none found".
 """
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator
 
-from stages.ingest.records import LINE_END, MAX_RECORD_BYTES, DamagedError, Document, Record, Rejection, Stream
+from stages.ingest import archives, catalogue
+from stages.ingest.records import LINE_END, MAX_RECORD_BYTES, DamagedError, Document, Record, Rejection, Skip, Stream
 from stages.settings import Source
 
 MAX_CHARACTERS = 50_000
@@ -30,6 +35,24 @@ OLD_END = re.compile(r"^\W*End of (?:this |the )?Project Gutenberg\b.*$", re.MUL
 CREDITS = re.compile(
     r"\s*(?:Produced by|E-?text prepared by|This e-?text was (?:produced|prepared) by)\b", re.IGNORECASE
 )
+BOOK_PAGE = "https://www.gutenberg.org/ebooks/"
+HEADER_CHARACTERS = 2_000
+"""Where the number of a work is looked for when it has no header."""
+NUMBER_IN_HEADER = re.compile(r"\[\s*e-?(?:book|text)\s*(?:#|no\.?)\s*(\d{1,6})\s*\]", re.IGNORECASE)
+NUMBER_IN_NAME = re.compile(r"(?:pg)?(\d{1,6})(?:-\d|-h|-8|-utf8)?(?:\.txt)?(?:\.utf-?8)?(?:\.(?:txt|zip|gz))?")
+COPYRIGHT_NOTICE = re.compile(r"This is a COPYRIGHTED Project Gutenberg", re.IGNORECASE)
+COPYRIGHTED = "Copyrighted. Read the copyright notice inside this book for details."
+"""What the catalogue says of such works."""
+LANGUAGES = {
+    "english": "en", "french": "fr", "german": "de", "spanish": "es", "italian": "it", "portuguese": "pt",
+    "dutch": "nl", "finnish": "fi", "swedish": "sv", "danish": "da", "norwegian": "no", "latin": "la", "greek": "el",
+    "hungarian": "hu", "polish": "pl", "russian": "ru", "chinese": "zh", "japanese": "ja", "esperanto": "eo",
+    "tagalog": "tl", "catalan": "ca", "welsh": "cy", "czech": "cs",
+}  # fmt: skip
+ILLUSTRATION = re.compile(r"[ \t]*\[(?:Illustration|Frontispiece)\b[^\[\]]{0,2000}\]", re.IGNORECASE)
+NOTE = re.compile(r"[ \t]*\[Transcriber['’]?s['’]? notes?\b[^\[\]]{0,5000}\]", re.IGNORECASE)
+NOTES_AT_END = re.compile(r"^\W{0,20}Transcriber['’]?s['’]? (?:notes?|amendments)\b", re.IGNORECASE | re.MULTILINE)
+ITALICS = re.compile(r"(?<![\w_])_(?=[^\s_])([^_]{1,1000}?)(?<=[^\s_])_(?![\w_])")
 FIELD = r"^{}:[ \t]*(.+(?:\n[ \t]+\S.*)*)"
 
 _NUMBER = (
@@ -44,24 +67,83 @@ LONE_HEADING = re.compile(r"[ \t]*[IVXLC]+\. [A-Z].{2,70}")
 
 
 def read(stream: Stream, origin: str, source: Source) -> Iterator[Record]:
-    """The parts of one work in order; `meta.part` counts from 1 to `meta.parts`."""
+    """The parts of each work in order; `meta.part` counts from 1 to `meta.parts`."""
+    if archives.is_zip(stream.peek(4)):
+        yield from _zipped(stream, origin, source)
+        return
     raw, damage = _read_whole(stream)
-    if len(raw) > MAX_RECORD_BYTES:
-        yield Rejection("whole file", "too long", f"more than {MAX_RECORD_BYTES} bytes for one text")
-        return
-    if b"\0" in raw and not raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        yield Rejection("whole file", "not text", f"NUL byte at {raw.index(0)}")
-        return
-    header, text, boilerplate = strip_boilerplate(LINE_END.sub("\n", decode(raw)))
-    title, author = _title_and_author(header, text)
-    parts = split(text)
-    for number, part in enumerate(parts, 1):
-        meta = {"part": number, "parts": len(parts), "boilerplate": boilerplate} | (
-            {"author": author} if author else {}
-        )
-        yield Document(f"{origin}#part={number}" if len(parts) > 1 else origin, title, part, meta)
+    yield from _work(raw, origin, "", source)
     if damage:
         raise damage
+
+
+def _zipped(stream: Stream, origin: str, source: Source) -> Iterator[Record]:
+    """The texts in a zip; the pages and pictures beside them are passed over."""
+    found = 0
+    for member in archives.members(stream, lambda name: name.lower().endswith(".txt")):
+        found += 1
+        if isinstance(member, archives.Member):
+            yield from _work(member.data, origin, member.name, source)
+        else:
+            yield member
+    if not found:
+        yield Rejection("whole file", "no text", "a zip without a .txt")
+
+
+def _work(raw: bytes, origin: str, member: str, source: Source) -> Iterator[Record]:
+    place = f"member {member}" if member else "whole file"
+    if len(raw) > MAX_RECORD_BYTES:
+        yield Rejection(place, "too long", f"more than {MAX_RECORD_BYTES} bytes for one text")
+        return
+    if b"\0" in raw and not raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        yield Rejection(place, "not text", f"NUL byte at {raw.index(0)}")
+        return
+    header, text, boilerplate = strip_boilerplate(LINE_END.sub("\n", decode(raw)))
+    number = number_of(header or text[:HEADER_CHARACTERS], member or origin)
+    facts = catalogue.of(source)
+    known = (facts.get(number) if facts and number else None) or catalogue.Entry()
+    if known.type not in ("", "Text"):
+        yield Skip(f"no text but {known.type}")
+        return
+    title, author = _title_and_author(header, text)
+    text = without_marks(text)
+    parts = split(text) if source.chapters else [whole] if (whole := "\n\n".join(_chapters(text))) else []
+    meta = {"parts": len(parts), "boilerplate": boilerplate} | ({"gutenberg_id": number} if number else {})
+    meta |= {"author": known.author or author} if known.author or author else {}
+    meta |= {key: value for key, value in known.described().items() if key != "authors"}
+    url = f"{BOOK_PAGE}{number}" if number else f"{origin}#{member}" if member else origin
+    language = known.language or _language(header) or None
+    for part_number, part in enumerate(parts, 1):
+        yield Document(
+            url=f"{url}#part={part_number}" if len(parts) > 1 else url,
+            title=known.title or title,
+            text=part,
+            meta=meta | {"part": part_number},
+            license=known.license or (COPYRIGHTED if COPYRIGHT_NOTICE.search(header) else None),
+            language=language,
+            locator=place if member else f"part {part_number}" if len(parts) > 1 else "",
+        )
+
+
+def number_of(header: str, name: str) -> str:
+    """Project Gutenberg's number of a work: `1342` of `[eBook #1342]` or `pg1342.txt`; empty when neither says it."""
+    if match := NUMBER_IN_HEADER.search(header):
+        return match[1]
+    match = NUMBER_IN_NAME.fullmatch(posixpath.basename(name))
+    return match[1] if match else ""
+
+
+def _language(header: str) -> str:
+    """The language that the header names, as a code; empty when it names none, or one of the rarer."""
+    field_ = re.search(FIELD.format("Language"), header, re.MULTILINE)
+    return LANGUAGES.get(field_[1].split(",")[0].strip().lower(), "") if field_ else ""
+
+
+def without_marks(text: str) -> str:
+    """A text without transcribers' notes, marks of illustrations, and underscores around italics."""
+    text = NOTE.sub("", ILLUSTRATION.sub("", text))
+    ends = [match.start() for match in NOTES_AT_END.finditer(text, len(text) - len(text) // 20)]
+    return ITALICS.sub(r"\1", text[: ends[0]] if ends else text).strip("\n")
 
 
 def _read_whole(stream: Stream) -> tuple[bytes, DamagedError | None]:

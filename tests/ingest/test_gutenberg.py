@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from stages.ingest import gutenberg
-from stages.ingest.records import Document, Rejection
+from stages.ingest import catalogue, gutenberg
+from stages.ingest.records import Document, Rejection, Skip
 from stages.settings import Source
 from tests.ingest.conftest import prose
 from tests.ingest.reading import read, texts
@@ -92,3 +94,85 @@ def test_real_novels(shared: Path, a_source: Source) -> None:
         assert len(records) == count
         assert all(record.meta["boilerplate"] == "markers" for record in records if isinstance(record, Document))
         assert "Project Gutenberg" not in "".join(texts(records))
+
+
+def a_book(number: str = "", language: str = "English", notice: str = "") -> bytes:
+    """A work whose header names its number and language."""
+    head = BOOK.replace("Title:", f"Release Date: May, 1999 {number}\r\n{notice}\r\nLanguage: {language}\r\n\r\nTitle:")
+    return head.format(chapters(2)).encode()
+
+
+@pytest.mark.parametrize(
+    ("header", "name", "number"),
+    [
+        ("Release date: x [eBook #1342]", "a.txt", "1342"), ("[EBook #11]", "99.txt", "11"),
+        ("[Etext # 1041]", "", "1041"), ("", "https://a.example/cache/epub/1342/pg1342.txt", "1342"),
+        ("", "1342-0.txt", "1342"), ("", "1342-8.zip", "1342"), ("", "pg1342.txt.utf8", "1342"),
+        ("", "part-of-chapter-7.txt", ""), ("", "raw.file", ""),
+    ],
+)  # fmt: skip
+def test_number_of_a_work(header: str, name: str, number: str) -> None:
+    assert gutenberg.number_of(header, name) == number
+
+
+def test_number_language_and_copyright_of_the_header(a_source: Source) -> None:
+    raw = a_book("[EBook #77]", "French", "** This is a COPYRIGHTED Project Gutenberg eBook, Details Below **")
+    records, _ = read(gutenberg.read, raw, a_source)
+    first = records[0]
+    assert isinstance(first, Document)
+    assert (first.url, first.language, first.license, first.locator, first.meta["gutenberg_id"]) == (
+        "https://www.gutenberg.org/ebooks/77#part=1", "fr", gutenberg.COPYRIGHTED, "part 1", "77",
+    )  # fmt: skip
+
+
+def test_a_book_may_stay_whole(a_source: Source) -> None:
+    whole = a_source.model_copy(update={"chapters": False})
+    (record,), _ = read(gutenberg.read, a_book(), whole)
+    parts, _ = read(gutenberg.read, a_book(), a_source)
+    assert isinstance(record, Document)
+    assert (record.url, record.locator, record.meta["parts"]) == ("raw.file", "", 1)
+    assert record.text == "\n\n".join(texts(parts))
+
+
+def test_zip_of_a_mirror(a_source: Source) -> None:
+    raw = io.BytesIO()
+    with zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("1342-h/1342-h.htm", "<html>")
+        archive.writestr("1342-0.txt", a_book())
+        archive.writestr("../1343.txt", a_book())
+    records, damage = read(gutenberg.read, raw.getvalue(), a_source)
+    assert not damage
+    assert [type(record) for record in records] == [Document, Document, Rejection]
+    assert isinstance(records[0], Document)
+    assert (records[0].url, records[0].locator) == ("https://www.gutenberg.org/ebooks/1342#part=1", "member 1342-0.txt")
+    assert "cut off" in read(gutenberg.read, raw.getvalue()[:-30], a_source)[1]
+
+
+def test_marks_of_transcribers_go() -> None:
+    text = (
+        "[Illustration]\n\nIt _was_ the\n_best\nof_ times, snake_case_name. [Illustration: A\nking]\n\n"
+        "[Transcriber's Note: x\ny.]\n\nEnd."
+    )
+    assert gutenberg.without_marks(text) == "It was the\nbest\nof times, snake_case_name.\n\n\n\nEnd."
+    long = prose(1) * 40
+    assert gutenberg.without_marks(f"{long}\n\nTRANSCRIBER'S NOTES\n\nTypos mended.") == long
+    assert "notes" in gutenberg.without_marks(f"Transcriber's notes\n\n{long}")
+
+
+def test_catalogue_says_language_rights_and_type(a_source: Source, tmp_path: Path) -> None:
+    listed = tmp_path / "pg_catalog.csv"
+    listed.write_text(
+        "Text#,Type,Issued,Title,Language,Authors,Subjects,LoCC,Bookshelves\n"
+        '7,Text,1999-05-01,"Un conte,\nlong",fr; en,"Écrivain, R., 1800-1880",Rivers,PQ,Tales\n'
+        "8,Sound,2000-01-01,A tune,en,,,M,\n"
+    )
+    source = catalogue.prepared(a_source.model_copy(update={"catalogue": str(listed)}), tmp_path)
+    records, _ = read(gutenberg.read, a_book("[EBook #7]"), source)
+    first = records[0]
+    assert isinstance(first, Document)
+    assert (first.title, first.language, first.license) == ("Un conte, long", "fr", None)
+    assert (first.meta["author"], first.meta["date"]) == ("Écrivain, R., 1800-1880", "1999-05-01")
+    assert read(gutenberg.read, a_book("[EBook #8]"), source)[0] == [Skip("no text but Sound")]
+    unknown, _ = read(gutenberg.read, a_book("[EBook #9]"), source)
+    assert isinstance(unknown[0], Document)
+    assert unknown[0].title == "A Tale of Rivers"

@@ -1,0 +1,113 @@
+"""Catalogues of works, in each published format."""
+
+from __future__ import annotations
+
+import bz2
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from stages.errors import DataError
+from stages.ingest import catalogue
+from stages.ingest.catalogue import Catalogue, Entry
+from stages.settings import Source
+
+RDF = """<?xml version="1.0" encoding="utf-8"?>
+<rdf:RDF xml:base="http://www.gutenberg.org/" xmlns:dcterms="http://purl.org/dc/terms/"
+  xmlns:pgterms="http://www.gutenberg.org/2009/pgterms/" xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+  <pgterms:ebook rdf:about="ebooks/{number}">
+    <dcterms:publisher>Project Gutenberg</dcterms:publisher>
+    <dcterms:issued rdf:datatype="http://www.w3.org/2001/XMLSchema#date">1998-06-01</dcterms:issued>
+    <dcterms:rights>{rights}</dcterms:rights>
+    <dcterms:title>Pride and
+Prejudice</dcterms:title>
+    <dcterms:creator><pgterms:agent rdf:about="2009/agents/68">
+      <pgterms:name>Austen, Jane</pgterms:name></pgterms:agent></dcterms:creator>
+    <dcterms:language><rdf:Description rdf:nodeID="N1">
+      <rdf:value rdf:datatype="http://purl.org/dc/terms/RFC4646">en</rdf:value></rdf:Description></dcterms:language>
+    <dcterms:type><rdf:Description><rdf:value>Text</rdf:value></rdf:Description></dcterms:type>
+    <dcterms:subject><rdf:Description><rdf:value>Courtship -- Fiction</rdf:value></rdf:Description></dcterms:subject>
+  </pgterms:ebook>
+</rdf:RDF>"""
+COPYRIGHTED = "Copyrighted. Read the copyright notice inside this book for details."
+BOMB = '<!DOCTYPE r [<!ENTITY a "aaaa">]><r>&a;</r>'
+
+
+def opened(raw: bytes, source: Source, folder: Path) -> Catalogue:
+    file = folder / "catalogue"
+    file.write_bytes(raw)
+    found = catalogue.of(catalogue.prepared(source.model_copy(update={"catalogue": str(file)}), folder))
+    assert found is not None
+    return found
+
+
+def rdf_archive(members: dict[str, str]) -> bytes:
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as tar:
+        for name, text in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text.encode())
+            tar.addfile(info, io.BytesIO(text.encode()))
+    return bz2.compress(raw.getvalue())
+
+
+def test_rdf_archive(a_source: Source, tmp_path: Path) -> None:
+    raw = rdf_archive(
+        {
+            "cache/epub/1342/pg1342.rdf": RDF.format(number=1342, rights="Public domain in the USA."),
+            "cache/epub/9/pg9.rdf": RDF.format(number=9, rights=COPYRIGHTED),
+            "cache/epub/8/pg8.rdf": BOMB,
+            "cache/epub/7/pg7.rdf": "<broken",
+            "../pg6.rdf": RDF.format(number=6, rights=""),
+        }
+    )
+    found = opened(raw, a_source, tmp_path)
+    assert found.get("1342") == Entry(
+        title="Pride and Prejudice", author="Austen, Jane", language="en", date="1998-06-01", type="Text",
+        subjects="Courtship -- Fiction", rights="Public domain in the USA.",
+    )  # fmt: skip
+    copyrighted = found.get("9")
+    assert copyrighted is not None
+    assert copyrighted.license == COPYRIGHTED
+    assert [found.get(number) for number in ("8", "7", "6", "1")] == [None] * 4
+
+
+def test_metadata_snapshot_and_its_mistakes(a_source: Source, tmp_path: Path) -> None:
+    rows = [{"id": "hep-th/9901001", "title": "A\n  B", "license": None, "categories": "hep-th",
+             "versions": [{"version": "v1", "created": "Mon, 1 Jan 1999"}], "update_date": "2007-05-23"},
+            {"id": "2001.00001", "license": "http://creativecommons.org/licenses/by/4.0/",
+             "abstract": "This paper has been withdrawn by the author."}, {"id": 5}, [1]]  # fmt: skip
+    raw = b"".join(json.dumps(row).encode() + b"\n" for row in rows) + b"{broken\n\xff\n"
+    found = opened(raw, a_source, tmp_path)
+    assert found.get("hep-th/9901001") == Entry(title="A B", date="Mon, 1 Jan 1999", subjects="hep-th")
+    withdrawn = found.get("2001.00001")
+    assert withdrawn is not None
+    assert withdrawn.withdrawn
+    assert withdrawn.license.endswith("/by/4.0/")
+    assert found.get("5") is None
+
+
+def test_same_content_same_table(a_source: Source, tmp_path: Path) -> None:
+    names = set()
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("Text#,Type,Title\n1,Text,A\n")
+        source = catalogue.prepared(a_source.model_copy(update={"catalogue": str(tmp_path / name)}), tmp_path)
+        names.add((source.catalogue, Path(source.catalogue).read_bytes()))
+    assert len(names) == 1
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"no catalogue", bz2.compress(b"Text#,Title\n1,A\n" * 9999)[:-9], b"Text#,Title\n"]
+)
+def test_what_is_no_catalogue_is_one_message(raw: bytes, a_source: Source, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="catalogue"):
+        opened(raw, a_source, tmp_path)
+    assert not list(tmp_path.glob("*.sqlite*"))
+
+
+def test_no_catalogue(a_source: Source, tmp_path: Path) -> None:
+    assert catalogue.prepared(a_source, tmp_path) == a_source
+    assert catalogue.of(a_source) is None
