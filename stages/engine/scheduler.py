@@ -1,6 +1,6 @@
-"""Daft hands the tasks to processes: of this machine (native runner) or of a Ray cluster (Ray runner), the same code.
+"""Daft hands the tasks to processes or threads of this machine (native runner) or of a Ray cluster (Ray runner).
 
-Daft schedules and no more: each row of its frame is one task, computed by an actor in a process of its own, and what
+Daft schedules and no more: each row of its frame is one task, computed by an actor in a process (or thread) of its own, and what
 the tasks make is in files. A runner that ends early (a lost node, a killed worker) therefore loses nothing but the
 tasks in flight; `tasks.py` asks again for what is missing.
 
@@ -33,7 +33,7 @@ CODE = Path(__file__).resolve().parents[2]
 MAX_PARTITIONS = 1_000
 
 
-def scheduled(calls: Sequence[str], cluster: Cluster) -> Iterator[str]:
+def scheduled(calls: Sequence[str], cluster: Cluster, *, threads: bool = False) -> Iterator[str]:
     """The answers of the tasks as they end; fewer than tasks when the runner broke down, which is said on stderr.
     Raises `ClusterError` when there is no Ray cluster at the address, `UserError` when Ray is not installed."""
     quieten()
@@ -45,13 +45,13 @@ def scheduled(calls: Sequence[str], cluster: Cluster) -> Iterator[str]:
     if cluster.data == "ray":
         frame = frame.into_partitions(min(len(calls), MAX_PARTITIONS))
     try:
-        yield from _answers(frame, workers)
+        yield from _answers(frame, workers, processes=cluster.data == "ray" or not threads)
     except Exception as error:  # Daft raises its own, Ray's and Arrow's errors alike
         print(f"the {cluster.data} runner broke down, what was done is kept: {_first_line(error)}", file=sys.stderr)
 
 
-def _answers(frame: DataFrame, workers: int) -> Iterator[str]:
-    actor: Any = daft.cls(Worker, use_process=True, max_concurrency=workers)
+def _answers(frame: DataFrame, workers: int, *, processes: bool) -> Iterator[str]:
+    actor: Any = daft.cls(Worker, use_process=processes, max_concurrency=workers)
     performer = actor(str(Path.cwd()), os.getpid())
     for row in frame.select(performer.perform(daft.col("task")).alias("answer")).iter_rows():
         yield row["answer"]

@@ -40,9 +40,11 @@ def run_tasks(
     *,
     cluster: Cluster | None = None,
     work: int | None = None,
+    threads: bool = False,
 ) -> list[Result]:
     """Call `function(**task)` for each task and return the results in the order of the tasks. `work` says how many
-    bytes the step reads, where that is known: little work is not worth starting processes.
+    bytes the step reads, where that is known: little work is not worth starting processes. `threads` says that the
+    function spends its time in kernels that release Python's lock, so that on one machine threads do instead.
 
     `function` is importable by name, a function of its arguments alone, and writes its files atomically. Results are
     kept in `folder/STEP/`, which belongs to exactly these inputs (a stage's `run.state`). Raises the `PipelineError`
@@ -61,7 +63,9 @@ def run_tasks(
         calls = [call(function, tasks[number], results, number) for number in pending]
         done = 0
         failures: list[tuple[int, dict[str, str]]] = []
-        shown = progress(_finished(calls, where, work), f"{step.replace('_', ' ')}", total=len(calls), unit="tasks")
+        shown = progress(
+            _finished(calls, where, work, threads), f"{step.replace('_', ' ')}", total=len(calls), unit="tasks"
+        )
         for number, failure in shown:
             done += 1
             if failure:
@@ -72,7 +76,9 @@ def run_tasks(
     return [_result(results, number, task) or {} for number, task in enumerate(tasks)]
 
 
-def _finished(calls: Sequence[str], cluster: Cluster, work: int | None) -> Iterator[tuple[int, dict[str, str]]]:
+def _finished(
+    calls: Sequence[str], cluster: Cluster, work: int | None, threads: bool
+) -> Iterator[tuple[int, dict[str, str]]]:
     """Number and failure (empty: none) of each task as it ends. Ends early when the scheduler breaks down."""
     little = work is not None and work < LITTLE_WORK
     if cluster.data == "native" and (little or min(len(calls), cluster.data_workers) == 1):
@@ -80,7 +86,7 @@ def _finished(calls: Sequence[str], cluster: Cluster, work: int | None) -> Itera
     else:
         from stages.engine.scheduler import scheduled
 
-        answers = scheduled(calls, cluster)
+        answers = scheduled(calls, cluster, threads=threads)
     for answer in answers:
         said = json.loads(answer)
         yield said["number"], said["failure"]

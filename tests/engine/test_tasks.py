@@ -45,6 +45,12 @@ def test_little_work_starts_no_process(two: Cluster, workspace: Path) -> None:
     assert {process for ran in runs(workspace).values() for process in ran} == {str(os.getpid())}
 
 
+def test_tasks_that_release_the_lock_share_this_process(two: Cluster, workspace: Path) -> None:
+    results = run_tasks("squares", jobs.square, tasks(workspace), workspace / "state", cluster=two, threads=True)
+    assert [result["square"] for result in results] == [0, 1, 4, 9, 16, 25]
+    assert {process for ran in runs(workspace).values() for process in ran} == {str(os.getpid())}
+
+
 def test_what_is_done_is_not_done_again(workspace: Path) -> None:
     state = workspace / "state"
     first = run_tasks("squares", jobs.square, tasks(workspace, 3), state)
@@ -131,6 +137,6 @@ def test_ray_without_an_address_is_refused(workspace: Path) -> None:
 def test_a_scheduler_that_gets_nothing_done_is_given_up(
     two: Cluster, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stages.engine.scheduler.scheduled", lambda calls, cluster: iter(()))
+    monkeypatch.setattr("stages.engine.scheduler.scheduled", lambda calls, cluster, threads: iter(()))
     with pytest.raises(ClusterError, match="6 of 6 tasks could not be run in 3 attempts"):
         run_tasks("squares", jobs.square, tasks(workspace), workspace / "state", cluster=two)
