@@ -1,8 +1,8 @@
 """Daft hands the tasks to processes or threads of this machine (native runner) or of a Ray cluster (Ray runner).
 
-Daft schedules and no more: each row of its frame is one task, computed by an actor in a process (or thread) of its own, and what
-the tasks make is in files. A runner that ends early (a lost node, a killed worker) therefore loses nothing but the
-tasks in flight; `tasks.py` asks again for what is missing.
+Daft schedules and no more: each row of its frame is one task, computed by an actor in a process or thread of its own,
+and what the tasks make is in files. A runner that ends early (a lost node, a killed worker) therefore loses nothing but
+the tasks in flight; `tasks.py` asks again for what is missing.
 
 All machines of a Ray cluster see the checkout at the same path (a shared file system), as they do in pretraining.
 """
@@ -22,6 +22,7 @@ import daft
 
 from stages import lifeline
 from stages.cluster import Cluster
+from stages.engine.tasks import perform
 from stages.entry import QUIET, quieten
 from stages.errors import ClusterError, UserError
 
@@ -51,10 +52,14 @@ def scheduled(calls: Sequence[str], cluster: Cluster, *, threads: bool = False) 
 
 
 def _answers(frame: DataFrame, workers: int, *, processes: bool) -> Iterator[str]:
-    actor: Any = daft.cls(Worker, use_process=processes, max_concurrency=workers)
-    performer = actor(str(Path.cwd()), os.getpid())
-    for row in frame.select(performer.perform(daft.col("task")).alias("answer")).iter_rows():
+    performer = _processes(workers) if processes else _perform_in_threads
+    for row in frame.select(performer(daft.col("task")).alias("answer")).iter_rows():
         yield row["answer"]
+
+
+def _processes(workers: int) -> Any:
+    actor: Any = daft.cls(Worker, use_process=True, max_concurrency=workers)
+    return actor(str(Path.cwd()), os.getpid()).perform
 
 
 class Worker:
@@ -69,9 +74,13 @@ class Worker:
     @daft.method.batch(return_dtype=daft.DataType.string(), batch_size=1)  # type: ignore[untyped-decorator]
     def perform(self, tasks: daft.Series) -> list[str]:
         """The answers of a batch of tasks."""
-        from stages.engine.tasks import perform
-
         return [perform(task) for task in tasks.to_pylist()]
+
+
+@daft.func.batch(return_dtype=daft.DataType.string(), use_process=False, batch_size=1)  # type: ignore[untyped-decorator]
+def _perform_in_threads(tasks: daft.Series) -> list[str]:
+    """The same, in one of the runner's threads, of which there is one a core."""
+    return [perform(task) for task in tasks.to_pylist()]
 
 
 def connect(address: str) -> int:
