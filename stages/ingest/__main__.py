@@ -24,7 +24,7 @@ from stages import paths
 from stages.engine.tasks import run_tasks
 from stages.entry import run_stage
 from stages.errors import DataError
-from stages.ingest import packing, plan, reading
+from stages.ingest import catalogue, packing, plan, reading
 from stages.ingest.origins import expand
 from stages.ingest.reading import Outcome
 from stages.settings import Settings
@@ -53,7 +53,7 @@ def ingest(settings: Settings, run: StageRun, source: str) -> Mapping[str, Any]:
 def read_all(settings: Settings, folder: Path, source: str) -> Read:
     """Read every raw file of the source, many at a time where there are cores."""
     files = plan.described(expand(settings.sources[source], settings.seed))
-    tasks = plan.reading_tasks(files, folder, source, settings.sources[source])
+    tasks = plan.reading_tasks(files, folder, source, catalogue.prepared(settings.sources[source], folder))
     size = plan.known_bytes(files)
     work = None if size is None else size * WORK_PER_BYTE
     results = run_tasks("read", reading.read_files, tasks, folder, work=work)

@@ -12,6 +12,7 @@ out, and their works keep the licence and language of the source.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import re
@@ -25,9 +26,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 from stages.errors import DataError
-from stages.ingest import archives
+from stages.ingest import archives, plan
 from stages.ingest.compression import HashingStream, decompressed
 from stages.ingest.fetch import RawFiles, check_sha256
+from stages.ingest.origins import expand
 from stages.ingest.records import DamagedError, Rejection, Stream, lines
 from stages.settings import Source
 from stages.storage import atomic_file
@@ -85,26 +87,24 @@ def _opened(path: str) -> Catalogue:
 
 
 def prepared(source: Source, folder: Path) -> Source:
-    """The source with a table in `folder`, named after the catalogue's content, as its catalogue. Raises `DataError`,
-    and what fetching raises."""
-    from stages.ingest.origins import expand
-
+    """The source with a table in `folder` as its catalogue, made anew when the catalogue is another version. Raises
+    `DataError`, and what finding and fetching it raise."""
     if not source.catalogue:
         return source
-    (origin,) = expand(source.model_copy(update={"urls": (source.catalogue,), "max_files": None}), 0)
-    partial = folder / "catalogue.sqlite"
-    with RawFiles(folder) as files, files.open(origin) as raw, atomic_file(partial) as path:
-        hashing = HashingStream(raw)
-        try:
-            write(path, entries(decompressed(hashing)))
-        except DamagedError as error:
-            raise DataError(
-                f"{origin.url}: {error}", "fetch the catalogue again, or correct `catalogue` of the source"
-            ) from None
-        digest = hashing.sha256()
-    check_sha256(origin.url, digest, origin.sha256)
-    target = folder / f"catalogue-{digest[:16]}.sqlite"
-    partial.replace(target)
+    (file,) = plan.described(expand(source.model_copy(update={"urls": (source.catalogue,), "max_files": None}), 0))
+    origin = file.origin
+    identity = hashlib.blake2b(json.dumps([origin.url, origin.sha256, file.identity]).encode(), digest_size=12)
+    target = folder / f"catalogue-{identity.hexdigest()}.sqlite"
+    if not target.exists():
+        with RawFiles(folder) as files, files.open(origin) as raw, atomic_file(target) as partial:
+            hashing = HashingStream(raw)
+            try:
+                write(partial, entries(decompressed(hashing)))
+            except DamagedError as error:
+                raise DataError(
+                    f"{origin.url}: {error}", "fetch the catalogue again, or correct `catalogue` of the source"
+                ) from None
+            check_sha256(origin.url, hashing.sha256(), origin.sha256)
     return source.model_copy(update={"catalogue": str(target)})
 
 

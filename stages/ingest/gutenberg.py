@@ -2,11 +2,11 @@
 
 In: a text file in UTF-8, UTF-16, Windows-1252 or Latin-1, with any line ends, or a zip of such files, as on the
 mirrors. Out: what stands between the markers that Project Gutenberg puts around a work (`*** START OF …`,
-`*** END OF …`; before 2004 the end of the "small print" and `End of …`), without transcribers' notes, marks of illustrations and the
-underscores of italics; cut at headings and, where a chapter is long, at paragraphs: documents are what is deduplicated
-and held out for validation, so a whole novel as one document would be too coarse (`chapters: false` keeps it whole).
-Hard-wrapped lines stay as they are. The number of the work, from its header or its file name, leads to its entry in the
-source's `catalogue`: title, authors, language and rights; works that are no text (recordings, data) are skipped.
+`*** END OF …`; before 2004 the end of the "small print" and `End of …`), without transcribers' notes, marks of
+illustrations and the underscores of italics; cut at headings and, where a chapter is long, at paragraphs: documents are
+what is deduplicated and held out for validation, so a whole novel as one document would be too coarse (`chapters:
+false` keeps it whole). Hard-wrapped lines stay as they are. The number of the work, from its header or its file name,
+leads to its entry in the source's `catalogue`: title, authors, language and rights; recordings and data are skipped.
 Wrong: a file with NUL bytes or above the size limit is a rejection. A file without markers is kept whole, and its
 `meta.boilerplate` says "none found".
 """

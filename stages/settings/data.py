@@ -33,7 +33,8 @@ class Source(Section):
     mime_types: tuple[str, ...] = ("text/html", "application/xhtml+xml")
     """`warc`: media types of the responses that become documents."""
     catalogue: str = ""
-    """`gutenberg`: URL of the catalogue (`pg_catalog.csv` or the RDF archive) with language, rights and authors."""
+    """`gutenberg`: URL of the catalogue (`pg_catalog.csv` or the RDF archive) with language, rights and authors.
+    `arxiv`: of the metadata snapshot, which has the licence of each paper of source archives."""
     chapters: bool = True
     """`gutenberg`: a document a chapter; false: a document a book."""
 

@@ -90,13 +90,18 @@ def test_metadata_snapshot_and_its_mistakes(a_source: Source, tmp_path: Path) ->
     assert found.get("5") is None
 
 
-def test_same_content_same_table(a_source: Source, tmp_path: Path) -> None:
-    names = set()
-    for name in ("a.csv", "b.csv"):
-        (tmp_path / name).write_text("Text#,Type,Title\n1,Text,A\n")
-        source = catalogue.prepared(a_source.model_copy(update={"catalogue": str(tmp_path / name)}), tmp_path)
-        names.add((source.catalogue, Path(source.catalogue).read_bytes()))
-    assert len(names) == 1
+def test_a_changed_catalogue_makes_another_table(a_source: Source, tmp_path: Path) -> None:
+    listed = tmp_path / "pg_catalog.csv"
+    source = a_source.model_copy(update={"catalogue": str(listed)})
+    listed.write_text("Text#,Type,Title\n1,Text,A\n")
+    first = catalogue.prepared(source, tmp_path)
+    assert catalogue.prepared(source, tmp_path) == first
+    listed.write_text("Text#,Type,Title\n1,Text,Other\n")
+    second = catalogue.prepared(source, tmp_path)
+    assert first.catalogue != second.catalogue
+    entry = Catalogue(Path(second.catalogue)).get("1")
+    assert entry is not None
+    assert entry.title == "Other"
 
 
 @pytest.mark.parametrize(
