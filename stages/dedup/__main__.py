@@ -2,9 +2,10 @@
 
 In: `data/curated/SOURCE` of every source, and the indexes in `dedup.known`. Out: `data/deduped`: part N of all
 sources in order of name becomes `documents-N.parquet` and `removed-N.parquet`, in which each removed document names the
-kept document it matches and their measured Jaccard similarity; with `dedup.index` also `index`, what a later run needs
-to know about the documents kept here. Wrong: a source that loses more than `dedup.max_removed_fraction` fails the stage
-before anything is written; an index that was made with other settings.
+kept document it matches and their measured Jaccard similarity; with `dedup.substrings` passages that occur earlier are
+cut out of the documents kept, and `passages.parquet` shows some of them; with `dedup.index` also `index`, what a later
+run needs to know about the documents kept here. Wrong: a source that loses more than `dedup.max_removed_fraction` fails
+the stage before anything is written; an index that was made with other settings.
 
 Method: exact duplicates by a 128-bit hash of the normalised text; near duplicates by MinHash over word n-grams with
 banding (Broder 1997; Lee et al. 2022, section 4.2), each candidate pair verified by its exact Jaccard similarity, and
@@ -24,10 +25,12 @@ from stages.batches import parts
 from stages.dedup.index import write_index
 from stages.dedup.labels import Fate, find_duplicates
 from stages.dedup.outputs import totals, write_fates, write_part
+from stages.dedup.substrings import cut_repeats
 from stages.engine.tasks import Result, run_tasks
 from stages.entry import Metrics, run_stage
 from stages.errors import DataError
 from stages.settings import Settings
+from stages.settings.data import Substrings
 from stages.storage import assembled_folder
 from stages.tracking import StageRun
 
@@ -44,8 +47,9 @@ def dedup(settings: Settings, run: StageRun) -> Metrics:
     fates = write_fates(fate, run.state / "fates")
     results = write(files, fates, run.state)
     index = write_index(fate, fates, settings.dedup, settings.seed, run.state) if settings.dedup.index else []
-    assemble(len(files), index, run.state)
-    return fate.counts | summary(sources, results) | clusters(fate)
+    kept, cuts = cut(len(files), settings.dedup.substrings, run.state)
+    assemble(kept, index, run.state)
+    return fate.counts | summary(sources, results, cuts) | clusters(fate)
 
 
 def check_losses(sources: dict[str, list[Path]], fate: Fate, limit: float) -> None:
@@ -84,26 +88,38 @@ def document_file(state: Path, number: int, kind: str) -> Path:
     return state / "written" / f"{kind}-{number:05d}.parquet"
 
 
-def assemble(count: int, index: list[Path], state: Path) -> None:
+def cut(count: int, settings: Substrings | None, state: Path) -> tuple[list[Path], dict[str, Any]]:
+    """The kept documents of each part, without repeated passages where that is asked for, and what was cut."""
+    kept = [document_file(state, number, "documents") for number in range(count)]
+    return cut_repeats(kept, settings, state) if settings else (kept, {})
+
+
+def assemble(kept: list[Path], index: list[Path], state: Path) -> None:
     """Put `data/deduped` together from the files that the tasks made."""
     with assembled_folder(paths.DEDUPED) as add:
-        for number in range(count):
-            for kind in ("documents", "removed"):
-                file = document_file(state, number, kind)
-                add(file.name, file)
+        for number, file in enumerate(kept):
+            add(f"documents-{number:05d}.parquet", file)
+            add(f"removed-{number:05d}.parquet", document_file(state, number, "removed"))
+        if (passages := state / "passages.parquet").exists():
+            add(passages.name, passages)
     if index:
         with assembled_folder(paths.DEDUPED / "index") as add:
             for file in index:
                 add(file.name, file)
 
 
-def summary(sources: dict[str, list[Path]], results: list[Result]) -> dict[str, Any]:
-    """Counts of each source and of all."""
+def summary(sources: dict[str, list[Path]], results: list[Result], cuts: dict[str, Any]) -> dict[str, Any]:
+    """Counts of each source and of all, and of what was cut out of the documents kept."""
     counts, number = {}, 0
     for source, files in sources.items():
         counts[source] = totals(results[number : number + len(files)])
         number += len(files)
-    return {"sources": counts, "all": totals(results)}
+    total = totals(results)
+    if cuts:
+        total["bytes_kept"] -= cuts["bytes_cut"]
+        for source, lost in cuts["sources"].items():
+            counts[source]["bytes_kept"] -= lost["bytes_cut"]
+    return {"sources": counts, "all": total} | ({"passages": cuts} if cuts else {})
 
 
 def clusters(fate: Fate) -> dict[str, Any]:

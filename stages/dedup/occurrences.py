@@ -41,7 +41,7 @@ class Occurrences:
     @classmethod
     def of(cls, halves: Hashes, words: Integers) -> Occurrences:
         """Index keys uint64 [halves, occurrences], given in the order of their `words`."""
-        order = np.lexsort(halves[::-1])
+        order = _order(halves)
         starts = _starts(halves[:, order])
         key = np.empty(len(order), dtype=np.int64)
         key[order] = np.cumsum(starts) - 1
@@ -117,7 +117,7 @@ def compare(folder: str, parts: int, number: int, ranges: int) -> Result:
 
 def owners_of(keys: Hashes, parts: Integers, words: Integers) -> Integers:
     """Part and word of the first row with the same key, int64 [2, rows], of rows in the order of their parts."""
-    order = np.lexsort(keys[::-1])  # stable: rows with the same key stay in the order of their parts
+    order = _order(keys)
     starts = _starts(keys[:, order])
     group = np.cumsum(starts) - 1
     first = order[starts]
@@ -125,6 +125,15 @@ def owners_of(keys: Hashes, parts: Integers, words: Integers) -> Integers:
     owners[0, order] = np.where(np.bincount(group)[group] > 1, parts[first][group], NOBODY)
     owners[1, order] = words[first][group]
     return owners
+
+
+def _order(keys: Hashes) -> Integers:
+    """The places of the keys in ascending order, int64 [keys]; equal ones stay in the order in which they come."""
+    order = np.argsort(keys[0], kind="stable")
+    tied = np.diff(keys[0, order]) == 0
+    if len(keys) > 1 and (keys[1, order[1:]] != keys[1, order[:-1]])[tied].any():  # a collision of 64 bits: hardly ever
+        order = np.lexsort(keys[::-1])
+    return order
 
 
 def _starts(ordered: Hashes) -> npt.NDArray[np.bool_]:

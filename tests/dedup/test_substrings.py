@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from stages import paths
+from stages.batches import bounded_batches
 from stages.dedup import occurrences, substrings
 from stages.dedup.passages import without
 from stages.dedup.substrings import PASSAGES, cut_repeats
 from stages.dedup.words import find_words
 from stages.documents import DOCUMENT, document_id, write_documents
+from stages.settings import Settings
 from stages.settings.data import Substrings
+from stages.tracking import StageRun
 
 Outcome = tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any]]]
 
@@ -205,6 +211,32 @@ def test_nothing_repeats(workspace: Path) -> None:
     assert counts["documents_cut"] == 0
     assert pq.read_table(STATE / "passages.parquet").num_rows == 0
     assert run(given([]))[0] == []
+
+
+def test_the_stage_cuts_what_fuzzy_dedup_keeps(workspace: Path, settings_with: Callable[..., Settings]) -> None:
+    rng = random.Random(7)
+    source = {"format": "gutenberg", "urls": ["x"], "license": "CC0", "language": "en"}
+    passage = words(rng, 70)
+    corpus = [f"{words(rng, 60)} {passage} {words(rng, 60)}" for _ in range(6)]
+    rows = [document(text, number) for number, text in enumerate([*corpus, corpus[0]])]
+    for name in ("books", "web"):
+        paths.curated(name).mkdir(parents=True)
+        write_documents(paths.curated(name), (row for row in rows if row["source"] == name), rows_per_file=2)
+    settings = settings_with(
+        **{
+            "sources": {"books": source, "web": source},
+            "dedup.max_removed_fraction": 1.0,
+            "dedup.substrings": {"window": WINDOW, "min_kept_words": 10},
+        }
+    )
+    metrics = import_module("stages.dedup.__main__").dedup(settings, StageRun("dedup"))
+    left = [text for batch in bounded_batches(paths.DEDUPED) for text in batch.column("text").to_pylist()]
+    assert [passage in text for text in left] == [True, False, False, False, False, False]
+    assert metrics["all"]["removed_exact"] == 1
+    assert metrics["all"]["bytes_kept"] == sum(len(text) for text in left)
+    assert metrics["all"]["bytes_kept"] == sum(metrics["sources"][name]["bytes_kept"] for name in ("books", "web"))
+    assert metrics["passages"]["words_cut"] == 5 * 70
+    assert pq.read_table(paths.DEDUPED / "passages.parquet").column("copies").to_pylist() == [5]
 
 
 def test_a_killed_run_continues_and_gives_the_same(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
