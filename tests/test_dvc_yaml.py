@@ -14,7 +14,7 @@ from stages.settings import Settings
 from tests.conftest import ROOT
 
 FRAME = {
-    "cluster", "configuration", "entry", "errors", "lifeline", "paths", "progress", "provenance", "settings",
+    "cluster", "configuration", "engine", "entry", "errors", "lifeline", "paths", "progress", "provenance", "settings",
     "storage", "tracking",
 }  # fmt: skip
 """Modules every stage is framed by; they change no result."""

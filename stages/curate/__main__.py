@@ -41,13 +41,21 @@ def curate(settings: Settings, run: StageRun, source: str) -> Metrics:
     from stages.curate.part import curate_part
 
     files = parts(paths.documents(source))
-    common = prepared(files, settings.curate, settings.sources[source], run.state)
+    rules = applied(settings.curate, settings.sources[source])
+    common = prepared(files, rules, settings.sources[source], run.state)
     tasks = [outputs(file, run.state) | common for file in files]
     results = run_tasks("curate_parts", curate_part, tasks, run.state, work=_bytes(files))
     metrics = summary(results, settings.curate)
     assemble(source, tasks, results, run.state)
     print(f"curate {source}: kept {metrics['documents_kept']} of {metrics['documents_in']} documents", file=sys.stderr)
     return metrics
+
+
+def applied(curate: Curate, source: Source) -> Curate:
+    """The settings with only those families of rules switched on that judge this source."""
+    off = dict.fromkeys({"gopher", "repetition", "c4", "fineweb"} - set(source.rules))
+    lines = curate.repeated_lines if "repeated_lines" in source.rules else None
+    return curate.model_copy(update={"quality": curate.quality.model_copy(update=off), "repeated_lines": lines})
 
 
 def prepared(files: list[Path], curate: Curate, source: Source, state: Path) -> dict[str, Any]:
@@ -76,9 +84,9 @@ def repeated_lines(files: list[Path], curate: Curate, by_site: bool, state: Path
     """The file of the lines that stand in too many documents of the source; empty when the setting is off."""
     from stages.curate.lines import PAIRS_PER_RANGE, count_lines, list_lines
 
-    if curate.repeated_lines is None:
-        return ""
     wanted = curate.repeated_lines
+    if wanted is None:
+        return ""
     tasks = [
         {"part": str(file), "pairs": str(state / "pairs" / f"{file.stem}.npy"), "min_words": wanted.min_words,
          "by_site": by_site}

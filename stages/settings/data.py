@@ -12,6 +12,8 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
 Treatment = Literal["keep", "replace", "drop"]
 """What happens to personal data of one kind: nothing, a neutral replacement, or the whole document goes."""
+Rules = Literal["repeated_lines", "gopher", "repetition", "c4", "fineweb"]
+"""Families of rules of `curate` that suit some kinds of text and not others."""
 
 
 class Source(Section):
@@ -30,6 +32,9 @@ class Source(Section):
     """The language the source claims; `curate` measures it."""
     licenses: tuple[str, ...] = ()
     """Globs of the licences whose documents are kept, such as `*/licenses/by/*`; empty: all."""
+    rules: tuple[Rules, ...] = ("repeated_lines", "gopher", "repetition", "c4", "fineweb")
+    """Of the families of rules that `curate` switches on, those that judge this source: C4's and FineWeb's were made
+    for web pages and cut verse and formulas."""
     mime_types: tuple[str, ...] = ("text/html", "application/xhtml+xml")
     """`warc`: media types of the responses that become documents."""
     catalogue: str = ""
@@ -137,9 +142,10 @@ class Urls(Section):
     """Filter by address."""
 
     blocked_domains: tuple[str, ...]
-    """Domains (with all their subdomains), or files and URLs of lists of them, one a line."""
+    """Domains (with all their subdomains), or files and URLs of lists of them, one a line (what has a slash in it is
+    a list; optionally with `#sha256=HEX`)."""
     blocked_words: tuple[str, ...]
-    """Words that must not be part of the address."""
+    """Words that must not stand in the address between characters that are neither letters nor digits."""
 
 
 class Curate(Section):
