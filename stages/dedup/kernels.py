@@ -18,6 +18,18 @@ BASE = np.uint64(0x9E3779B97F4A7C15)
 _M1 = np.uint64(0xBF58476D1CE4E5B9)
 _M2 = np.uint64(0x94D049BB133111EB)
 _U30, _U27, _U31, _U32 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(32)
+_U2, _U8, _U56, _ONE = np.uint64(2), np.uint64(8), np.uint64(56), np.uint64(1)
+_ALL = np.uint64(2**64 - 1)
+_ONES = np.uint64(0x0101010101010101)
+_LOW, _HIGH, _CASE, _LINE = (
+    _ONES * np.uint64(0x7F),
+    _ONES * np.uint64(0x80),
+    _ONES * np.uint64(0x20),
+    _ONES * np.uint64(0x5F),
+)
+_FROM_A, _PAST_Z = _ONES * np.uint64(0x80 - 0x61), _ONES * np.uint64(0x80 - 0x7B)
+_FROM_0, _PAST_9 = _ONES * np.uint64(0x80 - 0x30), _ONES * np.uint64(0x80 - 0x3A)
+"""Constants for eight bytes at once: added to a byte of seven bits, they set its eighth from that character on."""
 _BLOCK = 1024
 """Shingles hashed at a time: they stay in the nearest cache over all permutations."""
 
@@ -25,6 +37,7 @@ BYTES = "Array(uint8, 1, 'C', readonly=True)"
 LONGS = "Array(int64, 1, 'C', readonly=True)"
 HASHES = "Array(uint64, 1, 'C', readonly=True)"
 POINTS = "Array(int32, 1, 'C', readonly=True)"
+EIGHTS = "Array(uint64, 1, 'A', readonly=True, aligned=False)"
 HALVES = "Array(uint32, 1, 'C', readonly=True)"
 
 
@@ -67,83 +80,90 @@ def _decode(data, place, end):  # type: ignore[no-untyped-def]
     return np.int64(0), np.int64(1)
 
 
+@_inline
+def _ascii_word(eight, fold):  # type: ignore[no-untyped-def]
+    """Of eight bytes as a number: the word characters of ASCII that it begins with, lowercased by `fold`, how many,
+    and what follows them. Each byte is compared in its own seven bits, so no carry reaches the next byte."""
+    low = eight & _LOW
+    letter = low | _CASE
+    letters = (letter + _FROM_A) & ~(letter + _PAST_Z)
+    digits = (low + _FROM_0) & ~(low + _PAST_9)
+    other = ~(((letters & _HIGH) | (digits & _HIGH) | (~((low ^ _LINE) + _LOW) & _HIGH)) & ~eight) & _HIGH
+    # Ones up to the first byte that is no word character; all when there is none.
+    before = (other ^ (other - _ONE)) >> _U8 if other else _ALL
+    count = np.int64(((before & _ONES) * _ONES) >> _U56)
+    following = np.int64(eight >> np.uint64(8 * count)) & 0xFF if count < 8 else np.int64(0)
+    return (eight | ((letters & _HIGH) >> _U2) & fold) & before, count, following
+
+
 @_kernel(
-    f"int64({BYTES}, {LONGS}, {POINTS}, boolean, "
-    "uint8[::1], int64[::1], int64[::1], int64[::1], uint64[::1], int64[::1])"
+    f"int64({BYTES}, {EIGHTS}, {LONGS}, {POINTS}, boolean, uint8[::1], "
+    "Array(uint64, 1, 'A', aligned=False), int64[::1], int64[::1], int64[::1], uint64[::1], int64[::1])"
 )
-def scan(data, bounds, table, as_given, out, out_bounds, starts, ends, hashes, offsets):  # type: ignore[no-untyped-def]
+def scan(data, eights, bounds, table, as_given, out, out_eights, out_bounds, starts, ends, hashes, offsets):  # type: ignore[no-untyped-def]
     """Find, map and hash the words of texts in one pass.
 
     `data[bounds[i]:bounds[i + 1]]` is text i; `table` maps a code point to what is written for it, -1 for one that is
     part of no word. Fills `out` with the words of each text with one space between them (text i is
     `out[out_bounds[i]:out_bounds[i + 1]]`), `starts` and `ends` of the words there (`as_given`: in `data`), their
-    `hashes`, and `offsets`: words of text i are `offsets[i]:offsets[i + 1]`. Returns the number of words.
+    `hashes`, and `offsets`: words of text i are `offsets[i]:offsets[i + 1]`. Returns the number of words. `eights` and
+    `out_eights` are `data` and `out` as numbers of eight bytes, at every byte: ASCII goes eight characters at a time.
     """
-    words = 0
-    written = 0
-    out_bounds[0] = 0
-    offsets[0] = 0
+    fold = np.uint64(0) if as_given else _ALL
+    words = written = 0
+    out_bounds[0] = offsets[0] = 0
     for text in range(len(bounds) - 1):
-        place = bounds[text]
-        end = bounds[text + 1]
+        place, end = bounds[text], bounds[text + 1]
         first = words
         while place < end:
-            # What lies between words.
+            begin = place
+            base = written + 1 if words > first else written  # after a space
+            to = base
+            hashed, chunk, filled = np.uint64(0), np.uint64(0), np.uint64(0)
             length = np.int64(1)
-            byte = data[place]
-            if byte < 0x80:
-                mapped = np.int64(table[byte])
-            else:
-                point, length = _decode(data, place, end)
+            while place < end:
+                if filled == 0 and place + 8 <= end:
+                    chunk, count, following = _ascii_word(eights[place], fold)
+                    out_eights[to] = chunk
+                    place += count
+                    to += count
+                    if count == 8:
+                        hashed = _mix(hashed ^ chunk)
+                        chunk = np.uint64(0)
+                        continue
+                    filled = np.uint64(8 * count)
+                    if following < 0x80:
+                        break
+                point, length = np.int64(data[place]), np.int64(1)
+                if point >= 0x80:
+                    point, length = _decode(data, place, end)
                 mapped = np.int64(table[point])
-            if mapped < 0:
+                if mapped < 0:
+                    break
                 place += length
-                continue
-            if words > first:
-                out[written] = 32
-                written += 1
-            starts[words] = place if as_given else written
-            hashed = np.uint64(0)
-            chunk = np.uint64(0)
-            filled = np.uint64(0)
-            while mapped >= 0:
-                if mapped < 0x80:
-                    out[written] = mapped
-                    written += 1
-                    chunk |= np.uint64(mapped) << filled
+                length = np.int64(1)
+                size = 1 if mapped < 0x80 else 2 if mapped < 0x800 else 3 if mapped < 0x10000 else 4
+                for number in range(size):
+                    bits = mapped >> 6 * (size - 1 - number)
+                    value = bits if size == 1 else (0xF00 >> size) & 0xFF | bits if number == 0 else 0x80 | bits & 0x3F
+                    out[to] = value
+                    to += 1
+                    chunk |= np.uint64(value) << filled
                     filled += np.uint64(8)
                     if filled == 64:
                         hashed = _mix(hashed ^ chunk)
-                        chunk = np.uint64(0)
-                        filled = np.uint64(0)
-                else:
-                    size = 2 if mapped < 0x800 else 3 if mapped < 0x10000 else 4
-                    for number in range(size):
-                        bits = mapped >> 6 * (size - 1 - number)
-                        value = (0xF00 >> size) & 0xFF | bits if number == 0 else 0x80 | bits & 0x3F
-                        out[written] = value
-                        written += 1
-                        chunk |= np.uint64(value) << filled
-                        filled += np.uint64(8)
-                        if filled == 64:
-                            hashed = _mix(hashed ^ chunk)
-                            chunk = np.uint64(0)
-                            filled = np.uint64(0)
-                place += length
-                mapped = np.int64(-1)
-                if place < end:
-                    byte = data[place]
-                    if byte < 0x80:
-                        mapped = np.int64(table[byte])
-                        length = np.int64(1)
-                    else:
-                        point, length = _decode(data, place, end)
-                        mapped = np.int64(table[point])
-            if filled > 0:
-                hashed = _mix(hashed ^ chunk)
-            ends[words] = place if as_given else written
-            hashes[words] = hashed
-            words += 1
+                        chunk, filled = np.uint64(0), np.uint64(0)
+            if to > base:
+                if words > first:
+                    out[written] = 32
+                starts[words] = begin if as_given else base
+                ends[words] = place if as_given else to
+                hashes[words] = _mix(hashed ^ chunk) if filled > 0 else hashed
+                words += 1
+                written = to
+            place += length  # the character that ended the word
+            while place < end and data[place] < 0x80 and table[data[place]] < 0:
+                place += 1
         out_bounds[text + 1] = written
         offsets[text + 1] = words
     return words

@@ -69,13 +69,17 @@ def find_words(texts: pa.Array, *, lowercase: bool = True) -> Words:
     starts, ends = (np.empty(most, dtype=np.int64) for _ in range(2))
     hashes = np.empty(most, dtype=np.uint64)
     offsets, places = (np.empty(len(texts) + 1, dtype=np.int64) for _ in range(2))
-    normal = np.empty(_GROWTH * len(data) + 1, dtype=np.uint8)
-    count = kernels.scan(
-        data, bounds, word_table(lowercase), not lowercase, normal, places, starts, ends, hashes, offsets
-    )
+    normal = np.empty(_GROWTH * len(data) + 8, dtype=np.uint8)
+    tables = bounds, word_table(lowercase), not lowercase
+    count = kernels.scan(data, _eights(data), *tables, normal, _eights(normal), places, starts, ends, hashes, offsets)
     normal = normal[: places[-1]]
     spans = normal if lowercase else data
     return Words(spans, starts[:count], ends[:count], offsets, hashes[:count], normal, places)
+
+
+def _eights(data: Bytes) -> Hashes:
+    """Every eight bytes as one little-endian number, at every position: overlapping, and not aligned."""
+    return np.ndarray(max(0, len(data) - 7), dtype="<u8", buffer=data if len(data) > 7 else bytes(8), strides=(1,))
 
 
 _GROWTH = 2
