@@ -115,7 +115,7 @@ def _read_file(origin: Origin, raw_files: RawFiles, reader: Reader, source: Sour
         outcome.archive, outcome.archive_sha256 = origin.archive.name, origin.archive.parent.name
     with raw_files.open(origin) as raw:
         hashing = HashingStream(raw)
-        records: Iterator[Record] = reader(decompressed(hashing), origin.url, source)
+        records = _records(reader, hashing, origin.url, source)
         if origin.archive is None and os.fstat(raw.fileno()).st_size > LARGE_FILE:
             records = progress(records, f"read {origin.url.rpartition('/')[2]}", unit="records")
         keeper.keep_all(records)
@@ -123,6 +123,11 @@ def _read_file(origin: Origin, raw_files: RawFiles, reader: Reader, source: Sour
     check_sha256(origin.url, outcome.sha256, origin.sha256)
     outcome.check()
     return outcome
+
+
+def _records(reader: Reader, raw: HashingStream, url: str, source: Source) -> Iterator[Record]:
+    """What the reader says; damage at the very first byte is met where all damage is."""
+    yield from reader(decompressed(raw), url, source)
 
 
 class _Keeper:

@@ -7,11 +7,13 @@ import ctypes
 import gzip
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -159,6 +161,36 @@ def test_changed_file_is_read_again_on_resume(workspace: Path, source_settings: 
     assert documents.read_table(OUTPUT)["title"].to_pylist() == ["New"]
 
 
+@pytest.mark.parametrize(
+    ("name", "format_", "patterns", "expected"),
+    [
+        ("wikipedia", "mediawiki", ["en*.bz2"], {"records": 206, "documents": 98, "skipped": 108}),
+        ("wikipedia", "mediawiki", ["bg*.bz2"], {"records": 46, "documents": 20}),
+        ("common_crawl", "warc", ["*.warc.gz", "*.wet.gz", "*.wet.txt"], {"files": 4, "documents": 20, "rejected": 0}),
+        ("arxiv", "arxiv", ["*.jsonl"], {"documents": 49, "rejected": 0}),
+        ("gutenberg", "gutenberg", ["*.txt"], {"files": 8, "rejected": 0}),
+    ],
+)
+def test_real_sources(
+    workspace: Path,
+    shared: Path,
+    source_settings: MakeSettings,
+    name: str,
+    format_: str,
+    patterns: list[str],
+    expected: dict[str, int],
+) -> None:
+    urls = [f"{shared}/corpora/{name}/{pattern}" for pattern in patterns]
+    metrics = run(source_settings(format_, *urls))
+    table = documents.read_table(OUTPUT)
+    skipped = sum(metrics["skipped"].values())
+    assert metrics | {"skipped": skipped} == metrics | {"skipped": skipped} | expected
+    assert metrics["records"] == table.num_rows + metrics["rejected"] + skipped
+    assert len(set(table["id"].to_pylist())) == table.num_rows
+    for row in table.to_pylist():
+        assert json.loads(row["meta"])["locator"].startswith(f"{shared}/corpora/{name}/")
+
+
 # --- in a process of its own -------------------------------------------------------------------------------------
 
 PROGRAM = textwrap.dedent(
@@ -218,6 +250,34 @@ def test_killed_in_the_middle_of_a_file_and_continued(workspace: Path) -> None:
     assert output_bytes(workspace / "killed") == output_bytes(workspace / "straight")
     assert len(documents.read_table(workspace / "killed" / OUTPUT)) == 5 * 40
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in finished.items())
+
+
+@pytest.mark.slow
+def test_killed_at_any_point_and_continued(workspace: Path) -> None:
+    """Killed five times, at moments spread over the time that an undisturbed run takes, wherever it is then."""
+    files = article_dumps(40, pages=30)
+    for folder in ("straight", "killed"):
+        put(files, workspace / folder)
+        (workspace / folder / "infra").symlink_to(workspace / "infra")
+    started = time.monotonic()
+    subprocess.run(command("raw/*.bz2"), cwd=workspace / "straight", env=environment(), check=True)
+    whole = time.monotonic() - started
+    chance = random.Random(7)
+    killed = 0
+    while killed < 5:
+        process = subprocess.Popen(command("raw/*.bz2"), cwd=workspace / "killed", env=environment())
+        try:
+            process.wait(whole * chance.uniform(0.3, 0.9))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+        if not process.returncode:
+            assert output_bytes(workspace / "killed") == output_bytes(workspace / "straight")
+            shutil.rmtree(workspace / "killed" / OUTPUT)
+            shutil.rmtree(workspace / "killed" / ".runs")
+    subprocess.run(command("raw/*.bz2"), cwd=workspace / "killed", env=environment(), check=True)
+    assert output_bytes(workspace / "killed") == output_bytes(workspace / "straight")
+    assert not [path for path in (workspace / "killed" / OUTPUT).parent.iterdir() if path.name.startswith(".")]
 
 
 def bound_by_permissions() -> None:
