@@ -49,7 +49,7 @@ def collect(settings: Settings) -> dict[str, Any]:
             **amounts,
             "funnel": funnel.steps(name, amounts, groups, ingest, shards, settings),
             "distributions": nature.distributions(name),
-            "repeated_lines": nature.cut(paths.curated(name) / "repeated_lines.parquet"),
+            "repeated_lines": _lines_cut(name),
             **_nature(name, counted, curated_away),
         }
     return {
@@ -58,7 +58,7 @@ def collect(settings: Settings) -> dict[str, Any]:
         "removed": groups,
         "rejected": rejected,
         "clusters": nature.clusters(_metrics("dedup")),
-        "passages": nature.cut(paths.DEDUPED / "passages.parquet"),
+        "passages": _passages_cut(),
     }
 
 
@@ -108,6 +108,18 @@ def _nature(name: str, counted: Counted, curated_away: dict[Key, Amount]) -> dic
         "languages": nature.languages(met, None if clean is None else counts.by(clean, 0, 1), name),
         "licenses": [] if clean is None else nature.licenses(counts.by(clean, 0, 2), name),
     }
+
+
+def _lines_cut(name: str) -> dict[str, Any] | None:
+    measured = _metrics(f"curate@{name}").get("repeated_lines", {})
+    table = paths.curated(name) / "repeated_lines.parquet"
+    return nature.cut(table, "line", "documents", {key: measured.get(key, 0) for key in ("lines", "bytes")})
+
+
+def _passages_cut() -> dict[str, Any] | None:
+    measured = _metrics("dedup").get("passages", {})
+    amounts = {"passages": measured.get("passages_cut", 0), "bytes": measured.get("bytes_cut", 0)}
+    return nature.cut(paths.DEDUPED / "passages.parquet", "passage", "copies", amounts)
 
 
 def _metrics(stage: str) -> Mapping[str, Any]:

@@ -157,12 +157,8 @@ def distributions(source: str, measures: dict[str, Any]) -> Picture | None:
 
 def _histogram(axis: Any, one: dict[str, list[float]]) -> None:
     edges, given, kept = one["edges"], one["in"], one["kept"]
-    bins = len(edges) - 1
-    if len(given) == bins + 2:  # the first and last count what lies below and above all edges
-        given = [given[0] + given[1], *given[2:-2], given[-2] + given[-1]] if bins > 1 else [sum(given)]
-        kept = [kept[0] + kept[1], *kept[2:-2], kept[-2] + kept[-1]] if bins > 1 else [sum(kept)]
     positive = [edge for edge in edges if edge > 0]
-    logarithmic = len(positive) >= bins and positive[-1] / positive[0] > LOGARITHMIC
+    logarithmic = len(positive) >= len(edges) - 1 and positive[-1] / positive[0] > LOGARITHMIC
     if logarithmic and edges[0] <= 0:
         edges = [positive[0] / (positive[1] / positive[0]), *edges[1:]]
     axis.stairs(given, edges, fill=True, color=LINE, label="came in")

@@ -175,14 +175,20 @@ def encoded(facts: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def boilerplate(facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """Tables of what was cut out of documents that stay: where, how many, examples."""
+    """What was cut out of documents that stay: what, how much, what `copies` of the examples count."""
     found = [
-        {"what": f"Repeated lines of {name}", **source["repeated_lines"]}
+        _cut(f"Repeated lines of {name}", source["repeated_lines"], "lines", "documents")
         for name, source in sources(facts).items()
         if source["repeated_lines"]
     ]
     passages = facts["corpus"]["passages"]
-    return found + ([{"what": "Repeated passages of all sources", **passages}] if passages else [])
+    return found + ([_cut("Repeated passages", passages, "passages", "times cut")] if passages else [])
+
+
+def _cut(what: str, table: dict[str, Any], unit: str, copies: str) -> dict[str, Any]:
+    measured = table["measured"]
+    amount = f"{count(measured[unit])} {unit}, {size(measured['bytes'])}"
+    return {"what": what, "amount": amount, "copies": copies, "examples": table["examples"]}
 
 
 def found_duplicates(facts: dict[str, Any]) -> dict[str, int]:

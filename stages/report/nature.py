@@ -23,8 +23,6 @@ MOST = 20
 EXAMPLES = 10
 """Repeated lines and passages shown of each table."""
 EXCERPT = 200
-TEXTS, COPIES = ("line", "passage", "text"), ("documents", "copies", "count", "occurrences", "cut")
-"""Columns of the tables of what was cut: the words, and in how many places they stood."""
 OTHERS = "others"
 
 
@@ -75,23 +73,19 @@ def clusters(dedup: Mapping[str, Any]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: int(one["size"]))
 
 
-def cut(path: Path) -> dict[str, Any] | None:
-    """A table of lines or passages that were cut out: how many, and those that stood in most places. None without."""
-    if not path.exists():
+def cut(path: Path, text: str, places: str, measured: Mapping[str, float]) -> dict[str, Any] | None:
+    """What was cut out of documents that stay: `measured` says how much, the table at `path` holds what stood in most
+    `places`, in the column `text`. None when nothing was cut or looked for."""
+    if not path.exists() or not pq.read_metadata(path).num_rows:
         return None
-    table = pq.ParquetFile(path)
-    names = table.schema_arrow.names
-    text = next((name for name in TEXTS if name in names), None)
-    copies = next((name for name in COPIES if name in names), None)
-    if text is None:
-        return {"number": table.metadata.num_rows, "examples": []}
     best: list[tuple[int, str]] = []
-    for batch in table.iter_batches(batch_size=4_096, columns=[name for name in (text, copies) if name]):
-        places = batch[copies].to_pylist() if copies else [0] * batch.num_rows
-        best += zip(places, batch[text].to_pylist(), strict=True)
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=4_096, columns=[text, places]):
+        best += zip(batch[places].to_pylist(), batch[text].to_pylist(), strict=True)
         best = sorted(best, key=lambda one: (-one[0], one[1]))[:EXAMPLES]
-    examples = [{"text": _short(words), "copies": number if copies else None} for number, words in best]
-    return {"number": table.metadata.num_rows, "examples": examples}
+    return {
+        "measured": dict(measured),
+        "examples": [{"text": _short(words), "copies": number} for number, words in best],
+    }
 
 
 def _short(text: str) -> str:

@@ -296,7 +296,8 @@ def metrics() -> None:
     write_json(
         paths.metrics("publish@base"), {"gates": {"loads_stock": 0, "logits_finite": 0, "kl_float32_float16": 1e-5}}
     )
-    write_json(paths.metrics("curate@wikipedia"), {"redacted": {"email": 12, "ip": 3}})
+    cut = {"lines": 43, "bytes": 900}
+    write_json(paths.metrics("curate@wikipedia"), {"redacted": {"email": 12, "ip": 3}, "repeated_lines": cut})
     skipped = {"redirect": 94, "namespace": 6}
     write_json(paths.metrics("ingest@wikipedia"), {"documents": 40, "rejected": REJECTED_RECORDS, "skipped": skipped})
     write_json(paths.metrics("ingest@gutenberg"), {"documents": 24, "rejected": REJECTED_RECORDS, "skipped": {}})

@@ -37,7 +37,7 @@ def test_every_part_is_there(made: Settings) -> None:
     assert html.count("<svg") == 4, "funnel, reasons, clusters, distributions of one source"
     for shown in (
         "145 records = 40 kept + 105 removed", "5 clusters of documents that say the same", "The largest holds 14",
-        "Jump to navigation", "German", "CC0", "Jaccard 0.941", "few stop words", "0.31 > 0.1",
+        "Jump to navigation", "43 lines, 900 B", "German", "CC0", "Jaccard 0.941", "few stop words", "0.31 > 0.1",
     ):  # fmt: skip
         assert shown in text, shown
     assert "<mark>sea.</mark>" in html and "<mark>river.</mark>" in html
@@ -94,9 +94,9 @@ def test_a_duplicate_of_an_earlier_run_has_no_twin_here(made: Settings) -> None:
     assert "kept by an earlier run" in render.DATA.read_text()
 
 
-def test_distributions_with_ends_and_wide_ranges_are_drawn() -> None:
-    tails = {"edges": [0, 1, 10, 10_000], "in": [1, 2, 3, 4, 5], "kept": [0, 2, 3, 4, 0]}
-    picture = data_charts.distributions("web", {"words": tails})
+def test_distributions_of_wide_ranges_are_drawn_and_empty_ones_not() -> None:
+    wide = {"edges": [0, 1, 10, 10_000], "in": [2, 3, 4], "kept": [2, 3, 0]}
+    picture = data_charts.distributions("web", {"words": wide})
     assert picture is not None and "words" in picture.drawing
     assert data_charts.distributions("web", {"words": {"edges": [0, 1], "in": [0], "kept": [0]}}) is None
     assert data_charts.distributions("web", {}) is None
@@ -123,5 +123,8 @@ def test_sizes_of_clusters_are_read_from_the_metrics() -> None:
 def test_what_was_cut_is_in_the_facts(made: Settings) -> None:
     corpus = json.loads(facts.PATH.read_text())["corpus"]
     lines = corpus["sources"]["wikipedia"]["repeated_lines"]
-    assert lines["number"] == 2 and lines["examples"][0] == {"text": "Jump to navigation", "copies": 31}
+    assert lines["measured"] == {"lines": 43, "bytes": 900} and lines["examples"][0] == {
+        "text": "Jump to navigation",
+        "copies": 31,
+    }
     assert corpus["passages"] is None and corpus["sources"]["gutenberg"]["repeated_lines"] is None
