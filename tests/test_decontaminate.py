@@ -285,7 +285,8 @@ def test_a_killed_run_leaves_the_former_output_and_continues(
     workspace: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = random.Random(10)
-    given([*(filler(rng) for _ in range(20)), f"{filler(rng)} {SHORT}", LONG])
+    texts = [*(filler(rng) for _ in range(20)), f"{filler(rng)} {SHORT}", LONG]
+    given(texts)
     run(settings)
     before = _hashes()
     run(settings)
@@ -308,7 +309,7 @@ def test_a_killed_run_leaves_the_former_output_and_continues(
     run(settings)
     assert _hashes() == before
     documents = [text for texts in searched for text in texts.to_pylist()]
-    assert documents.count(documents[0]) == 1  # the parts searched before the kill were not searched again
+    assert documents.count(texts[0]) == 1  # the parts searched before the kill were not searched again
 
 
 def _hashes() -> dict[str, str]:

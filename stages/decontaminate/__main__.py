@@ -22,7 +22,8 @@ from typing import Any
 
 from stages import paths
 from stages.batches import parts
-from stages.decontaminate.search import COMMON, Found, Items, found_in, items, search
+from stages.decontaminate.index import Items, index_items
+from stages.decontaminate.search import COMMON, Found, found_in, search
 from stages.decontaminate.treatment import treat
 from stages.engine.tasks import run_tasks
 from stages.entry import Metrics, run_stage
@@ -33,7 +34,7 @@ from stages.tracking import StageRun
 
 def decontaminate(settings: Settings, run: StageRun) -> Metrics:
     """Run the stage; returns items, items touched, and documents removed, trimmed or marked by source."""
-    benchmark = items(paths.BENCHMARKS / "texts.parquet", settings.decontaminate.ngrams)
+    benchmark = index_items(paths.BENCHMARKS / "texts.parquet", settings.decontaminate.ngrams, run.state)
     pieces = parts(paths.DEDUPED)
     searching = [
         benchmark.arguments | {"part": str(part), "matches": str(run.state / f"matches-{part.name}")} for part in pieces

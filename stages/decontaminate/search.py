@@ -1,25 +1,19 @@
-"""Which n-grams of benchmark items are in the documents: a table of matches a part, put together for the corpus.
-
-The index of all items' n-grams is made once a process, not once a part: it is kept for as long as the benchmark texts
-are the same.
-"""
+"""Which n-grams of benchmark items are in the documents: a table of matches a part, put together for the corpus."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.batches import part_batches
-from stages.dedup.overlap import Benchmark, load_benchmark
+from stages.decontaminate.index import benchmark
 from stages.documents import write_table
-from stages.errors import DataError
-from stages.storage import atomic_file, sha256_file
+from stages.engine.tasks import Result
+from stages.storage import atomic_file
 
 COMMON = 10
 """An n-gram in more documents than this is ignored (Brown et al. 2020, appendix C)."""
@@ -28,46 +22,15 @@ MATCHES = pa.schema([("ngram", pa.large_binary()), ("items", pa.list_(pa.int32()
 """An n-gram found in a part: the items that hold it, by number, and the first `COMMON` + 1 of its documents."""
 
 
-@dataclass(frozen=True)
-class Items:
-    """The evaluated items, and how a task gets at their n-grams."""
-
-    arguments: dict[str, Any]
-    """What `benchmark` is called with."""
-    names: list[tuple[str, str, str]]
-    """Suite, task and id of each item."""
-    unchecked: int
-    """Items shorter than the smallest size."""
-
-
-def items(texts: Path, sizes: Sequence[int]) -> Items:
-    """The items of the benchmark texts. Raises `DataError` when the file is not there."""
-    if not texts.exists():
-        raise DataError(f"{texts} does not exist", "run `dvc repro benchmarks`, which makes it")
-    arguments: dict[str, Any] = {"texts": str(texts), "sha256": sha256_file(texts), "sizes": list(sizes)}
-    known = benchmark(**arguments)
-    return Items(arguments, known.items, known.unchecked)
-
-
-def benchmark(texts: str, sha256: str, sizes: Sequence[int]) -> Benchmark:
-    """The index of the benchmark texts at the path `texts` with the checksum `sha256`."""
-    return _benchmark(texts, sha256, tuple(sizes))
-
-
-@functools.lru_cache(maxsize=1)
-def _benchmark(texts: str, sha256: str, sizes: tuple[int, ...]) -> Benchmark:
-    return load_benchmark(Path(texts), sizes)
-
-
-def search(part: str, matches: str, texts: str, sha256: str, sizes: list[int]) -> dict[str, int]:
-    """Task: look for every item in every document of `part` and write what was found to `matches`; returns the
+def search(part: str, matches: str, index: str, sha256: str) -> Result:
+    """A task: look for every item in every document of `part` and write what was found to `matches`; returns the
     number of documents."""
-    index = benchmark(texts, sha256, sizes)
+    known = benchmark(index, sha256)
     holders: dict[bytes, list[int]] = {}
     items_of: dict[bytes, list[int]] = {}
     position = 0
     for batch in part_batches(Path(part), ["text"]):
-        for text, _, _, gram, held in index.matches(batch.column("text")):
+        for text, _, _, gram, held in known.matches(batch.column("text")):
             items_of[gram] = held
             _remember(holders.setdefault(gram, []), position + text)
         position += batch.num_rows

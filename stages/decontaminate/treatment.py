@@ -14,11 +14,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stages.batches import part_batches, removed_rows, table_writer
-from stages.decontaminate.search import MATCHES, benchmark
+from stages.decontaminate.index import benchmark
+from stages.decontaminate.search import MATCHES
 from stages.dedup.overlap import Benchmark
 from stages.dedup.passages import with_changes
 from stages.dedup.words import find_words
 from stages.documents import DOCUMENT, REMOVED
+from stages.engine.tasks import Result
 from stages.storage import atomic_file, read_json
 
 SENTENCE_REACH = 200
@@ -33,19 +35,11 @@ _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+|\n\s*\n")
 
 
 def treat(
-    part: str,
-    matches: str,
-    common: str,
-    policy: str,
-    kept: str,
-    removed: str,
-    texts: str,
-    sha256: str,
-    sizes: list[int],
-) -> dict[str, int]:
-    """Task: apply the policy to the documents of `part` whose `matches` are not all `common`; write the documents
+    part: str, matches: str, common: str, policy: str, kept: str, removed: str, index: str, sha256: str
+) -> Result:
+    """A task: apply the policy to the documents of `part` whose `matches` are not all `common`; write the documents
     `kept` and `removed` and return their counts."""
-    treatment = Treatment(benchmark(texts, sha256, sizes), {gram.encode() for gram in read_json(Path(common))}, policy)
+    treatment = Treatment(benchmark(index, sha256), {gram.encode() for gram in read_json(Path(common))}, policy)
     hits = contaminated(Path(matches), treatment.common)
     tally: Counter[str] = Counter(contaminated=len(hits))
     position = 0
