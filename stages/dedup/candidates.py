@@ -21,7 +21,7 @@ MAX_NEIGHBOURS = 64
 """In a bucket, each document is paired with so many documents before it (all, in buckets up to this size) and with the
 bucket's best document."""
 ROWS_PER_TASK = 8 * 2**20
-"""Documents of one range of keys: about 300 MB of numbers."""
+"""Documents of one range of keys: about half a gigabyte of numbers while they are sorted."""
 
 
 def key_bits(documents: int) -> int:

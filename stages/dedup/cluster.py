@@ -25,7 +25,7 @@ from stages.storage import atomic_file
 
 Floats = npt.NDArray[np.float64]
 
-GROUP_BYTES = 64 * 2**20
+GROUP_BYTES = 32 * 2**20
 MAX_GROUP = 8192
 """Pairs compared at a time."""
 _UNDECIDED, _KEPT, _REMOVED = 0, 1, 2

@@ -29,13 +29,14 @@ MAX_DOCUMENTS = 2**32
 @dataclass(frozen=True)
 class Part:
     """One file of documents. `signatures` (signatures.py) and `sets` (shingle_sets.py) are files about them, `first`
-    the position of the first, `known` whether an earlier run kept them."""
+    the position of the first, `known` whether an earlier run kept them; then `checksum` says what is in the files."""
 
     signatures: str
     sets: str
     first: int
     count: int
     known: bool
+    checksum: str = ""
 
     @property
     def positions(self) -> slice:

@@ -1,7 +1,7 @@
 """The index of a run, for increments: what later documents are compared with instead of the texts that were kept.
 
-`index.json` says how it was made; `signatures-NNNNN.parquet` (signatures.py) and `sets-NNNNN.u64` (shingle_sets.py)
-are about the kept documents of part N.
+`index.json` says how it was made and what is in it; `signatures-NNNNN.parquet` (signatures.py) and `sets-NNNNN.u64`
+(shingle_sets.py) are about the kept documents of part N.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from stages.dedup.corpus import Part
 from stages.dedup.shingle_sets import copy_sets
 from stages.dedup.signatures import signature_writer
 from stages.engine.tasks import Result, run_tasks
-from stages.errors import UserError
+from stages.errors import DataError, UserError
 from stages.settings import Dedup
-from stages.storage import atomic_file, read_json, write_json
+from stages.storage import atomic_file, read_json, sha256_file, write_json
 
 if TYPE_CHECKING:
     from stages.dedup.labels import Fate
@@ -31,7 +31,7 @@ FORMAT = 1
 
 def known_parts(shape: Dedup, seed: int, first: int) -> list[Part]:
     """The parts of all indexes in `dedup.known`; their positions start at `first`. Raises `UserError` for a folder
-    that is no index or was made with other settings."""
+    that is no index or was made with other settings, `DataError` for one that is not whole."""
     parts: list[Part] = []
     for folder in map(Path, shape.known):
         said = _description(folder)
@@ -42,11 +42,22 @@ def known_parts(shape: Dedup, seed: int, first: int) -> list[Part]:
                 + ", ".join(f"{key} {said.get(key)} (now {wanted[key]})" for key in differing),
                 "compare with the settings that made it, or make that run again with these",
             )
-        for name, count in sorted(said["parts"].items()):
+        for name, part in sorted(said["parts"].items()):
             signatures, sets = folder / f"signatures-{name}.parquet", folder / f"sets-{name}.u64"
-            parts.append(Part(str(signatures), str(sets), first, count, True))
-            first += count
+            _check_sizes({signatures: part["signature_bytes"], sets: part["set_bytes"]})
+            parts.append(Part(str(signatures), str(sets), first, part["documents"], True, part["sha256"]))
+            first += part["documents"]
     return parts
+
+
+def _check_sizes(files: dict[Path, int]) -> None:
+    for path, size in files.items():
+        found = path.stat().st_size if path.exists() else 0
+        if found != size:
+            raise DataError(
+                f"dedup.known: {path} has {found} bytes, its index.json says {size}",
+                "copy the whole folder `data/deduped/index` again, or make it again",
+            )
 
 
 def _description(folder: Path) -> dict[str, Any]:
@@ -81,7 +92,12 @@ def index_part(
             writer.write_table(rows.filter(pa.array(kept[row : row + rows.num_rows])))
             row += rows.num_rows
     copy_sets(Path(sets), count, np.flatnonzero(kept), Path(target_sets))
-    return {"documents": int(kept.sum())}
+    return {
+        "documents": int(kept.sum()),
+        "signature_bytes": Path(target_signatures).stat().st_size,
+        "set_bytes": Path(target_sets).stat().st_size,
+        "sha256": sha256_file(Path(target_signatures)),
+    }
 
 
 def write_index(fate: Fate, fates: Sequence[Path], shape: Dedup, seed: int, state: Path) -> list[Path]:
@@ -89,17 +105,15 @@ def write_index(fate: Fate, fates: Sequence[Path], shape: Dedup, seed: int, stat
     folder = state / "index"
     folder.mkdir(parents=True, exist_ok=True)
     new = [part for part in fate.corpus.parts if not part.known]
-    files = [
-        (folder / f"signatures-{number:05d}.parquet", folder / f"sets-{number:05d}.u64") for number in range(len(new))
-    ]
+    names = [f"{number:05d}" for number in range(len(new))]
+    files = [(folder / f"signatures-{name}.parquet", folder / f"sets-{name}.u64") for name in names]
     tasks = [
         {"signatures": part.signatures, "sets": part.sets, "count": part.count, "removed": str(removed),
          "target_signatures": str(signatures), "target_sets": str(sets)}
         for part, removed, (signatures, sets) in zip(new, fates, files, strict=True)
     ]  # fmt: skip
-    results = run_tasks(
-        "dedup_index", index_part, tasks, state, work=sum(Path(part.sets).stat().st_size for part in new)
-    )
-    counts = {f"{number:05d}": result["documents"] for number, result in enumerate(results)}
-    write_json(folder / "index.json", description(shape, seed) | {"parts": counts})
+    work = sum(Path(part.sets).stat().st_size for part in new)
+    results = run_tasks("dedup_index", index_part, tasks, state, work=work)
+    made = dict(zip(names, results, strict=True))
+    write_json(folder / "index.json", description(shape, seed) | {"parts": made})
     return [folder / "index.json", *(file for pair in files for file in pair)]

@@ -25,6 +25,8 @@ from stages.engine.tasks import Result
 from stages.storage import atomic_file
 
 MAX_OPEN_FILES = 256
+PAGE = 512
+"""Of fewer documents than one in so many (offsets in a page of memory), the offsets are read one by one."""
 
 
 def write_sets(part: str, ngram: int, first: int, count: int, wanted: str, target: str) -> Result:
@@ -81,11 +83,15 @@ class ShingleSets:
         bounds = np.searchsorted(positions, self._ends)
         for number, (low, high) in enumerate(pairwise([0, *bounds.tolist()])):
             if low < high:
-                part = self._parts[number]
-                offsets = self._read(number, 0, part.count + 1).astype(np.int64)
-                rows = positions[low:high] - part.first
-                firsts[low:high] = offsets[rows] + part.count + 1
-                sizes[low:high] = offsets[rows + 1] - offsets[rows]
+                count = self._parts[number].count
+                rows = positions[low:high] - self._parts[number].first
+                if len(rows) * PAGE < count:
+                    ends = np.stack([self._read(number, row, 2) for row in rows.tolist()]).astype(np.int64)
+                else:
+                    offsets = self._read(number, 0, count + 1).astype(np.int64)
+                    ends = np.stack((offsets[rows], offsets[rows + 1]), axis=1)
+                firsts[low:high] = ends[:, 0] + count + 1
+                sizes[low:high] = ends[:, 1] - ends[:, 0]
         return firsts, sizes
 
     def read(self, positions: Integers, firsts: Integers, sizes: Integers) -> Hashes:

@@ -126,6 +126,7 @@ def test_edges_are_the_pairs_that_are_similar(sets: list[set[int]], group: int, 
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
         patched.setattr("stages.dedup.cluster.MAX_GROUP", group)
         patched.setattr("stages.dedup.cluster.GROUP_BYTES", 100)
+        patched.setattr("stages.dedup.shingle_sets.PAGE", cut - 1)
         parts, first = [], 0
         for number, piece in enumerate((sets[:cut], sets[cut:])):
             path = Path(folder) / str(number)

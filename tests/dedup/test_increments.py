@@ -13,7 +13,7 @@ import pytest
 
 from stages import paths
 from stages.dedup.shingle_sets import ShingleSets
-from stages.errors import UserError
+from stages.errors import DataError, UserError
 from stages.settings import Settings
 from tests.dedup.test_dedup import Row, document, edited, essay, given, kept, lenient, removed, run
 
@@ -92,7 +92,7 @@ def test_the_index_describes_the_kept_documents(workspace: Path, lenient: Settin
     given([*rows, rows[3], document("!?"), document("")])
     run(indexed(lenient))
     said = json.loads((paths.DEDUPED / "index" / "index.json").read_text())
-    assert sum(said["parts"].values()) == 22
+    assert sum(part["documents"] for part in said["parts"].values()) == 22
     ids = [
         name
         for part in sorted(said["parts"])
@@ -115,3 +115,6 @@ def test_an_index_of_other_settings_or_none_is_refused(workspace: Path, lenient:
         run(indexed(lenient, a, ngram=4))
     with pytest.raises(UserError, match=r"nowhere holds no index.json"):
         run(indexed(lenient, a, "nowhere"))
+    (Path(a) / "sets-00000.u64").write_bytes(b"half")
+    with pytest.raises(DataError, match=r"sets-00000.u64 has 4 bytes, its index.json says"):
+        run(indexed(lenient, a))
