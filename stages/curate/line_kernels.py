@@ -61,18 +61,23 @@ def line_offsets(data: Bytes, offsets: Integers) -> Integers:
 
 
 @numba.njit(cache=True, nogil=True)
-def line_keys(data: Bytes, offsets: Integers, lines: Integers, scopes: Hashes, min_words: int) -> Hashes:
+def line_keys(data: Bytes, offsets: Integers, lines: Integers, scopes: Hashes, min_words: int) -> tuple[Hashes, Hashes]:
     """A hash of each line within the scope of its text (FNV-1a of its words with one space between them, mixed),
-    uint64 [lines]; 0 for lines of fewer than `min_words` words. `lines` as `line_offsets` gives them."""
+    uint64 [lines], 0 for lines of fewer than `min_words` words; and one of all words of each text, uint64 [texts].
+    `lines` as `line_offsets` gives them."""
     keys = np.zeros(lines[-1], dtype=np.uint64)
+    contents = np.zeros(len(offsets) - 1, dtype=np.uint64)
     for text in range(len(offsets) - 1):
         line, end = lines[text], offsets[text + 1]
+        content = _FNV_OFFSET
         value, words, gap = _FNV_OFFSET, 0, True
         at = offsets[text]
         while at <= end:
             if at == end or data[at] == LINE_FEED:
                 if words >= min_words:
                     keys[line] = max(mixed(value ^ scopes[text]), np.uint64(1))
+                if words:
+                    content = mixed(content ^ value) * _FNV_PRIME
                 line += 1
                 value, words, gap = _FNV_OFFSET, 0, True
                 at += 1
@@ -89,7 +94,8 @@ def line_keys(data: Bytes, offsets: Integers, lines: Integers, scopes: Hashes, m
                 gap = False
             value = (value ^ np.uint64(data[at])) * _FNV_PRIME
             at += 1
-    return keys
+        contents[text] = content
+    return keys, contents
 
 
 @numba.njit(cache=True, nogil=True)

@@ -2,7 +2,7 @@
 
 Lines are compared without white space around them, with single spaces and in lower case; lines of fewer than
 `min_words` words never count. A line stands in a document once however often it is repeated there, and documents with
-the same lines count as one: copies of a whole document are `dedup`'s to judge, not boilerplate.
+the same words count as one: copies of a whole document are `dedup`'s to judge, not boilerplate.
 
 Three steps, each exact and bounded in memory: every part writes the pairs (line, document) it holds as 64-bit hashes,
 sorted; every range of hashes counts, over all parts, the documents of each line; what remains, the repeated lines,
@@ -37,9 +37,11 @@ MAX_SAMPLES = 1_000
 
 @dataclass(frozen=True)
 class Lines:
-    """The lines of a batch: `keys` uint64 [lines], 0 where a line never counts; `offsets` int64 [texts + 1]."""
+    """The lines of a batch: `keys` uint64 [lines], 0 where a line never counts; `contents` uint64 [texts], a hash of
+    all words of a text; `offsets` int64 [texts + 1]."""
 
     keys: Hashes
+    contents: Hashes
     offsets: Integers
 
     @property
@@ -52,7 +54,8 @@ def find_lines(texts: pa.Array, scopes: Hashes, min_words: int) -> Lines:
     """Hash the lines of texts (string or large_string [texts], no nulls), each within its text's scope."""
     data, offsets = buffers(pc.utf8_lower(texts.cast(pa.large_string())))
     lines = kernels.line_offsets(data, offsets)
-    return Lines(kernels.line_keys(data, offsets, lines, scopes, min_words), lines)
+    keys, contents = kernels.line_keys(data, offsets, lines, scopes, min_words)
+    return Lines(keys, contents, lines)
 
 
 def site_scopes(urls: pa.Array) -> Hashes:
@@ -85,23 +88,21 @@ def list_lines(part: str, pairs: str, min_words: int, by_site: bool) -> dict[str
 
 
 def line_pairs(lines: Lines) -> Hashes:
-    """Each line of each document once, with a hash of all the document's lines, uint64 [pairs, 2]."""
+    """Each line of each document once, with the hash of the document's content, uint64 [pairs, 2]."""
     owners = lines.owners
     order = np.lexsort((lines.keys, owners))
     keys, owners = lines.keys[order], owners[order]
     first = np.ones(len(keys), dtype=np.bool_)
     first[1:] = (keys[1:] != keys[:-1]) | (owners[1:] != owners[:-1])
     keys, owners = keys[first & (keys != 0)], owners[first & (keys != 0)]
-    contents = np.zeros(len(lines.offsets) - 1, dtype=np.uint64)
-    np.add.at(contents, owners, keys * np.uint64(0x9E3779B97F4A7C15) ^ (keys >> np.uint64(29)))
-    return np.stack([keys, contents[owners]], axis=1)
+    return np.stack([keys, lines.contents[owners]], axis=1)
 
 
 def count_lines(pairs: Sequence[str], number: int, ranges: int, min_documents: int, repeated: str) -> dict[str, Any]:
     """Task: of the lines in range `number`, those of at least `min_documents` documents, uint64 [lines, 2]: hash and
     documents, sorted by hash."""
     first, end = number * 2**64 // ranges, (number + 1) * 2**64 // ranges - 1
-    slices = []
+    slices = [np.zeros((0, 2), dtype=np.uint64)]
     for file in pairs:
         table = np.load(file, mmap_mode="r")
         low = np.searchsorted(table[:, 0], np.uint64(first), side="left")

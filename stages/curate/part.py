@@ -189,8 +189,8 @@ def curate_part(
         for batch in part_batches(Path(part)):
             for writer, rows in zip(writers, curator.judged(batch), strict=False):
                 writer.write(rows)
-        lines = {"key": pa.array(curator.shown, pa.uint64()), "line": pa.array(curator.shown.values(), pa.string())}
-        writers[2].write(pa.table(lines, schema=SAMPLE))
+        keys, lines = pa.array(curator.shown, pa.uint64()), pa.array(curator.shown.values(), pa.string())
+        writers[2].write(pa.RecordBatch.from_arrays([keys, lines], schema=SAMPLE))
     total = histograms.merged(curator.counts)
     return {"counts": dict(curator.tally), "histograms": {key: dict(value) for key, value in total.items()}}
 
