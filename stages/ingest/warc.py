@@ -25,6 +25,7 @@ MARKUP_SAMPLE = 1024
 PLAIN = "text/plain"
 MAX_HTML_BYTES = 8 * 2**20
 """Of a page, when decoded: its tree takes up to a hundred times as much. Crawlers cut off at 1 or 5 MiB."""
+VERSION_LINE_OF_AN_EDITOR = re.compile(rb"WARC/[\d.]+\n")
 MAX_NESTING = 2_000
 """Of blocks: finding the main content takes quadratic time in their depth. Browsers stop at 512."""
 COUNTED = frozenset(
@@ -179,6 +180,8 @@ class _Tail:
 
     def read(self, size: int = -1) -> bytes:
         data = self._stream.read1(size)
+        if not self.bytes and VERSION_LINE_OF_AN_EDITOR.match(data):
+            raise DamagedError("line ends were changed from CRLF to LF, so the lengths of its records are not true")
         self.bytes += len(data)
         self.last = (self.last + data[-self.KEPT :])[-self.KEPT :]
         return data

@@ -165,8 +165,8 @@ def test_changed_file_is_read_again_on_resume(workspace: Path, source_settings: 
     ("name", "format_", "patterns", "expected"),
     [
         ("wikipedia", "mediawiki", ["en*.bz2"], {"records": 206, "documents": 98, "skipped": 108}),
-        ("wikipedia", "mediawiki", ["bg*.bz2"], {"records": 46, "documents": 20}),
-        ("common_crawl", "warc", ["*.warc.gz", "*.wet.gz", "*.wet.txt"], {"files": 4, "documents": 20, "rejected": 0}),
+        ("wikipedia", "mediawiki", ["bg*.bz2"], {"records": 3, "documents": 1, "skipped": 2}),
+        ("common_crawl", "warc", ["*.warc.gz", "*.wet.gz"], {"files": 3, "documents": 18, "rejected": 0}),
         ("arxiv", "arxiv", ["*.jsonl"], {"documents": 49, "rejected": 0}),
         ("gutenberg", "gutenberg", ["*.txt"], {"files": 8, "rejected": 0}),
     ],

@@ -70,6 +70,7 @@ def test_truncated_warc_is_noticed_and_its_last_record_not_used(a_source: Source
         records, damage = read(warc.read, cut, a_source)
         assert "cut off" in damage
         assert len(texts(records)) == kept
+    assert "from CRLF to LF" in read(warc.read, raw.replace(b"\r\n", b"\n"), a_source)[1]
     assert "WARC" in read(warc.read, b"this is no archive\r\n" * 20, a_source)[1]
 
 
