@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.curate.rules import c4, fineweb, gopher, kernels, repetition
-from stages.curate.rules.affixes import tables
+from stages.curate.rules.affixes import Int64s, UInt32s, known_words
+from stages.curate.rules.characters import table
 from stages.curate.rules.rule import Floats, Rule
 from stages.settings import Quality
 
@@ -82,7 +83,7 @@ class _Batch:
         by_gopher = np.zeros((self._size if quality.gopher else 0, len(gopher.MEASURES)))
         by_repetition = np.zeros((self._size if quality.repetition else 0, len(names)))
         kernels.measure_words(
-            tables(), self._data, self._offsets, gopher.stop_hashes(), tops, duplicates, quality.gopher is not None,
+            *_tables(), self._data, self._offsets, gopher.stop_hashes(), tops, duplicates, quality.gopher is not None,
             quality.repetition is not None, by_gopher, by_repetition,
         )  # fmt: skip
         if quality.gopher:
@@ -96,7 +97,7 @@ class _Batch:
         self._words = np.zeros(self._size, dtype=np.int64)
         measured = np.full((self._size, len(c4.MEASURES)), np.nan)
         kernels.clean_texts(
-            tables(), self._data, self._offsets, self._kept, c4.phrases(), c4.switches(quality.c4), out, offsets,
+            *_tables(), self._data, self._offsets, self._kept, *c4.phrases(), c4.switches(quality.c4), out, offsets,
             self._words, measured,
         )  # fmt: skip
         self._add(c4.MEASURES, measured)
@@ -110,10 +111,10 @@ class _Batch:
         assert quality.fineweb is not None
         if self._words is None:
             self._words = np.zeros(self._size, dtype=np.int64)
-            kernels.count_words(tables(), self._data, self._offsets, self._kept, self._words)
+            kernels.count_words(*_tables(), self._data, self._offsets, self._kept, self._words)
         measured = np.full((self._size, len(fineweb.MEASURES)), np.nan)
         short = quality.fineweb.short_line_length
-        kernels.measure_lines(tables(), self._data, self._offsets, self._kept, self._words, short, measured)
+        kernels.measure_lines(table(), self._data, self._offsets, self._kept, self._words, short, measured)
         self._add(fineweb.MEASURES, measured)
 
     def _add(self, names: tuple[str, ...], measured: Floats) -> None:
@@ -149,6 +150,10 @@ class _Batch:
 
 
 _NONE = np.full(2, -1, dtype=np.int64)
+
+
+def _tables() -> tuple[UInt32s, Int64s]:
+    return table(), known_words()
 
 
 def buffers(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

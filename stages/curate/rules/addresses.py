@@ -5,18 +5,18 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from stages.curate.rules import characters as ch
-from stages.curate.rules.affixes import Bytes, Tables, class_at, decode
+from stages.curate.rules.affixes import Bytes, UInt32s, class_at, decode
+from stages.curate.rules.compiled import inlined, leaf
 
 LOWER = ch.LOWER
 LONGEST_NAME = 63
 """Characters between two dots of a host."""
 
 
-@njit(cache=True, nogil=True)
-def is_address(t: Tables, data: Bytes, a: int, b: int) -> bool:
+@leaf
+def is_address(classes: UInt32s, data: Bytes, a: int, b: int) -> bool:
     """Is `data[a:b]` `[SCHEME://][USER@]HOST[:PORT][/PATH]`, where HOST is names joined by dots and ends in lower
     case letters? (`spacy.lang.tokenizer_exceptions.URL_PATTERN`, without its numeric hosts.)"""
     dot, at, scheme = -1, -1, -1
@@ -30,12 +30,12 @@ def is_address(t: Tables, data: Bytes, a: int, b: int) -> bool:
             scheme = i
     if dot < 0:
         return False
-    if scheme > 0 and _is_scheme(data, a, scheme) and _host_to_end(t, data, scheme + 3, b):
+    if scheme > 0 and _is_scheme(data, a, scheme) and _host_to_end(classes, data, scheme + 3, b):
         return True
-    return _host_to_end(t, data, a, b) or (at > 0 and _host_to_end(t, data, at + 1, b))
+    return _host_to_end(classes, data, a, b) or (at > 0 and _host_to_end(classes, data, at + 1, b))
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def _is_scheme(data: Bytes, a: int, b: int) -> bool:
     for i in range(a, b):
         c = data[i] | 0x20
@@ -44,8 +44,8 @@ def _is_scheme(data: Bytes, a: int, b: int) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
-def _host_to_end(t: Tables, data: Bytes, a: int, b: int) -> bool:
+@inlined
+def _host_to_end(classes: UInt32s, data: Bytes, a: int, b: int) -> bool:
     """Is `data[a:b]` HOST[:PORT][/PATH]?"""
     i, names, size, letters, hyphen = a, 0, 0, True, False
     while i < b:
@@ -58,7 +58,7 @@ def _host_to_end(t: Tables, data: Bytes, a: int, b: int) -> bool:
             hyphen = c == 45 or c == 95
             if size == 0 and hyphen:
                 return False
-            letters = letters and class_at(t, data, i, b) & LOWER != 0
+            letters = letters and class_at(classes, data, i, b) & LOWER != 0
             size += 1
         else:
             break
@@ -75,7 +75,7 @@ def _host_to_end(t: Tables, data: Bytes, a: int, b: int) -> bool:
     return i == b or data[i] == 47 or data[i] == 63 or data[i] == 35
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def _in_name(c: np.int64) -> bool:
     """May the character be part of a host's name?"""
     return 48 <= c <= 57 or 65 <= c <= 90 or 97 <= c <= 122 or 0xA1 <= c <= 0xFFFF or c == 45 or c == 95

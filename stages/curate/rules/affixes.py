@@ -5,14 +5,13 @@
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from stages.curate.rules import characters as ch
 from stages.curate.rules import exceptions
+from stages.curate.rules.compiled import inlined
 
 Bytes = npt.NDArray[np.uint8]
 Int64s = npt.NDArray[np.int64]
@@ -22,48 +21,34 @@ UInt32s = npt.NDArray[np.uint32]
 
 SLOTS = 4096
 MASK = SLOTS - 1
+KEYS, SPLITS = 256, 256 + SLOTS
 LONGEST = 31
 """Bytes of the longest exception."""
 UNITS = "km m dm cm mm ha nm yd in ft kg g mg t lb oz m/s km/h kmh mph hPa Pa mbar mb MB kb KB gb GB tb TB T G M K %"
+PACKED_UNITS = np.array([int.from_bytes(unit.encode(), "big") for unit in UNITS.split()], dtype=np.int64)
 SPACE, ALPHABETIC, LOWER, UPPER, DIGIT = ch.SPACE, ch.ALPHABETIC, ch.LOWER, ch.UPPER, ch.DIGIT
 PREFIX, SUFFIX, QUOTE, ICON, CURRENCY = ch.PREFIX, ch.SUFFIX, ch.QUOTE, ch.ICON, ch.CURRENCY
 BEFORE_DOT, NOT_PLAIN = ch.BEFORE_DOT, ch.NOT_PLAIN
 
 
-class Tables(NamedTuple):
-    """What the kernels look up."""
-
-    classes: UInt32s
-    """`characters.table()`."""
-    keys: Int64s
-    """Hashes of the exceptions in an open-addressed table, 0 where empty, int64 [SLOTS]."""
-    splits: Int64s
-    """Their pieces' lengths in bytes, eight bits each, int64 [SLOTS]."""
-    lengths: Int64s
-    """Bit set of the lengths of the exceptions that start with a byte, int64 [256]."""
-    units: Int64s
-    """`UNITS`, their bytes packed into integers, sorted."""
-
-
 @functools.cache
-def tables() -> Tables:
-    """The tables, made once a process."""
-    keys, splits = np.zeros(SLOTS, dtype=np.int64), np.zeros(SLOTS, dtype=np.int64)
-    lengths = np.zeros(256, dtype=np.int64)
+def known_words() -> Int64s:
+    """The exceptions, int64 [256 + 2 SLOTS]: for each first byte the bit set of their lengths; an open-addressed
+    table of their hashes, 0 where empty; and in the same slots their pieces' lengths in bytes, eight bits each."""
+    known = np.zeros(256 + 2 * SLOTS, dtype=np.int64)
     for word, pieces in exceptions.pieces().items():
         data = np.frombuffer(bytearray(word.encode()), dtype=np.uint8)
         key = word_hash(data, 0, len(data))
         slot = key & MASK
-        while keys[slot]:
+        while known[KEYS + slot]:
             slot = (slot + 1) & MASK
-        keys[slot] = key
-        splits[slot] = sum(len(piece.encode()) << (8 * number) for number, piece in enumerate(pieces))
-        lengths[data[0]] |= 1 << len(data)
-    units = np.array(sorted(int.from_bytes(unit.encode(), "big") for unit in UNITS.split()), dtype=np.int64)
-    return Tables(ch.table(), keys, splits, lengths, units)
+        known[KEYS + slot] = key
+        known[SPLITS + slot] = sum(len(piece.encode()) << (8 * number) for number, piece in enumerate(pieces))
+        known[data[0]] |= 1 << len(data)
+    return known
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def word_hash(data: Bytes, start: int, end: int) -> int:
     """64-bit hash of `data[start:end]` (FNV-1a with a final mix), never 0."""
     h = np.int64(0x4BF29CE484222325)
@@ -75,7 +60,7 @@ def word_hash(data: Bytes, start: int, end: int) -> int:
     return h | 1
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def decode(data: Bytes, i: int, end: int) -> tuple[int, int]:
     """Code point that starts at `data[i]` and its bytes; a broken sequence is one byte, U+FFFD."""
     b = np.int64(data[i])
@@ -90,17 +75,17 @@ def decode(data: Bytes, i: int, end: int) -> tuple[int, int]:
     return min(code, np.int64(0x10FFFF)), width
 
 
-@njit(cache=True, nogil=True)
-def class_at(t: Tables, data: Bytes, i: int, end: int) -> int:
+@inlined
+def class_at(classes: UInt32s, data: Bytes, i: int, end: int) -> int:
     """Bit set of the character that starts at `i`; 0 at or after `end`."""
     if i >= end:
         return np.int64(0)
     if data[i] < 0x80:
-        return np.int64(t.classes[data[i]])
-    return np.int64(t.classes[decode(data, i, end)[0]])
+        return np.int64(classes[data[i]])
+    return np.int64(classes[decode(data, i, end)[0]])
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def before(data: Bytes, start: int, i: int) -> int:
     """Where the character that ends before `i` starts; -1 where there is none after `start`."""
     if i <= start:
@@ -111,35 +96,35 @@ def before(data: Bytes, start: int, i: int) -> int:
     return i
 
 
-@njit(cache=True, nogil=True)
-def class_before(t: Tables, data: Bytes, start: int, i: int) -> int:
+@inlined
+def class_before(classes: UInt32s, data: Bytes, start: int, i: int) -> int:
     """Bit set of the character that ends before `i`; 0 where there is none after `start`."""
     at = before(data, start, i)
-    return np.int64(0) if at < 0 else class_at(t, data, at, i)
+    return np.int64(0) if at < 0 else class_at(classes, data, at, i)
 
 
-@njit(cache=True, nogil=True)
-def exception(t: Tables, data: Bytes, a: int, b: int) -> int:
+@inlined
+def exception(known: Int64s, data: Bytes, a: int, b: int) -> int:
     """The packed lengths of the pieces of `data[a:b]`; 0 if it is no exception."""
     size = b - a
-    if size <= 0 or size > LONGEST or not (t.lengths[data[a]] >> size) & 1:
+    if size <= 0 or size > LONGEST or not (known[data[a]] >> size) & 1:
         return np.int64(0)
     key = word_hash(data, a, b)
     slot = key & MASK
-    while t.keys[slot]:
-        if t.keys[slot] == key:
-            return t.splits[slot]
+    while known[KEYS + slot]:
+        if known[KEYS + slot] == key:
+            return known[SPLITS + slot]
         slot = (slot + 1) & MASK
     return np.int64(0)
 
 
-@njit(cache=True, nogil=True)
-def prefix(t: Tables, data: Bytes, a: int, b: int) -> int:
+@inlined
+def prefix(classes: UInt32s, data: Bytes, a: int, b: int) -> int:
     """Bytes to split off the start of the word `data[a:b]`."""
     if a >= b:
         return 0
     c = data[a]
-    if class_at(t, data, a, b) & PREFIX:
+    if class_at(classes, data, a, b) & PREFIX:
         return decode(data, a, b)[1]
     if c == 43 and not (a + 1 < b and 48 <= data[a + 1] <= 57):  # +
         return 1
@@ -155,15 +140,15 @@ def prefix(t: Tables, data: Bytes, a: int, b: int) -> int:
     return 0
 
 
-@njit(cache=True, nogil=True)
-def suffix(t: Tables, data: Bytes, a: int, b: int) -> int:
+@inlined
+def suffix(classes: UInt32s, data: Bytes, a: int, b: int) -> int:
     """Bytes to split off the end of the word `data[a:b]`."""
     last = before(data, a, b)
     if last < 0:
         return 0
-    c, kind = data[last], class_at(t, data, last, b)
+    c, kind = data[last], class_at(classes, data, last, b)
     if c == 46:
-        return _dots(t, data, a, last)
+        return _dots(classes, data, a, last)
     if kind & SUFFIX:
         return b - last
     if c == 115 or c == 83:  # s S
@@ -171,14 +156,14 @@ def suffix(t: Tables, data: Bytes, a: int, b: int) -> int:
             return 2
         if last - 3 >= a and data[last - 3] == 0xE2 and data[last - 2] == 0x80 and data[last - 1] == 0x99:
             return 4
-    previous = class_before(t, data, a, last)
+    previous = class_before(classes, data, a, last)
     if previous & DIGIT and (c == 43 or kind & CURRENCY):
         return b - last
-    return _unit(t, data, a, b) if kind & ALPHABETIC or c == 37 else 0
+    return _unit(classes, data, a, b) if kind & ALPHABETIC or c == 37 else 0
 
 
-@njit(cache=True, nogil=True)
-def _dots(t: Tables, data: Bytes, a: int, last: int) -> int:
+@inlined
+def _dots(classes: UInt32s, data: Bytes, a: int, last: int) -> int:
     """Bytes to split off the end of a word with a full stop at `last`."""
     first = last
     while first > a and data[first - 1] == 46:
@@ -188,14 +173,14 @@ def _dots(t: Tables, data: Bytes, a: int, last: int) -> int:
     previous = before(data, a, last)
     if previous < 0:
         return 0
-    kind = class_at(t, data, previous, last)
-    if kind & BEFORE_DOT or (kind & UPPER and class_before(t, data, a, previous) & UPPER):
+    kind = class_at(classes, data, previous, last)
+    if kind & BEFORE_DOT or (kind & UPPER and class_before(classes, data, a, previous) & UPPER):
         return 1
     return 0
 
 
-@njit(cache=True, nogil=True)
-def _unit(t: Tables, data: Bytes, a: int, b: int) -> int:
+@inlined
+def _unit(classes: UInt32s, data: Bytes, a: int, b: int) -> int:
     """Bytes of the unit of measurement after a digit at the end of a word."""
     packed = np.int64(0)
     for size in range(1, 6):
@@ -203,7 +188,9 @@ def _unit(t: Tables, data: Bytes, a: int, b: int) -> int:
         if i < a or data[i] >= 0x80:
             return 0
         if 48 <= data[i] <= 57:
-            at = np.searchsorted(t.units, packed)
-            return size - 1 if at < len(t.units) and t.units[at] == packed else 0
+            for unit in PACKED_UNITS:
+                if unit == packed:
+                    return size - 1
+            return 0
         packed |= np.int64(data[i]) << (8 * (size - 1))
     return 0

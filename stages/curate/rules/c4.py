@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from stages.curate.rules import characters as ch
-from stages.curate.rules.affixes import Bytes, Int32s, Spans, Tables, decode
+from stages.curate.rules.affixes import Bytes, Int32s, Int64s, Spans, UInt32s, decode
+from stages.curate.rules.compiled import inlined, leaf
 from stages.curate.rules.gopher import ellipsis_before
 from stages.curate.rules.lines import line_end, strip
 from stages.curate.rules.rule import Rule
@@ -79,11 +79,14 @@ def switches(c4: C4) -> Int32s:
     )
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def clean_text(
-    t: Tables,
+    classes: UInt32s,
+    known: Int64s,
     data: Bytes,
-    phrases: tuple[Bytes, Int32s, Bytes],
+    phrases: Bytes,
+    starts: Int32s,
+    first: Bytes,
     switches: Int32s,
     spans: Spans,
     stack: Int32s,
@@ -96,18 +99,18 @@ def clean_text(
     row[:] = 0
     while start < len(data):
         end, following = line_end(data, start)
-        a, b = strip(t, data, start, end)
+        a, b = strip(classes, data, start, end)
         start = following
         count += 1
-        line_words, longest = _line_words(t, data, a, b)
+        line_words, longest = _line_words(classes, data, a, b)
         if longest > switches[0]:
             continue
-        end = _copy_line(data, a, b, switches[1], phrases, out, size)
+        end = _copy_line(data, a, b, switches[1], phrases, starts, out, size)
         if switches[2] and not _terminal(out, size, end):
             continue
         if line_words < switches[3]:
             continue
-        found = _phrases(out, size, end, phrases) & switches[4]
+        found = _phrases(out, size, end, phrases, starts, first) & switches[4]
         if found & LOREM:
             row[1] = 1
             return 0, 0
@@ -119,25 +122,25 @@ def clean_text(
         if found & POLICY:
             continue
         line = out[size:end]
-        number = split(t, line, 0, len(line), spans, stack)
-        row[0] += sentences(t, line, 0, spans, number)
+        number = split(classes, known, line, 0, len(line), spans, stack)
+        row[0] += sentences(classes, line, 0, spans, number)
         words, kept, size = words + number, kept + 1, end + 1
         if end < len(out):
             out[end] = 10
     row[3] = kept / max(count, 1)
-    a, b = strip(t, out, 0, max(size - 1, 0))
+    a, b = strip(classes, out, 0, max(size - 1, 0))
     for i in range(a, b):
         out[i - a] = out[i]
     return b - a, words
 
 
-@njit(cache=True, nogil=True)
-def _line_words(t: Tables, data: Bytes, a: int, b: int) -> tuple[int, int]:
+@inlined
+def _line_words(classes: UInt32s, data: Bytes, a: int, b: int) -> tuple[int, int]:
     """Words between white space, and the characters of the longest."""
     words, length, longest = 0, 0, 0
     while a < b:
         code, width = decode(data, a, b)
-        if t.classes[code] & SPACE:
+        if classes[code] & SPACE:
             length = 0
         else:
             words += length == 0
@@ -147,14 +150,14 @@ def _line_words(t: Tables, data: Bytes, a: int, b: int) -> tuple[int, int]:
     return words, longest
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def _copy_line(
-    data: Bytes, a: int, b: int, citations: int, phrases: tuple[Bytes, Int32s, Bytes], out: Bytes, size: int
+    data: Bytes, a: int, b: int, citations: int, phrases: Bytes, starts: Int32s, out: Bytes, size: int
 ) -> int:
     """Copy `data[a:b]` to `out[size:]`, without citations if so wanted; returns the end of the copy."""
     while a < b:
         if citations and data[a] == 91:
-            skipped = _citation(data, a + 1, b, phrases)
+            skipped = _citation(data, a + 1, b, phrases, starts)
             if skipped:
                 a += 1 + skipped
                 continue
@@ -164,23 +167,22 @@ def _copy_line(
     return size
 
 
-@njit(cache=True, nogil=True)
-def _citation(data: Bytes, a: int, b: int, phrases: tuple[Bytes, Int32s, Bytes]) -> int:
+@inlined
+def _citation(data: Bytes, a: int, b: int, phrases: Bytes, starts: Int32s) -> int:
     """Bytes of what makes the bracket before `a` a citation."""
     i = a
     while i < b and 48 <= data[i] <= 57:
         i += 1
     if i < b and data[i] == 93:
         return i + 1 - a
-    text, starts, _ = phrases
     for number in range(len(starts) - 3, len(starts) - 1):
         size = starts[number + 1] - starts[number]
-        if a + size <= b and np.array_equal(data[a : a + size], text[starts[number] : starts[number + 1]]):
+        if _matches(data, a, b, phrases, starts[number], starts[number + 1], False):
             return size
     return 0
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def _terminal(data: Bytes, a: int, b: int) -> bool:
     """Does `data[a:b]` end in one of `. ? ! " '`, but not in `...`?"""
     if a == b:
@@ -189,19 +191,29 @@ def _terminal(data: Bytes, a: int, b: int) -> bool:
     return c == 63 or c == 33 or c == 34 or c == 39 or (c == 46 and not ellipsis_before(data, a, b))
 
 
-@njit(cache=True, nogil=True)
-def _phrases(data: Bytes, a: int, b: int, phrases: tuple[Bytes, Int32s, Bytes]) -> int:
+@inlined
+def _phrases(data: Bytes, a: int, b: int, phrases: Bytes, starts: Int32s, first: Bytes) -> int:
     """Bit set of the phrases that occur in `data[a:b]`, whatever their case."""
-    text, starts, first = phrases
     found = 0
     for i in range(a, b):
         if not first[data[i]]:
             continue
         for number in range(len(starts) - 3):
-            k, end = i, starts[number + 1]
-            p = starts[number]
-            while p < end and k < b and (data[k] | 32 if 65 <= data[k] <= 90 else data[k]) == text[p]:
-                p, k = p + 1, k + 1
-            if p == end:
+            if _matches(data, i, b, phrases, starts[number], starts[number + 1], True):
                 found |= 1 << number
     return found
+
+
+@inlined
+def _matches(data: Bytes, i: int, b: int, phrases: Bytes, p: int, q: int, fold: bool) -> bool:
+    """Does `data[i:b]` start with `phrases[p:q]`, its capitals folded to small letters or not?"""
+    if i + q - p > b:
+        return False
+    while p < q:
+        c = data[i]
+        if fold and 65 <= c <= 90:
+            c |= 32
+        if c != phrases[p]:
+            return False
+        i, p = i + 1, p + 1
+    return True

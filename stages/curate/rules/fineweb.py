@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from stages.curate.rules import characters as ch
-from stages.curate.rules.affixes import Bytes, Int32s, Int64s, Tables, class_before, word_hash
+from stages.curate.rules.affixes import Bytes, Int32s, Int64s, UInt32s, class_before, word_hash
+from stages.curate.rules.compiled import kernel
 from stages.curate.rules.lines import characters, repeated, strip
 from stages.curate.rules.rule import Rule
 from stages.settings.data import FineWeb
@@ -52,9 +52,9 @@ def rules(fineweb: FineWeb) -> tuple[Rule, ...]:
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def measure(
-    t: Tables, data: Bytes, words: int, short: int, hashes: Int64s, lengths: Int32s, out: npt.NDArray[np.float64]
+    classes: UInt32s, data: Bytes, words: int, short: int, hashes: Int64s, lengths: Int32s, out: npt.NDArray[np.float64]
 ) -> None:
     """Fill `MEASURES` in `out` for a text of `words` words; `hashes` and `lengths` [at least len(data) + 1] are
     scratch."""
@@ -66,11 +66,11 @@ def measure(
         feeds += end < len(data)
         length = characters(data, start, end)
         total += length
-        a, b = strip(t, data, start, end)
+        a, b = strip(classes, data, start, end)
         if a < b:
             hashes[lines], lengths[lines] = word_hash(data, start, end), length
             lines += 1
-            ended += (class_before(t, data, start, end) & TERMINAL) != 0
+            ended += (class_before(classes, data, start, end) & TERMINAL) != 0
             short_lines += length <= short
         start = end + 1
     out[0] = ended / max(lines, 1)

@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from stages.curate.rules import characters as ch
-from stages.curate.rules.affixes import Bytes, Int32s, Int64s, Tables, UInt32s, word_hash
+from stages.curate.rules.affixes import Bytes, Int32s, Int64s, UInt32s, word_hash
+from stages.curate.rules.compiled import inlined, leaf
 from stages.curate.rules.lines import line_end, strip
 from stages.curate.rules.rule import Rule
 from stages.settings.data import Gopher
@@ -67,7 +67,7 @@ def stop_hashes() -> Int64s:
     return np.array([word_hash(data, 0, len(data)) for data in encoded], dtype=np.int64)
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def measure_words(
     hashes: Int64s, lengths: Int32s, kinds: UInt32s, count: int, stops: Int64s, out: npt.NDArray[np.float64]
 ) -> None:
@@ -93,13 +93,13 @@ def measure_words(
     out[6] = stop_words
 
 
-@njit(cache=True, nogil=True)
-def measure_lines(t: Tables, data: Bytes, count: int, out: npt.NDArray[np.float64]) -> None:
+@leaf
+def measure_lines(classes: UInt32s, data: Bytes, count: int, out: npt.NDArray[np.float64]) -> None:
     """Fill the measures of lines and symbols in `out`, float64 [MEASURES], for a text of `count` words."""
     lines, bullets, ended, start = 0, 0, 0, 0
     while start < len(data):
         end, following = line_end(data, start)
-        a, b = strip(t, data, start, end)
+        a, b = strip(classes, data, start, end)
         lines += 1
         if a < b:
             bullets += data[a] == 45 or (b - a > 2 and data[a] == 0xE2 and data[a + 1] == 0x80 and data[a + 2] == 0xA2)
@@ -119,7 +119,7 @@ def measure_lines(t: Tables, data: Bytes, count: int, out: npt.NDArray[np.float6
     out[4] = ended / max(lines, 1)
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def ellipsis_before(data: Bytes, a: int, b: int) -> bool:
     """Does `data[a:b]` end with `...` or `…`?"""
     if b - a < 3:

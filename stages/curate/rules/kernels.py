@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from stages.curate.rules import c4, fineweb, gopher, repetition
-from stages.curate.rules.affixes import Bytes, Int32s, Int64s, Tables
+from stages.curate.rules.affixes import Bytes, Int32s, Int64s, UInt32s
+from stages.curate.rules.compiled import kernel
 from stages.curate.rules.lines import characters
 from stages.curate.rules.words import describe, split
 
@@ -19,7 +19,7 @@ measure_gopher_words, measure_gopher_lines = gopher.measure_words, gopher.measur
 measure_repeated_lines, measure_ngrams = repetition.measure_lines, repetition.measure_ngrams
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def longest(offsets: Int64s) -> int:
     """Bytes of the longest text, and two more: what the scratch space of one text needs."""
     most = 0
@@ -28,9 +28,10 @@ def longest(offsets: Int64s) -> int:
     return most + 2
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def measure_words(
-    t: Tables,
+    classes: UInt32s,
+    known: Int64s,
     data: Bytes,
     offsets: Int64s,
     stops: Int64s,
@@ -49,24 +50,27 @@ def measure_words(
     for row in range(len(offsets) - 1):
         text = data[offsets[row] : offsets[row + 1]]
         if with_repetition:
-            measure_repeated_lines(t, text, hashes, lengths, repetition_out[row])
-        count = split(t, text, 0, len(text), spans, stack)
-        describe(t, text, spans, count, hashes, lengths, kinds)
+            measure_repeated_lines(classes, text, hashes, lengths, repetition_out[row])
+        count = split(classes, known, text, 0, len(text), spans, stack)
+        describe(classes, text, spans, count, hashes, lengths, kinds)
         if with_gopher:
             measure_gopher_words(hashes, lengths, kinds, count, stops, gopher_out[row])
-            measure_gopher_lines(t, text, count, gopher_out[row])
+            measure_gopher_lines(classes, text, count, gopher_out[row])
         if with_repetition:
             total = max(characters(text, 0, len(text)), 1)
             measure_ngrams(hashes, lengths, count, total, tops, duplicates, repetition_out[row])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def clean_texts(
-    t: Tables,
+    classes: UInt32s,
+    known: Int64s,
     data: Bytes,
     offsets: Int64s,
     wanted: npt.NDArray[np.bool_],
-    phrases: tuple[Bytes, Int32s, Bytes],
+    phrases: Bytes,
+    starts: Int32s,
+    first: Bytes,
     switches: Int32s,
     out: Bytes,
     out_offsets: Int64s,
@@ -83,26 +87,44 @@ def clean_texts(
         if wanted[row]:
             text = data[offsets[row] : offsets[row + 1]]
             added, words[row] = clean_text(
-                t, text, phrases, switches, spans, stack, out[size : size + len(text)], measured[row]
+                classes,
+                known,
+                text,
+                phrases,
+                starts,
+                first,
+                switches,
+                spans,
+                stack,
+                out[size : size + len(text)],
+                measured[row],
             )
             size += added
     out_offsets[len(offsets) - 1] = size
 
 
-@njit(cache=True, nogil=True)
-def count_words(t: Tables, data: Bytes, offsets: Int64s, wanted: npt.NDArray[np.bool_], words: Int64s) -> None:
+@kernel
+def count_words(
+    classes: UInt32s, known: Int64s, data: Bytes, offsets: Int64s, wanted: npt.NDArray[np.bool_], words: Int64s
+) -> None:
     """Fill `words`, int64 [documents], for the texts that are `wanted`."""
     room = longest(offsets)
     spans, stack = np.empty((room, 2), dtype=np.int32), np.empty(room, dtype=np.int32)
     for row in range(len(offsets) - 1):
         if wanted[row]:
             text = data[offsets[row] : offsets[row + 1]]
-            words[row] = split(t, text, 0, len(text), spans, stack)
+            words[row] = split(classes, known, text, 0, len(text), spans, stack)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def measure_lines(
-    t: Tables, data: Bytes, offsets: Int64s, wanted: npt.NDArray[np.bool_], words: Int64s, short: int, measured: Floats
+    classes: UInt32s,
+    data: Bytes,
+    offsets: Int64s,
+    wanted: npt.NDArray[np.bool_],
+    words: Int64s,
+    short: int,
+    measured: Floats,
 ) -> None:
     """Fill FineWeb's measures, float64 [documents, measures], for the texts that are `wanted`."""
     room = longest(offsets)
@@ -110,4 +132,4 @@ def measure_lines(
     for row in range(len(offsets) - 1):
         if wanted[row]:
             text = data[offsets[row] : offsets[row + 1]]
-            measure_fineweb(t, text, words[row], short, hashes, lengths, measured[row])
+            measure_fineweb(classes, text, words[row], short, hashes, lengths, measured[row])

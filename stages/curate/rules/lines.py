@@ -5,15 +5,25 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from stages.curate.rules import characters as ch
-from stages.curate.rules.affixes import Bytes, Int32s, Int64s, Tables, before, class_at, class_before, decode, word_hash
+from stages.curate.rules.affixes import (
+    Bytes,
+    Int32s,
+    Int64s,
+    UInt32s,
+    before,
+    class_at,
+    class_before,
+    decode,
+    word_hash,
+)
+from stages.curate.rules.compiled import inlined, kernel, leaf
 
 SPACE, BREAK = ch.SPACE, ch.BREAK
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def line_end(data: Bytes, start: int) -> tuple[int, int]:
     """End of the line that starts at `start`, and start of the next one, as `str.splitlines` cuts them."""
     i, end = start, len(data)
@@ -32,17 +42,17 @@ def line_end(data: Bytes, start: int) -> tuple[int, int]:
     return end, end
 
 
-@njit(cache=True, nogil=True)
-def strip(t: Tables, data: Bytes, a: int, b: int) -> tuple[int, int]:
+@inlined
+def strip(classes: UInt32s, data: Bytes, a: int, b: int) -> tuple[int, int]:
     """`data[a:b]` without white space around it."""
-    while a < b and class_at(t, data, a, b) & SPACE:
+    while a < b and class_at(classes, data, a, b) & SPACE:
         a += decode(data, a, b)[1]
-    while b > a and class_before(t, data, a, b) & SPACE:
+    while b > a and class_before(classes, data, a, b) & SPACE:
         b = before(data, a, b)
     return a, b
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def characters(data: Bytes, a: int, b: int) -> int:
     """Characters in `data[a:b]`."""
     count = 0
@@ -51,7 +61,7 @@ def characters(data: Bytes, a: int, b: int) -> int:
     return count
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def pieces(data: Bytes, a: int, b: int, breaks: int, hashes: Int64s, lengths: Int32s) -> int:
     """Cut `data[a:b]` at each run of at least `breaks` line feeds; fill the pieces' hashes and lengths in characters
     and return how many there are."""
@@ -71,7 +81,7 @@ def pieces(data: Bytes, a: int, b: int, breaks: int, hashes: Int64s, lengths: In
     return count + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def repeated(hashes: Int64s, lengths: Int32s, count: int) -> tuple[int, int]:
     """How many of the pieces repeat an earlier one, and the characters in those."""
     slots = 8

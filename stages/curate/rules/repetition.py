@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from stages.curate.rules.affixes import Bytes, Int32s, Int64s, Tables
+from stages.curate.rules.affixes import Bytes, Int32s, Int64s, UInt32s
+from stages.curate.rules.compiled import kernel, leaf
 from stages.curate.rules.lines import characters, pieces, repeated, strip
 from stages.curate.rules.rule import Rule
 from stages.settings.data import Repetition
@@ -62,20 +62,20 @@ def columns(repetition: Repetition) -> tuple[Int64s, Int64s]:
     return columns[0], columns[1]
 
 
-@njit(cache=True, nogil=True)
-def measure_lines(t: Tables, data: Bytes, hashes: Int64s, lengths: Int32s, out: npt.NDArray[np.float64]) -> None:
+@kernel
+def measure_lines(classes: UInt32s, data: Bytes, hashes: Int64s, lengths: Int32s, out: npt.NDArray[np.float64]) -> None:
     """Fill `LINE_MEASURES` in `out`; `hashes` and `lengths` [at least len(data) + 1] are scratch."""
     total = max(characters(data, 0, len(data)), 1)
     count = pieces(data, 0, len(data), 1, hashes, lengths)
     number, repeated_characters = repeated(hashes, lengths, count)
     out[0], out[2] = number / count, repeated_characters / total
-    a, b = strip(t, data, 0, len(data))
+    a, b = strip(classes, data, 0, len(data))
     count = pieces(data, a, b, 2, hashes, lengths)
     number, repeated_characters = repeated(hashes, lengths, count)
     out[1], out[3] = number / count, repeated_characters / total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def measure_ngrams(
     hashes: Int64s,
     lengths: Int32s,
@@ -116,7 +116,7 @@ def measure_ngrams(
         left = kept
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def _group(
     hashes: Int64s, active: Int64s, left: int, n: int, group: Int32s, size: Int32s, keys: Int64s, first: Int32s
 ) -> None:
@@ -144,7 +144,7 @@ def _group(
         size[first[slot]] += 1
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def _top(active: Int64s, left: int, group: Int32s, size: Int32s, place: Int64s, n: int) -> int:
     """Characters in the occurrences of the most frequent n-gram, with the spaces between its words."""
     best, most = 0, 1
@@ -155,7 +155,7 @@ def _top(active: Int64s, left: int, group: Int32s, size: Int32s, place: Int64s, 
     return (place[best + n] - place[best] + n - 1) * most
 
 
-@njit(cache=True, nogil=True)
+@leaf
 def _repeated(active: Int64s, left: int, group: Int32s, size: Int32s, place: Int64s, n: int) -> int:
     """Characters in n-grams that occurred before, from left to right without overlaps; uses up the signs of `size`."""
     total, free = 0, 0

@@ -23,7 +23,6 @@ ASCII, and exceptions across pieces that overlap.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from stages.curate.rules import characters as ch
 from stages.curate.rules.addresses import is_address
@@ -32,7 +31,6 @@ from stages.curate.rules.affixes import (
     Int32s,
     Int64s,
     Spans,
-    Tables,
     UInt32s,
     class_at,
     class_before,
@@ -42,13 +40,14 @@ from stages.curate.rules.affixes import (
     suffix,
     word_hash,
 )  # fmt: skip
+from stages.curate.rules.compiled import inlined, leaf
 
 SPACE, ALPHABETIC, LOWER, UPPER, DIGIT = ch.SPACE, ch.ALPHABETIC, ch.LOWER, ch.UPPER, ch.DIGIT
 QUOTE, ICON, NOT_PLAIN, TERMINAL, NOT_PUNCTUATION = ch.QUOTE, ch.ICON, ch.NOT_PLAIN, ch.TERMINAL, ch.NOT_PUNCTUATION
 
 
-@njit(cache=True, nogil=True)
-def split(t: Tables, data: Bytes, start: int, end: int, spans: Spans, stack: Int32s) -> int:
+@leaf
+def split(classes: UInt32s, known: Int64s, data: Bytes, start: int, end: int, spans: Spans, stack: Int32s) -> int:
     """Write the words of `data[start:end]` to `spans`, int32 [at least end - start, 2] (first byte, byte after the
     last), and return how many. `stack`, int32 [at least end - start], is scratch."""
     count, i = 0, start
@@ -57,10 +56,10 @@ def split(t: Tables, data: Bytes, start: int, end: int, spans: Spans, stack: Int
         while i < end:
             b = data[i]
             if b < 0x80:
-                kind, width = np.int64(t.classes[b]), 1
+                kind, width = np.int64(classes[b]), 1
             else:
                 code, width = decode(data, i, end)
-                kind = np.int64(t.classes[code])
+                kind = np.int64(classes[code])
             if kind & SPACE:
                 break
             union |= kind
@@ -68,27 +67,29 @@ def split(t: Tables, data: Bytes, start: int, end: int, spans: Spans, stack: Int
         if i > a:
             if union & NOT_PLAIN or union & (ALPHABETIC | DIGIT) == (ALPHABETIC | DIGIT):
                 first = count
-                count = _split_run(t, data, a, i, spans, count, stack)
+                count = _split_run(classes, known, data, a, i, spans, count, stack)
                 if count > first + 1:
-                    count = _joined(t, data, spans, first, count)
+                    count = _joined(classes, known, data, spans, first, count)
             else:
-                count = _whole(t, data, a, i, spans, count)
+                count = _whole(classes, known, data, a, i, spans, count)
         i += width
     return count
 
 
-@njit(cache=True, nogil=True)
-def _split_run(t: Tables, data: Bytes, a: int, b: int, spans: Spans, count: int, stack: Int32s) -> int:
+@inlined
+def _split_run(
+    classes: UInt32s, known: Int64s, data: Bytes, a: int, b: int, spans: Spans, count: int, stack: Int32s
+) -> int:
     """Append the words of a run without white space."""
     top = 0
-    while a < b and not exception(t, data, a, b):
-        p = prefix(t, data, a, b)
-        if p and a + p < b and exception(t, data, a + p, b):
+    while a < b and not exception(known, data, a, b):
+        p = prefix(classes, data, a, b)
+        if p and a + p < b and exception(known, data, a + p, b):
             count = _append(spans, count, a, a + p)
             a += p
             break
-        s = suffix(t, data, a + p, b)
-        if s and b - s > a and exception(t, data, a, b - s):
+        s = suffix(classes, data, a + p, b)
+        if s and b - s > a and exception(known, data, a, b - s):
             stack[top] = b
             top += 1
             b -= s
@@ -103,7 +104,7 @@ def _split_run(t: Tables, data: Bytes, a: int, b: int, spans: Spans, count: int,
             top += 1
             b -= s
     if a < b:
-        count = _core(t, data, a, b, spans, count)
+        count = _core(classes, known, data, a, b, spans, count)
     while top:
         top -= 1
         count = _append(spans, count, b, stack[top])
@@ -111,16 +112,16 @@ def _split_run(t: Tables, data: Bytes, a: int, b: int, spans: Spans, count: int,
     return count
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def _append(spans: Spans, count: int, a: int, b: int) -> int:
     spans[count, 0], spans[count, 1] = a, b
     return count + 1
 
 
-@njit(cache=True, nogil=True)
-def _whole(t: Tables, data: Bytes, a: int, b: int, spans: Spans, count: int) -> int:
+@inlined
+def _whole(classes: UInt32s, known: Int64s, data: Bytes, a: int, b: int, spans: Spans, count: int) -> int:
     """Append `data[a:b]`, or its pieces if it is an exception."""
-    packed = exception(t, data, a, b)
+    packed = exception(known, data, a, b)
     while packed:
         count = _append(spans, count, a, a + (packed & 0xFF))
         a += packed & 0xFF
@@ -128,74 +129,78 @@ def _whole(t: Tables, data: Bytes, a: int, b: int, spans: Spans, count: int) -> 
     return _append(spans, count, a, b) if a < b else count
 
 
-@njit(cache=True, nogil=True)
-def _core(t: Tables, data: Bytes, a: int, b: int, spans: Spans, count: int) -> int:
+@leaf
+def _core(classes: UInt32s, known: Int64s, data: Bytes, a: int, b: int, spans: Spans, count: int) -> int:
     """Append what remains of a run without its prefixes and suffixes."""
-    if exception(t, data, a, b) or is_address(t, data, a, b):
-        return _whole(t, data, a, b, spans, count)
+    if exception(known, data, a, b) or is_address(classes, data, a, b):
+        return _whole(classes, known, data, a, b, spans, count)
     start = i = a
     while i < b:
         c = data[i]
-        if c < 0x80 and not t.classes[c] & NOT_PLAIN:
+        if c < 0x80 and not classes[c] & NOT_PLAIN:
             i += 1
             continue
-        size = _infix(t, data, a, i, b)
+        size = _infix(classes, data, a, i, b)
         if size and i > a:
             if i > start:
-                count = _whole(t, data, start, i, spans, count)
+                count = _whole(classes, known, data, start, i, spans, count)
             count = _append(spans, count, i, i + size)
             start = i + size
         i += size if size else decode(data, i, b)[1]
-    return _whole(t, data, start, b, spans, count) if start < b else count
+    return _whole(classes, known, data, start, b, spans, count) if start < b else count
 
 
-@njit(cache=True, nogil=True)
-def _infix(t: Tables, data: Bytes, a: int, i: int, b: int) -> int:
+@inlined
+def _infix(classes: UInt32s, data: Bytes, a: int, i: int, b: int) -> int:
     """Bytes of the separator at `i` within the word `data[a:b]`; 0 if there is none."""
     c = data[i]
     if c >= 0x80:
         code, width = decode(data, i, b)
-        if code == 0x2026 or t.classes[code] & ICON:
+        if code == 0x2026 or classes[code] & ICON:
             return width
         if code == 0x2013 or code == 0x2014:
-            return _dash(t, data, a, i, b)
+            return _dash(classes, data, a, i, b)
         return 0
     if c == 46:
-        return _full_stops(t, data, a, i, b)
+        return _full_stops(classes, data, a, i, b)
     if c == 45 or c == 126:  # - ~
         if c == 45 and _between_digits(data, a, i, b):
             return 1
-        return _dash(t, data, a, i, b)
+        return _dash(classes, data, a, i, b)
     if c == 43 or c == 42 or c == 94:  # + * ^
         return 1 if _between_digits(data, a, i, b) else 0
     if c == 44:
-        return 1 if class_before(t, data, a, i) & class_at(t, data, i + 1, b) & ALPHABETIC else 0
+        return 1 if class_before(classes, data, a, i) & class_at(classes, data, i + 1, b) & ALPHABETIC else 0
     if c == 58 or 60 <= c <= 62 or c == 47:  # : < = > /
-        letter = class_at(t, data, i + 1, b) & ALPHABETIC
-        return 1 if letter and class_before(t, data, a, i) & (ALPHABETIC | DIGIT) else 0
+        letter = class_at(classes, data, i + 1, b) & ALPHABETIC
+        return 1 if letter and class_before(classes, data, a, i) & (ALPHABETIC | DIGIT) else 0
     return 0
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def _between_digits(data: Bytes, a: int, i: int, b: int) -> bool:
     return i > a and 48 <= data[i - 1] <= 57 and i + 1 < b and (48 <= data[i + 1] <= 57 or data[i + 1] == 45)
 
 
-@njit(cache=True, nogil=True)
-def _full_stops(t: Tables, data: Bytes, a: int, i: int, b: int) -> int:
+@inlined
+def _full_stops(classes: UInt32s, data: Bytes, a: int, i: int, b: int) -> int:
     size = 1
     while i + size < b and data[i + size] == 46:
         size += 1
     if size > 1:
         return size
-    return 1 if class_before(t, data, a, i) & (LOWER | QUOTE) and class_at(t, data, i + 1, b) & (UPPER | QUOTE) else 0
+    return (
+        1
+        if class_before(classes, data, a, i) & (LOWER | QUOTE) and class_at(classes, data, i + 1, b) & (UPPER | QUOTE)
+        else 0
+    )
 
 
-@njit(cache=True, nogil=True)
-def _dash(t: Tables, data: Bytes, a: int, i: int, b: int) -> int:
+@inlined
+def _dash(classes: UInt32s, data: Bytes, a: int, i: int, b: int) -> int:
     """Bytes of one to three hyphens, one or two em dashes, an en dash or a tilde between a letter or digit and a
     letter."""
-    if not class_before(t, data, a, i) & (ALPHABETIC | DIGIT):
+    if not class_before(classes, data, a, i) & (ALPHABETIC | DIGIT):
         return 0
     c, width = decode(data, i, b)
     most = 3 if c == 45 else (2 if c == 0x2014 else 1)
@@ -203,18 +208,18 @@ def _dash(t: Tables, data: Bytes, a: int, i: int, b: int) -> int:
     while most > 1 and i + size < b and decode(data, i + size, b)[0] == c:
         size += width
         most -= 1
-    return size if class_at(t, data, i + size, b) & ALPHABETIC else 0
+    return size if class_at(classes, data, i + size, b) & ALPHABETIC else 0
 
 
-@njit(cache=True, nogil=True)
-def _joined(t: Tables, data: Bytes, spans: Spans, first: int, count: int) -> int:
+@leaf
+def _joined(classes: UInt32s, known: Int64s, data: Bytes, spans: Spans, first: int, count: int) -> int:
     """Join neighbouring words from `first` on that together are an exception of one piece."""
     kept = i = first
     while i < count:
         a, b, last = spans[i, 0], spans[i, 1], i
-        if t.lengths[data[a]]:
+        if known[data[a]]:
             for j in range(min(count - 1, i + 4), i, -1):
-                if exception(t, data, a, spans[j, 1]) == spans[j, 1] - a:
+                if exception(known, data, a, spans[j, 1]) == spans[j, 1] - a:
                     last, b = j, spans[j, 1]
                     break
         spans[kept, 0], spans[kept, 1] = a, b
@@ -223,8 +228,10 @@ def _joined(t: Tables, data: Bytes, spans: Spans, first: int, count: int) -> int
     return kept
 
 
-@njit(cache=True, nogil=True)
-def describe(t: Tables, data: Bytes, spans: Spans, count: int, hashes: Int64s, lengths: Int32s, kinds: UInt32s) -> None:
+@leaf
+def describe(
+    classes: UInt32s, data: Bytes, spans: Spans, count: int, hashes: Int64s, lengths: Int32s, kinds: UInt32s
+) -> None:
     """Fill, for each word: its hash, its length in characters, and the union of the bit sets of its characters."""
     for k in range(count):
         i, b = spans[k, 0], spans[k, 1]
@@ -232,14 +239,14 @@ def describe(t: Tables, data: Bytes, spans: Spans, count: int, hashes: Int64s, l
         union, length = np.int64(0), 0
         while i < b:
             code, width = decode(data, i, b)
-            union |= np.int64(t.classes[code])
+            union |= np.int64(classes[code])
             i += width
             length += 1
         lengths[k], kinds[k] = length, union
 
 
-@njit(cache=True, nogil=True)
-def sentences(t: Tables, data: Bytes, start: int, spans: Spans, count: int) -> int:
+@leaf
+def sentences(classes: UInt32s, data: Bytes, start: int, spans: Spans, count: int) -> int:
     """How many sentences the words make, at least 1: a sentence ends after a mark of `characters.TERMINAL` that is a
     word, and the marks after it; text starts at `start` (`spacy.pipeline.Sentencizer`)."""
     number, ended, position = 1, False, start
@@ -248,20 +255,20 @@ def sentences(t: Tables, data: Bytes, start: int, spans: Spans, count: int) -> i
         gap = a - position
         if ended and (gap > 1 or (gap == 1 and data[position] != 32)):
             number, ended = number + 1, False  # more than a space is a word of its own
-        kind, width = class_at(t, data, a, b), decode(data, a, b)[1]
+        kind, width = class_at(classes, data, a, b), decode(data, a, b)[1]
         if kind & TERMINAL and width == b - a:
             ended = True
-        elif ended and _not_punctuation(t, data, a, b):
+        elif ended and _not_punctuation(classes, data, a, b):
             number, ended = number + 1, False
         position = b
     return number
 
 
-@njit(cache=True, nogil=True)
-def _not_punctuation(t: Tables, data: Bytes, a: int, b: int) -> bool:
+@inlined
+def _not_punctuation(classes: UInt32s, data: Bytes, a: int, b: int) -> bool:
     while a < b:
         code, width = decode(data, a, b)
-        if t.classes[code] & NOT_PUNCTUATION:
+        if classes[code] & NOT_PUNCTUATION:
             return True
         a += width
     return False
