@@ -1,0 +1,57 @@
+"""Main text of pages: what stays, what goes, and what is left alone."""
+
+from __future__ import annotations
+
+from stages.ingest.html import main_text, prose
+from tests.ingest.conftest import prose as sentences
+
+ARTICLE = [sentences(number) for number in range(1, 5)]
+
+
+def page(inside: str) -> str:
+    return f"<html><head><title> A \n title </title></head><body>{inside}</body></html>"
+
+
+def test_an_article_without_its_furniture() -> None:
+    paragraphs = "".join(f"<p>{text}</p>" for text in ARTICLE)
+    title, text = main_text(
+        page(
+            "<nav><a href=/>Home</a></nav><header><h1>A title</h1><p>By Someone</p></header><main>"
+            f"<figure><figcaption class='img-caption'>A river in spring last year.</figcaption></figure>{paragraphs}"
+            "<p>Photo: Someone</p><div class='related-posts'><p>Other rivers you may like to read about.</p></div>"
+            "<div class=comments><p>Nice article, I liked it very much indeed.</p></div></main><footer>Imprint</footer>"
+        )
+    )
+    assert title == "A title"
+    assert [line for line in text.split("\n") if line] == ARTICLE
+
+
+def test_lines_of_furniture_and_short_lines_at_the_ends_go() -> None:
+    lines = [
+        "Share",
+        "By Someone",
+        ARTICLE[0],
+        "Read more: another story",
+        "A heading",
+        ARTICLE[1],
+        "Tags: river",
+        "More",
+    ]
+    assert prose("\n".join(lines)) == "\n".join([ARTICLE[0], "A heading", ARTICLE[1]])
+    assert prose("\n".join([ARTICLE[0], ARTICLE[1], ARTICLE[0]])) == "\n".join(ARTICLE[:2])
+
+
+def test_what_is_no_prose_stays() -> None:
+    poem = "\n".join(f"A short line {number}" for number in range(30))
+    assert prose(poem) == poem
+    assert prose(f"{poem}\nThis is one sentence that ends like all the others do.") == (
+        f"{poem}\nThis is one sentence that ends like all the others do."
+    )
+    chinese = "河流" * 40 + "。"
+    assert prose(f"标题\n{chinese}\n分享") == chinese
+
+
+def test_little_pages_and_no_pages() -> None:
+    assert main_text(page("<h1>Only a heading</h1>"))[1] == "Only a heading"
+    assert main_text("") == ("", "")
+    assert "Second" in main_text(page("<div class=comments><p>First answer.</p><p>Second answer.</p></div>"))[1]
