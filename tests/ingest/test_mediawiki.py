@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.ingest import mediawiki
+from stages.ingest import mediawiki, mediawiki_xml
 from stages.ingest.records import BytesIterator, Document, Rejection, Skip
 from stages.settings import Source
 from tests.ingest.conftest import dump, page, prose
@@ -115,3 +115,43 @@ def test_reading_holds_one_record_at_a_time(a_source: Source) -> None:
     tracemalloc.stop()
     assert count == 100
     assert peak < 10 * len(one)
+
+
+@pytest.mark.parametrize("markup", [
+    "{{a|" * 3000 + "x" + "}}" * 3000, "[[a|" * 3000 + "x" + "]]" * 3000, ", " * 100_000 + "x", "= a " * 100_000,
+    "<ref>" * 100_000, "<table>" * 20_000 + "x" + "</table>" * 20_000, "http://," * 50_000, "(" + " " * 200_000 + "x",
+])  # fmt: skip
+def test_long_and_deep_markup_takes_linear_time(markup: str, a_source: Source) -> None:
+    """Quadratic time would be minutes."""
+    records, damage = read(mediawiki.read, dump(page("A", 1, markup.replace("<", "&lt;"))), a_source)
+    assert (len(records), damage) == (1, "")
+
+
+def test_what_is_not_markup_is_kept(a_source: Source) -> None:
+    markup = (
+        "a &lt;nowiki&gt;[[b]] {{c}} '''d'''&lt;/nowiki&gt; e&lt;ref name=x /&gt; f &lt;code&gt;g&lt;/code&gt; 5 "
+        "&amp;lt; 6 &lt;ref&gt;unclosed h {{nowrap|1=i}} [[Foo|j]]s [[k]]l {{lang|de|{{sic|m}}}}\n----\n;n: o\n*# p"
+    )
+    (record,), _ = read(mediawiki.read, dump(page("T", 1, markup)), a_source)
+    assert isinstance(record, Document)
+    assert record.text == "T\n\na [[b]] {{c}} '''d''' e f g 5 < 6 unclosed h i js kl m\n\nn: o\n- p"
+
+
+def test_bombs_of_xml(a_source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mediawiki_xml, "MAX_TEXT", 1000)
+    monkeypatch.setattr(mediawiki_xml, "MAX_TAG", 1 << 17)
+    records, damage = read(mediawiki.read, dump(page("A", 1, "x" * 2000), page("B", 2, prose(2))), a_source)
+    assert ([getattr(record, "reason", "") for record in records], damage) == (["too long", ""], "")
+    assert "nested more than" in read(mediawiki.read, b"<mediawiki>" + b"<a>" * 100, a_source)[1]
+    assert "a tag of more" in read(mediawiki.read, b"<mediawiki><a b='" + b"x" * (1 << 19), a_source)[1]
+    late = dump(page("A", 1, prose(1))).replace(b"</page>", b"</page><!DOCTYPE x [<!ENTITY a 'b'>]>")
+    assert len(read(mediawiki.read, late, a_source)[0]) == 1
+
+
+def test_encodings_namespaced_dumps_and_whole_histories(a_source: Source) -> None:
+    head, _, rest = dump(page("Ä", 1, prose(1))).decode().partition("<revision>")
+    history = f"{head}<revision><id>1</id><text>{{{{old}}}} text</text></revision><revision>{rest}"
+    for raw in (history.encode("utf-16"), bz2.compress(history[:300].encode()) + bz2.compress(history[300:].encode())):
+        (record,), damage = read(mediawiki.read, raw, a_source)
+        assert isinstance(record, Document)
+        assert (record.text, damage, record.locator) == (f"Ä\n\n{prose(1)}", "", "page 1")
