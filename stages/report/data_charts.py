@@ -10,7 +10,6 @@ from stages.report.pictures import Picture, canvas, finish
 from stages.report.typography import count, size
 
 STEPS = {"ingest": "Ingested", "curate": "Curated", "dedup": "Deduplicated", "decontaminate": "Clean"}
-COLUMNS = 3
 MOST_REASONS = 24
 """Bars of the figure of reasons; the table names them all."""
 MOST_SOURCES = 12
@@ -142,8 +141,9 @@ def distributions(source: str, measures: dict[str, Any]) -> Picture | None:
     drawn = {name: one for name, one in measures.items() if len(one["edges"]) > 1 and sum(one["in"])}
     if not drawn:
         return None
-    rows = math.ceil(len(drawn) / COLUMNS)
-    with canvas(0.4 + 1.35 * rows, rows=rows, columns=COLUMNS, squeeze=False) as (figure, axes):
+    columns = 2 if len(drawn) in (1, 2, 4) else 3
+    rows = math.ceil(len(drawn) / columns)
+    with canvas(0.4 + 1.35 * rows, rows=rows, columns=columns, squeeze=False) as (figure, axes):
         for axis, (name, one) in zip(axes.flat, drawn.items(), strict=False):
             _histogram(axis, one)
             axis.set_title(name.replace("_", " "), loc="left", fontsize=8.5, color=INK)
@@ -169,6 +169,8 @@ def _histogram(axis: Any, one: dict[str, list[float]]) -> None:
         axis.minorticks_off()
     else:
         axis.locator_params(axis="x", nbins=4)
+    filled = [place for place, number in enumerate(given) if number]
+    axis.set_xlim(edges[filled[0]], edges[filled[-1] + 1])
     axis.set_ylim(0, 1.08 * max(given))
     axis.set_yticks([])
     axis.grid(False)

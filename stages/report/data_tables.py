@@ -82,7 +82,8 @@ def _entries(step: dict[str, Any]) -> list[dict[str, Any]]:
 def arithmetic(step: dict[str, Any]) -> str:
     """`24 documents = 20 kept + 4 removed`, and the same for bytes where they are known."""
     removed = sum(entry["documents"] for entry in step["removed"])
-    noun = "records" if step["stage"] == "ingest" else "documents"
+    noun = "record" if step["stage"] == "ingest" else "document"
+    noun += "" if step["in"]["documents"] == 1 else "s"
     if step["stage"] == "shards":
         parts = " + ".join(f"{count(part['documents'])} {split}" for split, part in step["splits"].items())
         sentence = f"{count(step['in']['documents'])} {noun} = {parts or 0}"
