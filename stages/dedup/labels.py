@@ -32,6 +32,8 @@ from stages.storage import atomic_file
 Flags = npt.NDArray[np.bool_]
 
 PAIRS_PER_TASK = 2**18
+BYTES_PER_PAIR = 128
+"""To verify a pair takes the time in which so many bytes of documents are read and signed."""
 SAMPLE = 256
 """Of the pairs every so many-th is looked at, to cut them into tasks."""
 
@@ -164,7 +166,10 @@ def collect_sets(parts: Sequence[Path], corpus: Corpus, wanted: Flags, shape: De
          "target": listed.sets}
         for part, listed in pairs
     ]  # fmt: skip
-    steps.run("shingle", write_sets, tasks, sum(part.stat().st_size for part, _ in pairs))
+    share = max(
+        0.25, int(wanted[: corpus.documents].sum()) / max(1, corpus.documents)
+    )  # to read is a quarter of the work
+    steps.run("shingle", write_sets, tasks, int(share * sum(part.stat().st_size for part, _ in pairs)))
 
 
 def verified(
@@ -178,7 +183,8 @@ def verified(
         {"low": low, "high": high, "target": target, **shared}
         for (low, high), target in zip(ends, targets, strict=True)
     ]
-    results = steps.run("verify", verify, tasks, sum(Path(file).stat().st_size for file in files) * 64)
+    found = sum(Path(file).stat().st_size for file in files) // 8
+    results = steps.run("verify", verify, tasks, BYTES_PER_PAIR * found)
     tables = [pq.read_table(target) for target in targets]
     edges = unpacked(np.concatenate([np.asarray(table.column("edge"), dtype=np.uint64) for table in tables]))
     counts = {
