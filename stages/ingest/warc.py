@@ -1,8 +1,8 @@
 """Web archives to documents: HTML responses (WARC) and Common Crawl's extracted text (WET).
 
 In: WARC 1.0/1.1 records (ISO 28500). Out: of each `response` with status 200 and a media type of `mime_types` its main
-text, found by resiliparse's extractor (Bevendorff et al. 2018, the ChatNoir toolkit) after charset detection, or the
-whole text where the type is `text/plain`; of each `conversion` its text as it is. Other record types are passed over.
+text (`html.py`) after charset detection (`charsets.py`), or the whole text where the type is `text/plain`; of each
+`conversion` its text as it is. Other record types are passed over.
 `meta.locator` gives the byte of the raw file where the record (in `.gz` its own gzip member) begins: from there it can
 be read alone, as Common Crawl's index does.
 Wrong: FastWARC stops in silence where a file is cut off, so the bytes are accounted for: the last record must end
@@ -17,6 +17,7 @@ from typing import Any
 
 from stages.ingest.charsets import decode
 from stages.ingest.compression import stored_at
+from stages.ingest.html import main_text
 from stages.ingest.records import MAX_RECORD_BYTES, DamagedError, Document, Record, Rejection, Skip, Stream
 from stages.settings import Source
 
@@ -26,8 +27,8 @@ PLAIN = "text/plain"
 MAX_HTML_BYTES = 8 * 2**20
 """Of a page, when decoded: its tree takes up to a hundred times as much. Crawlers cut off at 1 or 5 MiB."""
 VERSION_LINE_OF_AN_EDITOR = re.compile(rb"WARC/[\d.]+\n")
-MAX_NESTING = 2_000
-"""Of blocks: finding the main content takes quadratic time in their depth. Browsers stop at 512."""
+MAX_NESTING = 512
+"""Of blocks: finding the main content takes quadratic time in their depth. Browsers stop here, too."""
 COUNTED = frozenset(
     ["text/html", "application/xhtml+xml", "text/plain", "text/xml", "application/xml", "application/pdf", "text/css",
      "application/json", "application/rss+xml", "application/atom+xml", "image/jpeg", "image/png", "image/gif"]
@@ -137,16 +138,6 @@ def _nesting(markup: str) -> int:
         depth = max(0, depth - 1) if tag[1] else depth + 1
         deepest = max(deepest, depth)
     return deepest
-
-
-def main_text(markup: str) -> tuple[str, str]:
-    """Title and main text of a page."""
-    from resiliparse.extract.html2text import extract_plain_text
-    from resiliparse.parse.html import HTMLTree
-
-    tree = HTMLTree.parse(markup)
-    text = extract_plain_text(tree, main_content=True, alt_texts=False, links=False, form_fields=False, noscript=False)
-    return " ".join((tree.title or "").split()), text.strip()
 
 
 def _conversion(record: Any, place: str, source: Source) -> Record:
