@@ -131,7 +131,8 @@ class _Batch:
 
     def remove_empty(self) -> None:
         """Remove documents of nothing but white space."""
-        empty = pc.equal(pc.utf8_trim_whitespace(self._original), "").to_numpy(zero_copy_only=False)
+        empty = np.zeros(self._size, dtype=np.bool_)
+        kernels.find_empty(table(), *buffers(self._original), empty)
         empty &= self._kept
         self._remove(empty, EMPTY, ["no words"] * int(empty.sum()))
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from stages.curate.rules import c4, fineweb, gopher, repetition
 from stages.curate.rules.affixes import Bytes, Int32s, Int64s, UInt32s
 from stages.curate.rules.compiled import kernel
-from stages.curate.rules.lines import characters
+from stages.curate.rules.lines import characters, strip
 from stages.curate.rules.words import describe, split
 
 Floats = npt.NDArray[np.float64]
@@ -133,3 +133,12 @@ def measure_lines(
         if wanted[row]:
             text = data[offsets[row] : offsets[row + 1]]
             measure_fineweb(classes, text, words[row], short, hashes, lengths, measured[row])
+
+
+@kernel
+def find_empty(classes: UInt32s, data: Bytes, offsets: Int64s, empty: npt.NDArray[np.bool_]) -> None:
+    """Mark, in bool [documents], the texts of white space alone."""
+    for row in range(len(offsets) - 1):
+        text = data[offsets[row] : offsets[row + 1]]
+        a, b = strip(classes, text, 0, len(text))
+        empty[row] = a == b

@@ -1,0 +1,239 @@
+"""Documents on which quality rules can be compared: real text of four kinds, made-up text, and seeded changes to both
+that bring documents near the bounds of the rules. A pure function of the files that are there; no dependencies.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import html
+import json
+import random
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+MACHINE = Path("/usr/share/common-licenses")
+"""Text found on any Debian machine."""
+SYLLABLES = "a be ca do en fa ging ha ing jo ka lo men no or pe qui ra se tion u ver wa xi yo za str th ed er"
+FREQUENT = "the of and to in is that it was for on are with as be at have from this by The It but not they"
+LONGEST = 7000
+"""Characters of a document."""
+LINES = (
+    "Please enable JavaScript to go on.",
+    "This site uses cookies, see our privacy policy and the terms of use.",
+    "Lorem ipsum dolor sit amet.",
+    "if (a) { b; }",
+    "{",
+    "x" * 1200 + " and so on.",
+    "It was so [1] and so [edit] and [citation needed] again.[23]",
+    "Menu",
+    "Read more...",
+    "",
+)
+"""Lines that the rules of C4 are about."""
+
+
+def documents(data: Path | None, seed: int = 1) -> Iterator[str]:
+    """All documents: those under the sample data folder `data` (where it is there), those of the machine, made-up
+    ones; each also in two changed forms."""
+    for text in _originals(data, seed):
+        if not text.strip():
+            continue
+        yield text
+        generator = random.Random(f"{seed} {digest(text)}")
+        for _ in range(2):
+            changed = text
+            for change in generator.choices(CHANGES, k=generator.choice((1, 1, 1, 2))):
+                changed = change(changed, generator)
+            if changed.strip():
+                yield changed
+
+
+def digest(text: str) -> str:
+    """First 64 bits of SHA-256, hex."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _originals(data: Path | None, seed: int) -> Iterator[str]:
+    """Texts before any change; those of a file do not depend on which other files are there."""
+    kinds: tuple[tuple[str, Callable[[Path, random.Random], Iterator[str]]], ...] = (
+        ("gutenberg/*.txt", _book),
+        ("arxiv/*/arXiv_src*.jsonl", _papers),
+        ("wikipedia/en*.bz2", _wiki),
+        ("common_crawl/*.warc.gz", _web),
+    )
+    for pattern, read in kinds if data is not None else ():
+        for path in sorted((data / "corpora").glob(pattern)):
+            yield from read(path, random.Random(f"{seed} {path.name}"))
+    for path in sorted(MACHINE.glob("*")):
+        if path.is_file() and not path.is_symlink():
+            yield from _cut(path.read_text("utf-8", errors="replace"), random.Random(f"{seed} {path.name}"), 6)
+    generator = random.Random(seed)
+    for _ in range(150):
+        yield _made_up(generator)
+
+
+def _book(path: Path, generator: random.Random) -> Iterator[str]:
+    yield from _cut(path.read_text("utf-8", errors="replace").replace("\r\n", "\n"), generator, 60)
+
+
+def _cut(text: str, generator: random.Random, most: int) -> Iterator[str]:
+    """Up to `most` documents of a few paragraphs each; every other one without line breaks within paragraphs."""
+    paragraphs = [part.strip("\n") for part in re.split(r"\n{2,}", text) if part.strip()]
+    for number in range(min(most, 1 + len(paragraphs) // 12)):
+        start = generator.randrange(max(1, len(paragraphs)))
+        part = paragraphs[start : start + generator.choice((1, 2, 3, 5, 8, 12, 20))]
+        if number % 2:
+            part = [" ".join(paragraph.split()) for paragraph in part]
+        yield generator.choice(("\n\n", "\n")).join(part)[:LONGEST]
+
+
+def _papers(path: Path, generator: random.Random) -> Iterator[str]:
+    for line in path.read_text("utf-8").splitlines():
+        paper = json.loads(line)
+        yield paper["metadata"]["abstract"]
+        yield from _cut("\n\n".join(section["text"] for section in paper["body_text"]), generator, 5)
+
+
+def _wiki(path: Path, generator: random.Random) -> Iterator[str]:
+    dump = bz2.decompress(path.read_bytes()).decode("utf-8")
+    for number, match in enumerate(re.finditer(r"<text[^>]*>([^<]{500,})</text>", dump)):
+        text = html.unescape(match[1])
+        if number % 2:
+            text = re.sub(r"'{2,}|\[\[(?:[^|\]]*\|)?|\]\]|<[^>]*>|\{\{[^{}]*\}\}", "", text)
+        yield from _cut(text, generator, 3)
+
+
+def _web(path: Path, generator: random.Random) -> Iterator[str]:
+    for page in gzip.decompress(path.read_bytes()).decode("utf-8", errors="replace").split("WARC/1.0\r\n"):
+        body = re.sub(r"(?is)<(script|style).*?</\1>|<[^>]+>", "\n", page)
+        yield "\n".join(line.strip() for line in html.unescape(body).splitlines() if line.strip())[:LONGEST]
+        yield from _cut(html.unescape(body), generator, 3)
+
+
+def _made_up(generator: random.Random) -> str:
+    lines = []
+    for _ in range(generator.randrange(1, 12)):
+        words = []
+        for _ in range(generator.randrange(3, 90)):
+            frequent = generator.random() < 0.4
+            word = (
+                generator.choice(FREQUENT.split())
+                if frequent
+                else "".join(generator.choices(SYLLABLES.split(), k=generator.randrange(1, 5)))
+            )
+            words.append(word + generator.choice(("", "", "", "", "", "", ",", ".", "?", "'s", "-" + word, "n't")))
+        lines.append(" ".join(words) + generator.choice('.?!,"'))
+    return "\n".join(lines)
+
+
+def _repeat_lines(text: str, generator: random.Random) -> str:
+    lines = text.split("\n")
+    again = generator.choices(lines, k=max(1, int(len(lines) * generator.random() * 0.7)))
+    for line in again:
+        lines.insert(generator.randrange(len(lines) + 1), line)
+    return "\n".join(lines)
+
+
+def _repeat_paragraphs(text: str, generator: random.Random) -> str:
+    parts = text.split("\n\n")
+    return "\n\n".join(parts + generator.choices(parts, k=generator.randrange(1, len(parts) + 1)))
+
+
+def _repeat_phrase(text: str, generator: random.Random) -> str:
+    words = text.split(" ")
+    start, size = generator.randrange(len(words)), generator.randrange(2, 14)
+    phrase = words[start : start + size]
+    for _ in range(max(1, int(len(words) * generator.random() * 0.5 / size))):
+        at = generator.randrange(len(words) + 1)
+        words[at:at] = phrase
+    return " ".join(words)
+
+
+def _add_marks(text: str, generator: random.Random) -> str:
+    words = text.split(" ")
+    mark, share = generator.choice(("#", "...", "…", "|", "*", "-", "=", "...\n", "…\n")), generator.random() * 0.25
+    return " ".join(word + generator.choice((" ", "")) + mark if generator.random() < share else word for word in words)
+
+
+def _add_numbers(text: str, generator: random.Random) -> str:
+    share = generator.random() * 0.5
+    return " ".join(str(generator.randrange(5000)) if generator.random() < share else word for word in text.split(" "))
+
+
+def _bullets(text: str, generator: random.Random) -> str:
+    share, mark = 0.75 + 0.25 * generator.random(), generator.choice(("- ", "• ", "  -"))
+    return "\n".join(mark + line if generator.random() < share else line for line in text.split("\n"))
+
+
+def _ellipsis_lines(text: str, generator: random.Random) -> str:
+    share, mark = generator.random() * 0.6, generator.choice(("...", "…", "... "))
+    return "\n".join(line + mark if generator.random() < share else line for line in text.split("\n"))
+
+
+def _wrap(text: str, generator: random.Random) -> str:
+    width, lines, line = generator.randrange(8, 90), [], ""
+    for word in text.split():
+        if len(line) + len(word) > width:
+            lines.append(line)
+            line = ""
+        line += (" " if line else "") + word
+    return "\n".join([*lines, line])
+
+
+def _sentences(text: str, generator: random.Random) -> str:
+    parts = re.split(r"(?<=[.!?])\s+", text)
+    start = generator.randrange(len(parts))
+    return generator.choice((" ", "\n")).join(parts[start : start + generator.randrange(2, 9)])
+
+
+def _truncate(text: str, generator: random.Random) -> str:
+    words = text.split(" ")
+    start = generator.randrange(max(1, len(words) - 60))
+    return " ".join(words[start : start + generator.randrange(35, 75)])
+
+
+def _drop_ends(text: str, generator: random.Random) -> str:
+    share = generator.random()
+    return "\n".join(line.rstrip(".!?\"'") if generator.random() < share else line for line in text.split("\n"))
+
+
+def _shuffle_marks(text: str, generator: random.Random) -> str:
+    places = [i for i, character in enumerate(text) if character in ".,;:!?\"'()-"]
+    marks = [text[i] for i in places]
+    generator.shuffle(marks)
+    characters = list(text)
+    for i, mark in zip(places, marks, strict=True):
+        characters[i] = mark
+    return "".join(characters)
+
+
+def _insert_line(text: str, generator: random.Random) -> str:
+    lines = text.split("\n")
+    line = generator.choice(LINES)
+    for _ in range(generator.choice((1, 1, 3))):
+        lines.insert(generator.randrange(len(lines) + 1), line)
+    return "\n".join(lines)
+
+
+def _short_words(text: str, generator: random.Random) -> str:
+    size, share = generator.randrange(1, 4), generator.random()
+    return " ".join(word[:size] if generator.random() < share else word for word in text.split(" "))
+
+
+def _long_words(text: str, generator: random.Random) -> str:
+    words, share = text.split(" "), generator.random()
+    return " ".join(word if generator.random() < share else word + generator.choice(words) for word in words)
+
+
+def _capitals(text: str, generator: random.Random) -> str:
+    kept = set(generator.sample(("the", "be", "to", "of", "and", "that", "have", "with"), k=generator.randrange(4)))
+    return " ".join(word if word.lower() in kept else word.upper() for word in text.split(" "))
+
+
+CHANGES: tuple[Callable[[str, random.Random], str], ...] = (
+    _repeat_lines, _repeat_paragraphs, _repeat_phrase, _add_marks, _add_numbers, _bullets, _ellipsis_lines, _wrap,
+    _sentences, _truncate, _drop_ends, _shuffle_marks, _insert_line, _short_words, _long_words, _capitals,
+)  # fmt: skip

@@ -1,0 +1,48 @@
+"""Ours: `time DOCUMENTS FAMILY`, seconds for all documents with the published bounds of one family of rules, or of all
+(`chain`), kernels compiled and tables made before; repeated until it can be measured."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import pyarrow as pa
+from filters.agreement import PUBLISHED
+
+from stages.batches import BATCH_BYTES
+from stages.curate.quality import judge
+
+LEAST_SECONDS = 1.0
+
+
+def measure(documents: str, name: str) -> None:
+    """Print the seconds of one pass over the documents, in batches as the stage makes them, and how many it kept."""
+    with open(documents) as lines:
+        batches = _batches([json.loads(line) for line in lines])
+    quality = PUBLISHED[name]
+    judge(*batches[0], quality)
+    start, cpu, passes = time.perf_counter(), time.process_time(), 0
+    while passes == 0 or time.perf_counter() - start < LEAST_SECONDS:
+        kept = sum(judge(texts, languages, quality).reason.null_count for texts, languages in batches)
+        passes += 1
+    seconds = {
+        "seconds": (time.perf_counter() - start) / passes,
+        "cpu_seconds": (time.process_time() - cpu) / passes,
+    }
+    print(json.dumps({**seconds, "kept": kept}))
+
+
+def _batches(documents: list[str]) -> list[tuple[pa.Array, pa.Array]]:
+    batches, start, size = [], 0, 0
+    for number, text in enumerate(documents, 1):
+        size += len(text.encode())
+        if size >= BATCH_BYTES or number == len(documents):
+            texts = documents[start:number]
+            batches.append((pa.array(texts, pa.large_string()), pa.array(["en"] * len(texts))))
+            start, size = number, 0
+    return batches
+
+
+if __name__ == "__main__":
+    {"time": measure}[sys.argv[1]](*sys.argv[2:])
