@@ -118,8 +118,10 @@ def clusters(facts: dict[str, Any]) -> Picture | None:
     found = facts["corpus"]["clusters"]
     if not found:
         return None
-    labels = [f"{one['size']}+" if one["or_more"] else str(one["size"]) for one in found]
-    numbers = [one["clusters"] for one in found]
+    by_label = {f"{one['size']}+" if one["or_more"] else str(one["size"]): one["clusters"] for one in found}
+    between = [str(size) for size in range(2, max(one["size"] for one in found)) if str(size) not in by_label]
+    labels = sorted([*by_label, *between[:MOST_REASONS]], key=lambda label: int(label.rstrip("+")))
+    numbers = [by_label.get(label, 0) for label in labels]
     with canvas(2.2) as (figure, axis):
         axis.bar(labels, numbers, 0.7, color=FATES["dedup"][1])
         for position, number in enumerate(numbers):
@@ -166,6 +168,7 @@ def _histogram(axis: Any, one: dict[str, list[float]]) -> None:
     axis.stairs(given, edges, color=GOLD, linewidth=0.9)
     if logarithmic:
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.12g}")
         axis.minorticks_off()
     else:
         axis.locator_params(axis="x", nbins=4)

@@ -98,6 +98,7 @@ def test_distributions_of_wide_ranges_are_drawn_and_empty_ones_not() -> None:
     wide = {"edges": [0, 1, 10, 10_000], "in": [2, 3, 4], "kept": [2, 3, 0]}
     picture = data_charts.distributions("web", {"words": wide})
     assert picture is not None and "words" in picture.drawing
+    assert "1,000</text>" in picture.drawing and "mathdefault" not in picture.drawing
     assert data_charts.distributions("web", {"words": {"edges": [0, 1], "in": [0], "kept": [0]}}) is None
     assert data_charts.distributions("web", {}) is None
 
