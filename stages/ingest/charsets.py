@@ -41,7 +41,7 @@ def decode(data: bytes, declared: str | None) -> tuple[str, str]:
             return data[len(mark) :].decode(charset, errors="replace"), charset
     if wide := _wide(data[:SAMPLE]):
         return data.decode(wide, errors="replace"), wide
-    if not any(escape in data[:SAMPLE] for escape in ESCAPES):
+    if b"\x1b" not in data[:SAMPLE] or not any(escape in data[:SAMPLE] for escape in ESCAPES):
         text = data.decode("utf-8", errors="replace")
         if _mostly_sound(text):
             return text, "utf-8"
@@ -61,6 +61,8 @@ def known(charset: str | None) -> str | None:
 
 def _wide(sample: bytes) -> str | None:
     """UTF-16 without its mark."""
+    if b"\0" not in sample:
+        return None
     half = max(1, len(sample) // 2)
     high_first, low_first = sample[::2].count(0) / half, sample[1::2].count(0) / half
     if max(high_first, low_first) < MIN_ZEROS or min(high_first, low_first) > MIN_ZEROS / 2:
@@ -69,10 +71,10 @@ def _wide(sample: bytes) -> str | None:
 
 
 def _mostly_sound(text: str) -> bool:
-    if text.isascii():
+    if text.isascii() or "\ufffd" not in text:
         return True
     broken = text.count("\ufffd")
-    return broken == 0 or broken <= MAX_SLIPS * sum(1 for c in re.findall(r"[^\0-\x7f]", text) if c != "\ufffd")
+    return broken <= MAX_SLIPS * sum(1 for c in re.findall(r"[^\0-\x7f]", text) if c != "\ufffd")
 
 
 def _candidates(data: bytes, declared: str | None) -> Iterator[str]:

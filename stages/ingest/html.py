@@ -12,11 +12,8 @@ from __future__ import annotations
 
 import re
 
-FURNITURE = (
-    "h1", "header", "[class*=caption]", "[class*=related]", "[class*=newsletter]", "[class*=photo]", "[class*=footer]",
-    "[class*=popular]", "[class*=cookie]",
-)  # fmt: skip
-"""CSS selectors of what no reader came for."""
+FURNITURE = ("h1", "header", "[class*=caption]", "[class*=photo]", "[class*=related]")
+"""CSS selectors of what no reader came for; each costs two per cent of the time."""
 LITTLE = 250
 """Characters below which the page is read again with everything that may be content, such as comments."""
 MAX_FURNITURE_WORDS = 40
@@ -33,7 +30,7 @@ MIN_KEPT = 0.5
 MAX_TRIMMED = 0.2
 """Share of the text that may go at either end."""
 
-SENTENCE_END = tuple(".!?…。！？:;\"”’»)]'*")
+SENTENCE_END = frozenset(".!?…。！？:;\"”’»)]'*")
 OPENINGS = re.compile(
     r"\W{0,5}(?:advertisement|read more|see more|see also|also read|related|recommended|more (?:from|in|on)|share"
     r"|tweet|photos?|images?|credit|source|via|copyright|©|subscribe|sign up|click here|get breaking|follow us"
@@ -85,7 +82,7 @@ def prose(text: str) -> str:
 def _is_prose(line: str, words: int) -> bool:
     return (
         words >= LONG_LINE_WORDS
-        or (words >= MIN_PROSE_WORDS and line.endswith(SENTENCE_END))
+        or (words >= MIN_PROSE_WORDS and line[-1] in SENTENCE_END)
         or (words < MIN_PROSE_WORDS and len(line) > LONG_LINE)
     )
 

@@ -1,0 +1,178 @@
+"""Main text of HTML, measured: `python benchmarks/extraction.py --gold article-extraction-benchmark`.
+
+Ours (`stages/ingest/html.py`, charset detection included) and trafilatura in three settings take the same pages, from
+bytes to text, in turns, each in a process of its own on one core; CPU seconds of the extraction alone count, medians.
+
+Quality is F1 as the published benchmark computes it (https://github.com/scrapinghub/article-extraction-benchmark, of
+which `--gold` names a checkout): true and false positives of n-grams of words, each page weighing the same, precision
+and recall averaged over pages; n = 1 is `f1_*`, n = 4, which the benchmark publishes, `shingle_f1_*`. Without `--gold`
+there is no truth: then pages of this machine's documentation are taken, and trafilatura's output stands in for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+from environments import environment
+
+ROOT = Path(__file__).resolve().parent.parent
+REQUIREMENTS = ("trafilatura==2.0.0", "lxml_html_clean==0.4.6")
+SETTINGS: dict[str, dict[str, Any]] = {
+    "trafilatura_fast": {"fast": True},
+    "trafilatura": {},
+    "trafilatura_precision": {"favor_precision": True},
+}
+"""`trafilatura_precision` is what FineWeb was made with."""
+OURS = "ours"
+WORD = re.compile(r"\w+")
+MAX_PAGES = 1_000
+MIN_PAGE, MAX_PAGE = 2_000, 1_000_000
+"""Bytes of a page of this machine's documentation."""
+
+Texts = Mapping[str, str]
+
+
+def main() -> None:
+    """Run all, or be one of those that run."""
+    arguments = parse()
+    if arguments.run:
+        extract_all(arguments.run, arguments.pages, arguments.output)
+        return
+    arguments.cache.mkdir(parents=True, exist_ok=True)
+    pages, truth = from_gold(arguments.gold) if arguments.gold else (from_documentation(arguments.html), None)
+    python = environment(arguments.cache / "trafilatura", REQUIREMENTS)
+    if not pages or python is None:
+        sys.exit("error: no pages to extract from" if python else "error: there is nothing to compare with")
+    seconds, texts = contest(pages, arguments, python)
+    print(json.dumps(figures(pages, truth, seconds, texts)))
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gold", type=Path, help="a checkout of article-extraction-benchmark")
+    parser.add_argument("--html", type=Path, default=Path("/usr/share"), help="without --gold: a folder of *.html")
+    parser.add_argument("--repetitions", type=int, default=5, help="of each contestant, in turns; medians count")
+    parser.add_argument("--cache", type=Path, default=ROOT / ".benchmarks" / "extraction", help="environment and pages")
+    for internal in ("--run", "--pages", "--output"):
+        parser.add_argument(internal, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def from_gold(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Pages and their article bodies, by id."""
+    truth = {key: item["articleBody"] for key, item in json.loads((folder / "ground-truth.json").read_text()).items()}
+    return {key: gzip.decompress((folder / "html" / f"{key}.html.gz").read_bytes()) for key in truth}, truth
+
+
+def from_documentation(folder: Path) -> dict[str, bytes]:
+    """Pages of this machine, by path."""
+    paths = [path for path in sorted(folder.rglob("*.html")) if MIN_PAGE <= path.stat().st_size <= MAX_PAGE]
+    step = max(1, len(paths) // MAX_PAGES)
+    return {str(path): path.read_bytes() for path in paths[::step][:MAX_PAGES]}
+
+
+def contest(
+    pages: Mapping[str, bytes], arguments: argparse.Namespace, python: Path
+) -> tuple[dict[str, list[float]], dict[str, Texts]]:
+    """CPU seconds of each run of each contestant, and what it extracted."""
+    stored = arguments.cache / "pages.pickle"
+    stored.write_bytes(pickle.dumps(dict(pages)))
+    seconds: dict[str, list[float]] = {name: [] for name in (OURS, *SETTINGS)}
+    texts: dict[str, Texts] = {}
+    for _ in range(arguments.repetitions):
+        for name in seconds:
+            output = arguments.cache / f"{name}.json"
+            program = [sys.executable if name == OURS else str(python), __file__, "--run", name]
+            subprocess.run([*program, "--pages", str(stored), "--output", str(output)], check=True)
+            result = json.loads(output.read_text())
+            seconds[name].append(result["seconds"])
+            texts[name] = result["texts"]
+    return seconds, texts
+
+
+def extract_all(name: str, pages: str, output: str) -> None:
+    """One run: extract every page, after one that warms up."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    stored: dict[str, bytes] = pickle.loads(Path(pages).read_bytes())
+    extract = _ours() if name == OURS else _trafilatura(name)
+    extract(next(iter(stored.values())))
+    started = time.process_time()
+    texts = {key: extract(page) for key, page in stored.items()}
+    seconds = time.process_time() - started
+    Path(output).write_text(json.dumps({"seconds": seconds, "texts": texts}))
+
+
+def _ours() -> Callable[[bytes], str]:
+    sys.path.insert(0, str(ROOT))
+    from stages.ingest.charsets import decode
+    from stages.ingest.html import main_text
+
+    return lambda page: main_text(decode(page, None)[0])[1]
+
+
+def _trafilatura(name: str) -> Callable[[bytes], str]:
+    import logging
+
+    import trafilatura
+
+    logging.disable(logging.CRITICAL)
+    return lambda page: trafilatura.extract(page, include_comments=False, **SETTINGS[name]) or ""
+
+
+def f1(truth: Texts, found: Texts, n: int) -> float:
+    """F1 over n-grams of words, as article-extraction-benchmark's `evaluate.py` defines it."""
+    precisions: list[float] = []
+    recalls: list[float] = []
+    for key, text in truth.items():
+        true, got = _ngrams(text, n), _ngrams(found[key], n)
+        both = sum((true & got).values())
+        if got:
+            precisions.append(both / sum(got.values()))
+        if true:
+            recalls.append(both / sum(true.values()))
+    precision, recall = mean(precisions), mean(recalls)
+    return 2 * precision * recall / (precision + recall)
+
+
+def _ngrams(text: str, n: int) -> Counter[tuple[str, ...]]:
+    words = WORD.findall(text)
+    return Counter(tuple(words[at : at + n]) for at in range(max(1, len(words) - n + 1))) if words else Counter()
+
+
+def figures(
+    pages: Mapping[str, bytes], truth: Texts | None, seconds: Mapping[str, Sequence[float]], texts: Mapping[str, Texts]
+) -> dict[str, Any]:
+    """The benchmark's result."""
+    size = sum(map(len, pages.values())) / 1e6
+    middle = {name: median(runs) for name, runs in seconds.items()}
+    reference = texts["trafilatura"] if truth is None else truth
+    against = "article-extraction-benchmark" if truth else "trafilatura's own output in its default setting: no truth"
+    scored = [name for name in middle if truth or name != "trafilatura"]
+    return {
+        **{f"ratio_{name}": round(middle[name] / middle[OURS], 2) for name in SETTINGS},
+        **{f"f1_{name}": round(f1(reference, texts[name], 1), 4) for name in scored},
+        **{f"shingle_f1_{name}": round(f1(reference, texts[name], 4), 4) for name in scored},
+        "against": against,
+        "pages": len(pages),
+        "megabytes": round(size, 1),
+        "mb_per_second": {name: round(size / value, 2) for name, value in middle.items()},
+        "seconds": {name: [round(value, 3) for value in runs] for name, runs in seconds.items()},
+    }
+
+
+if __name__ == "__main__":
+    main()
