@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stages.errors import ClusterError, DataError, UserError
-from stages.ingest.fetch import RawFiles
+from stages.ingest.fetch import RawFiles, version
 from stages.ingest.origins import Origin, expand, local_files
 from stages.settings import Source
 from tests.ingest.conftest import LocalIndex
@@ -153,6 +153,13 @@ def test_download_is_retried_and_leaves_nothing_behind(workspace: Path, server: 
     assert fetched(f"{server}/ok") == fetched(f"{server}/flaky") == BODY
     assert Handler.requests.count("/flaky") == 3
     assert not list(Path("state").iterdir())
+
+
+def test_the_version_of_a_remote_file_is_asked_for_once(workspace: Path, server: str, no_pauses: None) -> None:
+    assert version(f"{server}/ok") == f"size={len(BODY)}"
+    assert version(f"{server}/missing") == version("http://127.0.0.1:9/x") == ""
+    with pytest.raises(UserError, match="unknown"):
+        version("unknown://x/y")
 
 
 def test_failed_downloads_name_the_url(workspace: Path, server: str, no_pauses: None) -> None:
