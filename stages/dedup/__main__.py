@@ -80,7 +80,9 @@ def write(files: list[Path], fates: list[Path], state: Path) -> list[Result]:
          "removed": str(document_file(state, number, "removed"))}
         for number, (file, removed) in enumerate(zip(files, fates, strict=True))
     ]  # fmt: skip
-    return run_tasks("dedup_write", write_part, tasks, state, work=sum(file.stat().st_size for file in files))
+    return run_tasks(
+        "dedup_write", write_part, tasks, state, work=sum(file.stat().st_size for file in files), threads=True
+    )
 
 
 def document_file(state: Path, number: int, kind: str) -> Path:

@@ -95,7 +95,9 @@ def compare_all(folder: Path, parts: int, keys: int, state: Path, cluster: Clust
     tasks: list[dict[str, Any]] = [
         {"folder": str(folder), "parts": parts, "number": number, "ranges": ranges} for number in range(ranges)
     ]
-    run_tasks(f"dedup_compare_{folder.name}", compare, tasks, state, cluster=cluster, work=ROW_BYTES * keys)
+    run_tasks(
+        f"dedup_compare_{folder.name}", compare, tasks, state, cluster=cluster, work=ROW_BYTES * keys, threads=True
+    )
     return ranges
 
 

@@ -81,7 +81,9 @@ def cut_repeats(
 
     def step(function: Callable[..., Result], **more: int) -> list[Result]:
         name = f"dedup_{function.__name__}"
-        return run_tasks(name, function, [task | more for task in tasks], folder, cluster=cluster, work=size)
+        return run_tasks(
+            name, function, [task | more for task in tasks], folder, cluster=cluster, work=size, threads=True
+        )
 
     found = step(find_anchors)
     ranges = compare_all(folder / "anchors", len(parts), sum(result["keys"] for result in found), folder, cluster)

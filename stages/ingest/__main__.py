@@ -105,7 +105,7 @@ def write(target: Path, folder: Path, read: Read, rows_per_part: int) -> None:
     tables = [(reading.documents_path(stem), sum(outcome.documents for outcome in found)) for stem, found in read]
     parts = packing.parts(tables, rows_per_part)
     size = sum(path.stat().st_size for path, _ in tables)
-    run_tasks("pack", packing.pack, packing.packing_tasks(parts, folder), folder, work=size)
+    run_tasks("pack", packing.pack, packing.packing_tasks(parts, folder), folder, work=size, threads=True)
     with atomic_file(folder / "rejected.parquet") as partial:
         rejected = packing.join_rejections([reading.rejections_path(stem) for stem, _ in read], partial)
     write_json(folder / "files.json", {"files": [outcome.described() for outcome in outcomes]})
