@@ -80,9 +80,13 @@ def from_gold(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
 
 def from_documentation(folder: Path) -> dict[str, bytes]:
     """Pages of this machine, by path."""
-    paths = [path for path in sorted(folder.rglob("*.html")) if MIN_PAGE <= path.stat().st_size <= MAX_PAGE]
+    paths = [path for path in sorted(folder.rglob("*.html")) if path.is_file() and _fits(path)]
     step = max(1, len(paths) // MAX_PAGES)
     return {str(path): path.read_bytes() for path in paths[::step][:MAX_PAGES]}
+
+
+def _fits(page: Path) -> bool:
+    return MIN_PAGE <= page.stat().st_size <= MAX_PAGE
 
 
 def contest(
