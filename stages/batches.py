@@ -91,6 +91,8 @@ class TableFiles:
 
     def write(self, batch: pa.RecordBatch | pa.Table) -> None:
         """Append rows; the columns are put in the order of the schema."""
+        if batch.num_rows == 0:
+            return
         for piece in (
             pa.Table.from_batches([batch] if isinstance(batch, pa.RecordBatch) else batch.to_batches())
             .select(self._schema.names)
