@@ -29,9 +29,11 @@ def mixed(value: np.uint64) -> np.uint64:
 def _space(data: Bytes, at: int, end: int) -> int:
     """Bytes of the white space character (Unicode White_Space) that stands here, 0 when it is none."""
     first = data[at]
+    if 32 < first < 0xC2:
+        return 0
     if first == 32 or 9 <= first <= 13 or 28 <= first <= 31:
         return 1
-    if first < 0xC2 or at + 1 >= end:
+    if first < 32 or at + 1 >= end:
         return 0
     second = data[at + 1]
     if first == 0xC2:
@@ -118,7 +120,7 @@ def without_lines(
             start = at
             empty = True
             while at < end and data[at] != LINE_FEED:
-                width = _space(data, at, end)
+                width = _space(data, at, end) if empty else 1
                 if width == 0:
                     empty = False
                 at += max(width, 1)
