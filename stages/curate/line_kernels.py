@@ -84,7 +84,7 @@ def line_keys(data: Bytes, offsets: Integers, lines: Integers, scopes: Hashes, m
                 value, words, gap = _FNV_OFFSET, 0, True
                 at += 1
                 continue
-            width = _space(data, at, end)
+            width = 0 if 32 < data[at] < 0xC2 else _space(data, at, end)  # a call costs more than all else here
             if width:
                 gap = True
                 at += width
