@@ -219,11 +219,17 @@ def _joined(classes: UInt32s, known: Int64s, data: Bytes, spans: Spans, first: i
         a, b, last = spans[i, 0], spans[i, 1], i
         if known[data[a]]:
             for j in range(min(count - 1, i + 4), i, -1):
-                if exception(known, data, a, spans[j, 1]) == spans[j, 1] - a:
-                    last, b = j, spans[j, 1]
+                packed = exception(known, data, a, spans[j, 1])
+                if packed:
+                    last = j
+                    if packed == spans[j, 1] - a:
+                        i, b = j, spans[j, 1]
                     break
         spans[kept, 0], spans[kept, 1] = a, b
         kept += 1
+        for k in range(i + 1, last + 1):  # an exception of several pieces: its pieces stay as they are
+            spans[kept, 0], spans[kept, 1] = spans[k, 0], spans[k, 1]
+            kept += 1
         i = last + 1
     return kept
 
