@@ -50,7 +50,7 @@ class Ingest(Section):
 
 
 class Gopher(Section):
-    """Quality rules of Gopher (Rae et al. 2021, appendix A1.1)."""
+    """Quality rules of Gopher (Rae et al. 2021, appendix A1.1); published bounds: `stages/curate/rules/gopher.py`."""
 
     min_words: PositiveInt
     max_words: PositiveInt
