@@ -28,6 +28,7 @@ Result = dict[str, Any]
 
 LITTLE_WORK = 32 * 2**20
 """Bytes: what one core does in about the time in which a worker process starts."""
+LITTLE_WORK_FOR_THREADS = 2**20
 MAX_FRUITLESS_ROUNDS = 3
 """How often in a row a scheduler may end without a single further task being done."""
 
@@ -80,7 +81,7 @@ def _finished(
     calls: Sequence[str], cluster: Cluster, work: int | None, threads: bool
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Number and failure (empty: none) of each task as it ends. Ends early when the scheduler breaks down."""
-    little = work is not None and work < LITTLE_WORK
+    little = work is not None and work < (LITTLE_WORK_FOR_THREADS if threads else LITTLE_WORK)
     if cluster.data == "native" and (little or min(len(calls), cluster.data_workers) == 1):
         answers: Iterable[str] = map(perform, calls)
     else:

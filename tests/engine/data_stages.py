@@ -63,7 +63,7 @@ def run() -> None:
     from stages.dedup.__main__ import dedup
     from stages.ingest.__main__ import ingest
 
-    tasks.LITTLE_WORK = 0
+    tasks.LITTLE_WORK = tasks.LITTLE_WORK_FOR_THREADS = 0
     chosen = settings()
     for source in chosen.sources:
         ingest(chosen, StageRun(f"ingest@{source}"), source)
