@@ -28,7 +28,7 @@ from filters.documents import digest, documents
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = Path(__file__).resolve().parent / "peers"
-REQUIREMENTS = ("datatrove[processing]==0.10.1",)
+REQUIREMENTS = ("datatrove[processing]==0.10.1", "spacy==3.8.18", "nltk==3.10.4")
 RECORD = ROOT / "tests" / "curate" / "datatrove.parquet"
 NAMES = {
     "gopher_quality": "gopher", "gopher_repetition": "repetition", "c4": "c4", "fineweb": "fineweb", "chain": "chain",

@@ -17,9 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from collections import Counter
 from pathlib import Path
+
+from environments import environment
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -66,11 +67,9 @@ def ours(pages: list[str], namespaces: dict[str, str]) -> tuple[float, list[str]
 
 def peers(pages: list[str], cache: Path) -> tuple[float, list[str]]:
     """The same of mwparserfromhell."""
-    environment = cache / "mwparserfromhell"
-    python = environment / "bin" / "python"
-    if not python.exists():
-        venv.create(environment, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "mwparserfromhell==0.7.2"], check=True)
+    python = environment(cache / "mwparserfromhell", ("mwparserfromhell==0.7.2",))
+    if python is None:
+        sys.exit("without mwparserfromhell there is nothing to compare with")
     with tempfile.TemporaryDirectory() as folder:
         given, made = Path(folder) / "pages.json", Path(folder) / "texts.json"
         given.write_text(json.dumps(pages))
