@@ -1,13 +1,12 @@
 """One row a document: what duplicates are found by. Written as Parquet, so that later steps read single columns.
 
 `id`, `bytes` (UTF-8 length of the text), `rank` (place in the order of preference), `exact_high` and `exact_low`
-(128-bit BLAKE2b of the normalised text) and `band_00` … (64-bit MinHash band keys; 0 for a text without words).
+(128 bits of the normalised text) and `band_00` … (64-bit MinHash band keys; 0 for a text without words).
 """
 
 from __future__ import annotations
 
 from hashlib import blake2b
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq
 
 from stages.batches import part_batches
 from stages.dedup.minhash import Permutations, band_keys
-from stages.dedup.words import Hashes, Words, find_words, utf8_bytes, word_hashes
+from stages.dedup.words import Hashes, Words, eights, find_words, utf8_bytes, word_hashes
 from stages.engine.tasks import Result
 from stages.storage import atomic_file
 
@@ -55,14 +54,16 @@ def sign(batch: pa.RecordBatch, ngram: int, permutations: Permutations) -> pa.Re
 
 
 def exact_keys(texts: pa.Array, words: Words) -> Hashes:
-    """128-bit BLAKE2b of each normalised text, uint64 [texts, 2]; of the text itself where it has no words."""
+    """128 bits of each normalised text, uint64 [texts, 2]; BLAKE2b of the text itself where it has no words."""
+    from stages.dedup import kernels
+
+    keys = np.zeros((len(texts), 2), dtype=np.uint64)
+    kernels.digests(words.texts, eights(words.texts), words.bounds, keys)
     given, places = utf8_bytes(texts)
-    raw, normal = given.data, words.texts.data
-    digests = [
-        blake2b(normal[start:end] if start < end else raw[places[text] : places[text + 1]], digest_size=16).digest()
-        for text, (start, end) in enumerate(pairwise(words.bounds.tolist()))
-    ]
-    return np.frombuffer(b"".join(digests), dtype="<u8").reshape(-1, 2)
+    for text in np.flatnonzero(np.diff(words.bounds) == 0).tolist():
+        digest = blake2b(given.data[places[text] : places[text + 1]], digest_size=16).digest()
+        keys[text] = np.frombuffer(digest, dtype="<u8")
+    return keys
 
 
 def write_signatures(part: str, ngram: int, bands: int, rows: int, seed: int, target: str) -> Result:

@@ -71,13 +71,13 @@ def find_words(texts: pa.Array, *, lowercase: bool = True) -> Words:
     offsets, places = (np.empty(len(texts) + 1, dtype=np.int64) for _ in range(2))
     normal = np.empty(_GROWTH * len(data) + 8, dtype=np.uint8)
     tables = bounds, word_table(lowercase), not lowercase
-    count = kernels.scan(data, _eights(data), *tables, normal, _eights(normal), places, starts, ends, hashes, offsets)
+    count = kernels.scan(data, eights(data), *tables, normal, eights(normal), places, starts, ends, hashes, offsets)
     normal = normal[: places[-1]]
     spans = normal if lowercase else data
     return Words(spans, starts[:count], ends[:count], offsets, hashes[:count], normal, places)
 
 
-def _eights(data: Bytes) -> Hashes:
+def eights(data: Bytes) -> Hashes:
     """Every eight bytes as one little-endian number, at every position: overlapping, and not aligned."""
     return np.ndarray(max(0, len(data) - 7), dtype="<u8", buffer=data if len(data) > 7 else bytes(8), strides=(1,))
 
