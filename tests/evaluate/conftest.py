@@ -145,7 +145,8 @@ def checkout(workspace: Path) -> Path:
 
 def link_checkout(folder: Path) -> None:
     for name in ("evals", "infra"):
-        (folder / name).symlink_to(ROOT / name)
+        if not (folder / name).exists():
+            (folder / name).symlink_to(ROOT / name)
 
 
 @pytest.fixture(scope="session")
