@@ -35,7 +35,7 @@ OUTPUT = paths.documents("sample")
 
 PROGRAM = textwrap.dedent(
     """
-    import json, resource, sys
+    import json, sys
     from pathlib import Path
     from stages.configuration import check, load_yaml
     from stages.ingest.__main__ import ingest
