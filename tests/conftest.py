@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,9 @@ def shared() -> Path:
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder as the working directory, with the cluster files and nothing else: stages use paths relative to it.
+    """A folder as the working directory, with its own cluster files and nothing else: stages use paths relative to it.
     Data stages run their tasks in this process."""
-    (tmp_path / "infra").mkdir()
-    (tmp_path / "infra" / "clusters").symlink_to(ROOT / "infra" / "clusters")
+    shutil.copytree(ROOT / "infra" / "clusters", tmp_path / "infra" / "clusters")
     monkeypatch.setenv("GPTOSS_CLUSTER", "single")
     monkeypatch.chdir(tmp_path)
     return tmp_path
