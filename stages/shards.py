@@ -1,21 +1,23 @@
 """Turn the clean documents into files of token ids.
 
 In: `data/clean`, `data/tokenizer`. Out, in `data/shards`: `train-00000.bin` … and `validation-00000.bin` …
-(flat little-endian token ids, each document as `<|endoftext|>` and its tokens), `documents-SPLIT.parquet`
-(where each document begins), `index.json` (sizes, checksums, counts by source). Read them with
-`stages.token_files.TokenSplit`.
+(flat little-endian token ids, each document as `<|endoftext|>` and its tokens; the documents of a source stand
+together), `documents-SPLIT.parquet` (where each document begins), `index.json` (sizes, checksums, counts and first
+token of each source). Read them with `stages.token_files.TokenSplit`.
 
 A document is held out for validation by a hash of (seed, its id), so that it stays held out when other
 documents come or go. Text is never parsed for control tokens: "<|im_end|>" in a document is spelled out.
 
-What can go wrong: too few documents for both splits; a tokenizer larger than the padded vocabulary; a full
-disk. The folder appears whole or not at all.
+What can go wrong: too few documents for both splits; documents that are not in order of source; a tokenizer larger
+than the padded vocabulary; a full disk. The folder appears whole or not at all.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,11 +88,20 @@ def split_of(document: str, settings: Settings) -> Split:
 
 
 def check_splits(folder: Path, settings: Settings) -> int:
-    """How many documents there are. Raises `DataError` when a split would be empty, before any work."""
+    """How many documents there are. Raises `DataError` before any work when a split would be empty, or when the
+    documents of a source do not stand together."""
     count = dict.fromkeys(SPLITS, 0)
-    for batch in read_batches(folder, ["id"]):
+    sources: list[str] = []
+    for batch in read_batches(folder, ["id", "source"]):
         for document in batch["id"].to_pylist():
             count[split_of(document, settings)] += 1
+        sources += [source for source, _ in itertools.groupby(batch["source"].to_pylist())]
+    order = [source for source, _ in itertools.groupby(sources)]
+    if again := sorted(source for source, times in Counter(order).items() if times > 1):
+        raise DataError(
+            f"{folder}: the documents of {', '.join(again)} do not stand together, other sources lie between them",
+            "run `dvc repro dedup decontaminate`, which keep the documents in order of source",
+        )
     documents = sum(count.values())
     fraction = settings.shards.validation_fraction
     for split, share in zip(SPLITS, (1 - fraction, fraction), strict=True):
@@ -169,7 +180,7 @@ class SplitWriter:
     tokens: int = 0
     documents: int = 0
     bytes: int = 0
-    sources: dict[str, dict[Literal["documents", "tokens", "bytes"], int]] = field(default_factory=dict)
+    sources: dict[str, dict[Literal["start", "documents", "tokens", "bytes"], int]] = field(default_factory=dict)
     _shards: list[dict[str, Any]] = field(default_factory=list)
     _stream: BinaryIO | None = None
     _digest: Any = None
@@ -180,7 +191,9 @@ class SplitWriter:
         """Append one document."""
         place = {"id": document.id, "source": document.source, "tokens": len(document.ids), "bytes": document.bytes}
         self._place({**place, "offset": self.tokens})
-        of_source = self.sources.setdefault(document.source, {"documents": 0, "tokens": 0, "bytes": 0})
+        empty: dict[Literal["start", "documents", "tokens", "bytes"], int]
+        empty = {"start": self.tokens, "documents": 0, "tokens": 0, "bytes": 0}
+        of_source = self.sources.setdefault(document.source, empty)
         of_source["documents"] += 1
         of_source["tokens"] += len(document.ids)
         of_source["bytes"] += document.bytes
@@ -242,7 +255,10 @@ def _counts(entry: dict[str, Any]) -> dict[str, Any]:
     counts = {key: entry[key] for key in ("tokens", "documents", "bytes")}
     counts["bytes_per_token"] = entry["bytes"] / entry["tokens"]
     counts["sources"] = {
-        source: {**of_source, "bytes_per_token": of_source["bytes"] / of_source["tokens"]}
+        source: {
+            **{key: of_source[key] for key in ("documents", "tokens", "bytes")},
+            "bytes_per_token": of_source["bytes"] / of_source["tokens"],
+        }
         for source, of_source in sorted(entry["sources"].items())
     }
     return counts

@@ -29,11 +29,14 @@ def token_dtype(vocab_size: int) -> np.dtype[Any]:
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """`index.json` of a shards folder. Raises `DataError` when there is none."""
+    """`index.json` of a shards folder. Raises `DataError` when there is none, or none that can be read."""
     path = Path(folder) / INDEX
     if not path.is_file():
         raise DataError(f"{path} does not exist", "run `dvc repro shards`")
-    index: dict[str, Any] = read_json(path)
+    try:
+        index: dict[str, Any] = read_json(path)
+    except ValueError as error:
+        raise DataError(f"{path} is not valid JSON: {error}", REMAKE) from None
     return index
 
 
@@ -54,23 +57,30 @@ class TokenSplit:
     bytes: int
     """UTF-8 bytes of the text of all documents: the denominator of bits per byte."""
     sources: Mapping[str, Mapping[str, int]]
-    """Documents, tokens and bytes by source."""
+    """Of each source, in their order: its first token (`start`), documents, tokens and bytes. The tokens of a source
+    stand together, and the sources fill the split."""
     _files: tuple[npt.NDArray[Any], ...]
     _starts: npt.NDArray[np.int64]
 
     @classmethod
     def open(cls, folder: Path, split: Split) -> TokenSplit:
-        """Map the shard files of a split. Raises `DataError` when a file is absent or has the wrong size."""
+        """Map the shard files of a split. Raises `DataError` when a file is absent or has the wrong size, or when
+        the index contradicts itself."""
         folder = Path(folder)
         index = read_index(folder)
-        dtype = np.dtype(index["dtype"]).newbyteorder("<")
-        entry = index["splits"][split]
-        files = tuple(_map(folder / shard["file"], shard["tokens"], dtype) for shard in entry["shards"])
-        starts = np.cumsum([0, *(len(tokens) for tokens in files)], dtype=np.int64)
-        return cls(
-            folder, split, dtype, index["vocab_size"], entry["tokens"], entry["documents"], entry["bytes"],
-            entry["sources"], files, starts,
-        )  # fmt: skip
+        try:
+            entry = index["splits"][split]
+            sources = dict(sorted(entry["sources"].items(), key=lambda item: int(item[1]["start"])))
+            _check(folder / INDEX, index, split, sources)
+            dtype = np.dtype(index["dtype"]).newbyteorder("<")
+            files = tuple(_map(folder / shard["file"], shard["tokens"], dtype) for shard in entry["shards"])
+            starts = np.cumsum([0, *(len(tokens) for tokens in files)], dtype=np.int64)
+            return cls(
+                folder, split, dtype, index["vocab_size"], entry["tokens"], entry["documents"], entry["bytes"],
+                sources, files, starts,
+            )  # fmt: skip
+        except (KeyError, TypeError) as error:
+            raise DataError(f"{folder / INDEX} is not an index of shards: {error!r}", REMAKE) from None
 
     def __len__(self) -> int:
         return self.tokens
@@ -100,6 +110,27 @@ class TokenSplit:
             path = self.folder / shard["file"]
             if (found := sha256_file(path)) != shard["sha256"]:
                 raise DataError(f"{path}: SHA-256 is {found}, the index says {shard['sha256']}", REMAKE)
+
+
+def _check(path: Path, index: dict[str, Any], split: Split, sources: Mapping[str, Mapping[str, int]]) -> None:
+    """The parts of an index agree: the width of a token with the vocabulary, the lengths with each other."""
+    if index["dtype"] != (dtype := token_dtype(index["vocab_size"])).name:
+        raise DataError(
+            f"{path}: tokens are {index['dtype']}, a vocabulary of {index['vocab_size']} needs {dtype.name}", REMAKE
+        )
+    entry = index["splits"][split]
+    if (held := sum(shard["tokens"] for shard in entry["shards"])) != entry["tokens"]:
+        raise DataError(f"{path}: the {split} shards hold {held} tokens, the split {entry['tokens']}", REMAKE)
+    end = 0
+    for name, source in sources.items():
+        if source["start"] != end:
+            raise DataError(
+                f"{path}: {name} begins at token {source['start']} of {split}, the source before it ends at {end}",
+                REMAKE,
+            )
+        end += source["tokens"]
+    if end != entry["tokens"]:
+        raise DataError(f"{path}: the sources of {split} end at token {end}, the split at {entry['tokens']}", REMAKE)
 
 
 def _map(path: Path, tokens: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:

@@ -51,6 +51,20 @@ def test_every_cluster_is_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> N
         ({"model.kv_heads": 3, "model.heads": 4}, "heads(4) / kv_heads(3)"),
         ({"pretrain.batch_tokens": 1000}, "pretrain.batch_tokens(1000) / model.context(256) = 3.90625 sequences"),
         ({"pretrain.warmup_steps": 99999}, "must be below pretrain.steps"),
+        (
+            {"pretrain.mixture": {"wikipedai": 1}},
+            "pretrain.mixture names wikipedai: the sources are wikipedia, gutenberg",
+        ),
+        ({"pretrain.mixture": {"wikipedia": 0}}, "no source has a weight above 0"),
+        ({"pretrain.phases": [{"from_fraction": 0.9, "mixture": {"x": 1}}]}, "pretrain.phases.0.mixture names x"),
+        (
+            {"pretrain.phases": [{"from_fraction": f, "mixture": {"gutenberg": 1}} for f in (0.5, 0.5)]},
+            "phases begin at [0.5, 0.5]: each from_fraction must be above the one before it",
+        ),
+        (
+            {"pretrain.schedule": "wsd", "pretrain.decay_fraction": 0.95},
+            "warmup_steps(40) + decay_fraction(0.95) * steps(480) = 496 > 480",
+        ),
         ({"tokenizer.vocab_size": 100}, "cannot hold 256 bytes"),
         ({"benchmarks.gpt4": "none"}, "evaluate.suites contains gpt4 but benchmarks.gpt4 is none"),
         ({"curate.quality.min_words": -1}, "curate.quality.min_words = -1"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -74,6 +75,10 @@ def test_every_document_is_in_its_split_and_comes_back(corpus: dict[str, str], s
         seen += [place["id"] for place in places]
         assert (tokens.documents, tokens.tokens) == (len(places), offsets[-1])
         assert tokens.bytes == sum(place["bytes"] for place in places)
+        for name, source in tokens.sources.items():
+            of_source = [place for place in places if place["source"] == name]
+            assert source["start"] == of_source[0]["offset"]
+            assert source["start"] + source["tokens"] == of_source[-1]["offset"] + of_source[-1]["tokens"]
         for key in ("documents", "tokens", "bytes"):
             assert sum(source[key] for source in tokens.sources.values()) == metrics[split][key]
     assert sorted(seen) == sorted(corpus)
@@ -145,6 +150,12 @@ def test_an_empty_split_is_refused_with_the_arithmetic(
     assert not Path("data/shards").exists()
 
 
+def test_documents_out_of_order_are_refused(corpus: dict[str, str], small: Settings) -> None:
+    write_documents(Path("data/clean"), [{"id": str(n), "text": "x", "source": s} for n, s in enumerate("aba")])
+    with pytest.raises(DataError, match="the documents of a do not stand together"):
+        shards(small, StageRun("shards"))
+
+
 def test_a_tokenizer_that_does_not_fit_is_refused(
     corpus: dict[str, str], settings_with: Callable[..., Settings]
 ) -> None:
@@ -166,7 +177,8 @@ def test_a_split_reads_as_one_array(tmp_path: Path) -> None:
     for number, (start, stop) in enumerate(itertools.pairwise(cuts)):
         whole[start:stop].tofile(tmp_path / f"train-{number}.bin")
         entries.append({"file": f"train-{number}.bin", "tokens": stop - start, "sha256": ""})
-    entry = {"shards": entries, "tokens": 23, "documents": 1, "bytes": 1, "sources": {}}
+    entry: dict[str, Any] = {"shards": entries, "tokens": 23, "documents": 1, "bytes": 1}
+    entry["sources"] = {"web": {"start": 0, "tokens": 23}}
     write_json(tmp_path / "index.json", {"dtype": "uint32", "vocab_size": 70_000, "splits": {"train": entry}})
     split = TokenSplit.open(tmp_path, "train")
     assert len(split) == 23
@@ -192,3 +204,40 @@ def test_damaged_files_are_named(corpus: dict[str, str], small: Settings) -> Non
     path.unlink()
     with pytest.raises(DataError, match=r"train-00001\.bin does not exist"):
         TokenSplit.open(folder_, "train")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dtype": "uint32"}, "tokens are uint32, a vocabulary of 320 needs uint16"),
+        ({"vocab_size": 70_000}, "tokens are uint16, a vocabulary of 70000 needs uint32"),
+        ({"splits.train.tokens": 1}, "the train shards hold 3053 tokens, the split 1"),
+        ({"splits.train.shards.0.tokens": 101}, "the train shards hold"),
+        (
+            {"splits.train.sources.web.start": 7},
+            "web begins at token 7 of train, the source before it ends at",
+        ),
+        ({"splits.train.sources.web.tokens": 7}, "the sources of train end at token"),
+        ({"splits.train.sources.web": {"tokens": 7}}, "is not an index of shards: KeyError"),
+        ({"splits.train.shards": 5}, "is not an index of shards: TypeError"),
+    ],
+)
+def test_an_index_that_lies_is_refused(
+    corpus: dict[str, str], small: Settings, change: dict[str, Any], message: str
+) -> None:
+    shards(small, StageRun("shards"))
+    path = Path("data/shards/index.json")
+    index = read_json(path)
+    for key, value in change.items():
+        *parents, last = key.split(".")
+        section = index
+        for parent in parents:
+            section = section[int(parent) if isinstance(section, list) else parent]
+        section[last] = value
+    write_json(path, index)
+    with pytest.raises(DataError, match=message) as error:
+        TokenSplit.open(Path("data/shards"), "train")
+    assert str(path) in error.value.problem and "dvc repro shards" in error.value.fix
+    path.write_text(path.read_text()[:-9])
+    with pytest.raises(DataError, match=r"index\.json is not valid JSON"):
+        TokenSplit.open(Path("data/shards"), "train")

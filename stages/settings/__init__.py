@@ -57,11 +57,11 @@ class Settings(Section):
                 f"pretrain.batch_tokens({self.pretrain.batch_tokens}) / model.context({self.model.context}) = "
                 f"{self.pretrain.batch_tokens / self.model.context:g} sequences: make it a multiple of model.context"
             )
-        if self.pretrain.warmup_steps >= self.pretrain.steps:
-            raise ValueError(
-                f"pretrain.warmup_steps({self.pretrain.warmup_steps}) must be below "
-                f"pretrain.steps({self.pretrain.steps})"
-            )
+        for key, mixture in self.pretrain.mixtures.items():
+            if unknown := sorted(mixture.keys() - self.sources.keys()):
+                raise ValueError(
+                    f"pretrain.{key} names {', '.join(unknown)}: the sources are {', '.join(self.sources)}"
+                )
         if self.instruct.max_length > self.model.context:
             raise ValueError(
                 f"instruct.max_length({self.instruct.max_length}) exceeds model.context({self.model.context})"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from stages.configuration import Section
 from stages.settings.data import Fraction, PositiveFloat
@@ -57,10 +58,43 @@ class LossScale(Section):
     max_consecutive_skips: PositiveInt
 
 
+def _some_weight(weights: dict[str, float]) -> dict[str, float]:
+    if not any(weights.values()):
+        raise ValueError("no source has a weight above 0: nothing would be read")
+    return weights
+
+
+Mixture = Annotated[
+    dict[str, Annotated[float, Field(ge=0.0, allow_inf_nan=False)]],
+    AfterValidator(_some_weight),
+]
+"""Weights of the sources of text; they need not add up to 1. A source that is not named is not read."""
+
+
+class Phase(Section):
+    """A part of the run with a mixture of its own; it ends where the next one begins."""
+
+    from_fraction: Annotated[float, Field(gt=0.0, lt=1.0)]
+    """Of `pretrain.steps`."""
+    mixture: Mixture
+
+
 class Pretrain(Section):
     steps: PositiveInt
     batch_tokens: PositiveInt
     """Tokens in a global batch, whatever the mesh."""
+    mixture: Mixture | None
+    """Null: every source in proportion to its tokens."""
+    phases: tuple[Phase, ...]
+    """Mixtures that replace `mixture` later in the run, such as better text at the end of it."""
+    optimizer: Literal["adamw", "muon"]
+    """Muon: for the matrices of the layers, AdamW for everything else."""
+    schedule: Literal["cosine", "wsd"]
+    """After the warm-up: a cosine to the end, or stable and then a decay (WSD)."""
+    decay_fraction: Annotated[float, Field(gt=0.0, le=1.0)]
+    """Of `steps`: how long the decay of `wsd` takes."""
+    decay: Literal["linear", "1-sqrt"]
+    """Shape of the decay of `wsd`."""
     learning_rate: PositiveFloat
     final_learning_rate_fraction: Fraction
     warmup_steps: int = Field(ge=0)
@@ -73,6 +107,31 @@ class Pretrain(Section):
     validate_every: PositiveInt
     validation_tokens: PositiveInt
     """How much of the validation split each validation reads."""
+
+    @property
+    def mixtures(self) -> dict[str, Mixture]:
+        """Every mixture that is given, by its key."""
+        given = {} if self.mixture is None else {"mixture": self.mixture}
+        return given | {f"phases.{number}.mixture": phase.mixture for number, phase in enumerate(self.phases)}
+
+    @model_validator(mode="after")
+    def _parts_of_the_run_fit(self) -> Pretrain:
+        begins = [phase.from_fraction for phase in self.phases]
+        if any(earlier >= later for earlier, later in itertools.pairwise(begins)):
+            raise ValueError(f"phases begin at {begins}: each from_fraction must be above the one before it")
+        if self.warmup_steps >= self.steps:
+            raise ValueError(f"warmup_steps({self.warmup_steps}) must be below pretrain.steps({self.steps})")
+        if self.schedule == "wsd" and self.warmup_steps + self.decay_steps > self.steps:
+            raise ValueError(
+                f"warmup_steps({self.warmup_steps}) + decay_fraction({self.decay_fraction:g}) * steps({self.steps}) "
+                f"= {self.warmup_steps + self.decay_steps} > {self.steps}: lower decay_fraction or warmup_steps"
+            )
+        return self
+
+    @property
+    def decay_steps(self) -> int:
+        """Steps of the decay of `wsd`."""
+        return max(1, round(self.decay_fraction * self.steps))
 
 
 class Instruct(Section):

@@ -111,7 +111,7 @@ def write_shards() -> None:
             "tokens": len(tokens),
             "documents": len(texts),
             "bytes": sum(len(text.encode()) for text in texts),
-            "sources": {},
+            "sources": {"web": {"start": 0, "tokens": len(tokens)}},
         }
     index = {"dtype": "uint16", "vocab_size": VOCABULARY, "tokenizer_sha256": "", "splits": splits}
     (paths.SHARDS / "index.json").write_text(json.dumps(index))

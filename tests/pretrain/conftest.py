@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from stages.storage import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 VOCABULARY = 320
+SOURCES = ("gutenberg", "web", "wikipedia")
 TINY = {
     "model.hidden_size": 32, "model.layers": 3, "model.heads": 4, "model.kv_heads": 2, "model.ffn_size": 48,
     "model.context": 16, "tokenizer.vocab_size": VOCABULARY, "instruct.max_length": 16,
@@ -31,11 +33,12 @@ TINY = {
 
 
 def write_shards(folder: Path, vocabulary: int = VOCABULARY) -> None:
-    """Two splits of a second-order sequence, the training split over several files."""
+    """Two splits of a second-order sequence, the training split over several files and three sources."""
     folder.mkdir(parents=True)
     splits: dict[str, Any] = {}
     for split, sizes in (("train", (1500, 1500, 97)), ("validation", (401,))):
         generator = np.random.default_rng(len(split))
+        edges = [0, sum(sizes) // 8, sum(sizes) // 2, sum(sizes)]
         tokens = np.cumsum(generator.integers(0, 7, sum(sizes))) % 64 + 4
         shards = []
         for number, part in enumerate(np.split(tokens.astype("<u2"), np.cumsum(sizes)[:-1])):
@@ -45,7 +48,11 @@ def write_shards(folder: Path, vocabulary: int = VOCABULARY) -> None:
                 {"file": name, "tokens": len(part), "sha256": hashlib.sha256(part.tobytes()).hexdigest()}
             )  # fmt: skip
         splits[split] = {
-            "shards": shards, "tokens": len(tokens), "documents": 1, "bytes": 3 * len(tokens), "sources": {},
+            "shards": shards, "tokens": len(tokens), "documents": 1, "bytes": 3 * len(tokens),
+            "sources": {
+                source: {"start": start, "tokens": stop - start}
+                for source, (start, stop) in zip(SOURCES, itertools.pairwise(edges), strict=True)
+            },
         }  # fmt: skip
     write_json(
         folder / "index.json", {"dtype": "uint16", "vocab_size": vocabulary, "tokenizer_sha256": "", "splits": splits}

@@ -92,7 +92,7 @@ def make_shards(folder: Path = paths.SHARDS) -> None:
         file = f"{split}-00000.bin"
         (folder / file).write_bytes(raw)
         shard = {"file": file, "tokens": len(ids), "sha256": hashlib.sha256(raw).hexdigest()}
-        splits[split] = {"shards": [shard], "sources": {"gutenberg": counts}} | counts
+        splits[split] = {"shards": [shard], "sources": {"gutenberg": {"start": 0} | counts}} | counts
     index = {"dtype": "uint16", "vocab_size": VOCABULARY, "tokenizer_sha256": "", "splits": splits}
     (folder / "index.json").write_text(json.dumps(index))
 
