@@ -36,10 +36,11 @@ def plan(target: str | None = None) -> None:
 
 
 def run(target: str | None = None) -> None:
-    """Check the configuration, run what is out of date, print where everything is. Raises `PipelineError`."""
+    """Check the configuration, run what is out of date, print where everything is. Raises `PipelineError`;
+    `Preempted` when a stage was asked to stop, or all were."""
     from flows import environment
     from stages.cluster import load_cluster
-    from stages.errors import PipelineError
+    from stages.errors import PipelineError, Preempted
     from stages.settings import load_settings
 
     settings, cluster = load_settings(), load_cluster()
@@ -54,6 +55,8 @@ def run(target: str | None = None) -> None:
     state = pipeline.with_options(flow_run_name=f"gpt-oss {settings.name}", task_runner=runner)(
         target=target, return_state=True
     )
+    if state.is_cancelled():
+        raise Preempted(state.message or "stopped on request", "the same command continues")
     if not state.is_completed():
         raise PipelineError(
             state.message or "the pipeline did not finish", "then run the same command again: finished stages are kept"

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import time
 from typing import Any
+from uuid import UUID
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_client, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 
 from flows import dag, observed
 from flows.process import StageProcesses
 from stages import paths
+from stages.cluster import load_cluster
 from stages.settings import load_settings
 from stages.tracking import FLOW_RUN, PARENT_RUN
+
+CANCEL_POLL_SECONDS = 5.0
+GRACE_ON_TOP_SECONDS = 15.0
+"""A stage's own grace for its ranks ends before ours for the stage."""
 
 
 @flow(name="gpt-oss", log_prints=False)
@@ -35,12 +44,16 @@ def pipeline(target: str | None = None) -> State[Any]:
     visit = dag.to_visit(graph, set(changed))
     parent = observed.open_parent(settings, str(flow_run.get_name())) if visit else observed.NO_PARENT
     identity = {FLOW_RUN: str(flow_run.get_id()), PARENT_RUN: parent.run_id or "", "PYTHONUNBUFFERED": "1"}
-    states = _run_stages(graph, changed, visit, StageProcesses(os.environ | identity))
+    processes = StageProcesses(os.environ | identity, load_cluster().grace_seconds + GRACE_ON_TOP_SECONDS)
+    states = _run_stages(graph, changed, visit, processes)
     failed = [name for name, state in states.items() if state.is_failed() or state.is_crashed()]
     observed.close_parent(parent, failed=bool(failed))
     _publish_artifacts(states)
     if failed:
         return Failed(message="\n".join(str(states[name].message) for name in failed))
+    stopped = [str(state.message) for state in states.values() if state.is_cancelled()]
+    if stopped:
+        return Cancelled(name="Stopped", message="\n".join(stopped))
     return Completed(message=f"{len(visit)} of {len(graph)} stages were out of date")
 
 
@@ -56,11 +69,31 @@ def _run_stages(
             futures[node.name] = named.submit(
                 stage=node.name, reasons=reasons, visit=node.name in visit, processes=processes, wait_for=needs
             )
+        _wait_or_cancel(list(futures.values()))
+    except (KeyboardInterrupt, TerminationSignal):
+        try:
+            processes.stop()
+        except BaseException:  # asked once more: stop at once
+            processes.kill()
+            raise
         wait(list(futures.values()))
-    except BaseException:  # an interrupt or a cancellation: leave no stage running behind it
-        processes.terminate()
+    except BaseException:  # leave no stage running behind it
+        processes.kill()
         raise
     return {name: future.state for name, future in futures.items()}
+
+
+def _wait_or_cancel(futures: list[PrefectFuture[Any]]) -> None:
+    """Wait for all tasks. Raises `TerminationSignal` when the flow run was cancelled on its page: only runs that a
+    Prefect worker started get a signal then."""
+    while wait(futures, timeout=CANCEL_POLL_SECONDS).not_done:
+        with contextlib.suppress(Exception), get_client(sync_client=True) as client:  # Prefect may be away
+            state = client.read_flow_run(UUID(flow_run.get_id())).state
+            if state is not None and state.is_cancelling():
+                break
+    else:
+        return
+    raise TerminationSignal(signal.SIGTERM)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -73,6 +106,8 @@ def run_stage(stage: str, reasons: list[str], visit: bool, processes: StageProce
     start = time.monotonic()
     outcome = processes.run(stage, lambda line: logger.info("%s", line))
     seconds = time.monotonic() - start
+    if outcome.kind == "Stopped":
+        return Cancelled(name="Stopped", message=f"{stage}: {outcome.problem}")
     if outcome.kind == "Failed":
         return Failed(message=f"{stage}: {outcome.problem}")
     return Completed(name=outcome.kind, message=f"{stage} {outcome.kind.lower()} in {seconds:.0f} s")

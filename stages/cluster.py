@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from stages.configuration import Section, check, load_yaml
 from stages.errors import UserError
@@ -36,8 +36,24 @@ class Mesh(Section):
 
 
 class Checkpoints(Section):
+    """When the state of a training run is saved, and for how long."""
+
     every_steps: PositiveInt
+    every_seconds: PositiveFloat | None = None
+    """Also when the last save is this long ago, by the clock of rank 0."""
     keep: PositiveInt
+    """The newest so many are kept."""
+    keep_every: PositiveInt | None = None
+    """Those of steps that this divides are kept for good, after the run too."""
+
+    @model_validator(mode="after")
+    def _kept_ones_are_saved(self) -> Checkpoints:
+        if self.keep_every and self.keep_every % self.every_steps:
+            raise ValueError(
+                f"keep_every({self.keep_every}) is no multiple of every_steps({self.every_steps}), at which they "
+                f"are saved: set it to {-(-self.keep_every // self.every_steps) * self.every_steps}"
+            )
+        return self
 
 
 class Cluster(Section):
@@ -55,6 +71,13 @@ class Cluster(Section):
     """Sequences in one micro-batch of the pipeline."""
     activation_checkpointing: bool
     checkpoints: Checkpoints
+    restarts: NonNegativeInt = 0
+    """How often all ranks start again from the last checkpoint, by themselves, after one of them died."""
+    watchdog_seconds: PositiveFloat | None = None
+    """Without a finished step for so long (validations and saves count as steps, starting up does not) the ranks are
+    taken for hung and end; null: wait forever."""
+    grace_seconds: PositiveFloat = 120.0
+    """What a run that is asked to stop gets to finish its step and save, before its processes are killed."""
     log_every_steps: PositiveInt
     parallel_stages: PositiveInt = Field(description="DVC stages that run at the same time")
     data: Literal["native", "ray"] = "native"

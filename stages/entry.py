@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from stages import lifeline, paths
-from stages.errors import PipelineError, UserError, from_os_error
+from stages.errors import PipelineError, Preempted, UserError, from_os_error
 from stages.settings import Settings, load_settings
 from stages.storage import write_json
 
@@ -41,7 +41,8 @@ QUIET = {
 def run_stage(
     function: Callable[..., Metrics], name: str, keys: Callable[[Settings], Iterable[str]] | None = None
 ) -> None:
-    """Run a stage from the command line and exit: 0 done, 2 the request, 3 the data, 4 the machine is at fault."""
+    """Run a stage from the command line and exit: 0 done, 2 the request, 3 the data, 4 the machine is at
+    fault, 75 stopped on request."""
     module = inspect.getmodule(function)
     parser = argparse.ArgumentParser(
         prog=f"python -m stages.{name}",
@@ -51,6 +52,7 @@ def run_stage(
     if keys:
         parser.add_argument("key", help="which one, as in `dvc stage list`: NAME@KEY")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the flow lets DVC and the shell ignore it
     if "DVC_STAGE" in os.environ:  # started by DVC, not by a person's shell that may close before the stage ends
         lifeline.tie(signal.SIGTERM)
     quieten()
@@ -67,6 +69,9 @@ def guarded(call: Callable[[], None]) -> int:
     """Run `call`; print a known error as one message and return its exit code."""
     try:
         call()
+    except Preempted as stop:
+        print(f"{stop.problem}; {stop.fix}", file=sys.stderr)
+        return stop.exit_code
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -37,6 +37,13 @@ class ClusterError(PipelineError):
     exit_code = 4
 
 
+class Preempted(PipelineError):  # noqa: N818 - no error
+    """The run was asked to stop, saved its state and did: no failure. 75 is EX_TEMPFAIL of sysexits.h, at which a
+    scheduler puts the job into its queue again."""
+
+    exit_code = 75
+
+
 def from_os_error(error: OSError) -> PipelineError | None:
     """Translate the operating system errors a person can act on; None for the others."""
     where = error.filename or "a file of this stage"

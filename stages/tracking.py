@@ -16,6 +16,7 @@ from typing import Any
 
 from stages import paths
 from stages.cluster import cluster_name
+from stages.errors import Preempted
 from stages.provenance import Dependencies
 
 PARENT_RUN = "GPTOSS_PARENT_RUN"
@@ -131,7 +132,7 @@ def stage_run(stage: str, experiment: str, dependencies: Dependencies) -> Iterat
         return
     try:
         yield run
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Preempted):
         run.finish("KILLED")
         raise
     except BaseException:

@@ -1,34 +1,54 @@
 """torchrun, tied to the process that started it, and able to say which rank failed first.
 
-`python -m stages.pretrain.agent` takes torchrun's own arguments.
+`python -m stages.pretrain.agent` takes torchrun's own arguments. SIGTERM is passed on to the ranks, which stop in
+good order by themselves; SIGQUIT ends them (torchrun itself would give ranks that save no more than its shutdown
+timeout).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 from stages import lifeline
 from stages.pretrain.failures import Failure, report
 from stages.pretrain.plan import PLAN, Plan
 
+END = signal.SIGQUIT
+"""Ends this process and the ranks."""
+SHUTDOWN_SECONDS = 5
+"""What a rank gets to end in when another one has died, before it is killed."""
+
 
 def main() -> int:
     """Run torchrun; a rank that dies without a word (a signal, memory) is reported in its place."""
-    lifeline.tie(signal.SIGTERM, int(os.environ[lifeline.PARENT]))
+    signal.signal(signal.SIGTERM, pass_on)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the launcher and the ranks too
+    lifeline.tie(END, int(os.environ[lifeline.PARENT]))
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
     state = Plan.read(Path(os.environ[PLAN])).state
     try:
-        torchrun(sys.argv[1:])
+        torchrun([f"--signals-to-handle={END.name}", f"--shutdown-timeout={SHUTDOWN_SECONDS}", *sys.argv[1:]])
     except ChildFailedError as error:
         report(state, death({rank: failure.exitcode for rank, failure in error.failures.items()}))
         return 1
     return 0
+
+
+def pass_on(number: int, frame: FrameType | None) -> None:
+    """Signal the ranks."""
+    import psutil
+
+    for rank in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            rank.send_signal(number)
 
 
 def death(exit_codes: dict[int, int]) -> Failure:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import concurrent.futures
 import shutil
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import torch.distributed.checkpoint as dcp
 from torch import Tensor
 
+from stages.cluster import Checkpoints as Policy
 from stages.pretrain.mesh import Ranks
 from stages.storage import read_json, sha256_file, write_json
 
@@ -27,10 +29,11 @@ State = dict[str, Tensor]
 
 
 class Checkpoints:
-    """The checkpoints of one run: `folder/step-00000100/`, the newest `keep` of them."""
+    """The checkpoints of one run: `folder/step-00000100/`, the newest of them and those the policy keeps for good."""
 
-    def __init__(self, folder: Path, keep: int, ranks: Ranks) -> None:
-        self.folder, self.keep, self.ranks = folder, keep, ranks
+    def __init__(self, folder: Path, policy: Policy, ranks: Ranks) -> None:
+        self.folder, self.policy, self.ranks = folder, policy, ranks
+        self._saved = time.monotonic()
         self._worker = concurrent.futures.ThreadPoolExecutor(max_workers=1)
         self._writing: concurrent.futures.Future[None] | None = None
         self._step = 0
@@ -53,11 +56,17 @@ class Checkpoints:
         self._writing.result()
         return True
 
+    @property
+    def overdue(self) -> bool:
+        """Whether the last save is `every_seconds` ago by the clock of rank 0; on other ranks never."""
+        every = self.policy.every_seconds
+        return self.ranks.rank == 0 and every is not None and time.monotonic() - self._saved >= every
+
     def save(self, step: int, tensors: State, values: dict[str, Any]) -> None:
         """Begin a save of the state after `step`: returns when the tensors are copied. Collective."""
         if self.unpublished:
             self.publish()
-        self._step, self._values = step, values
+        self._step, self._values, self._saved = step, values, time.monotonic()
         partial = self._partial
         if self.ranks.rank == 0:
             shutil.rmtree(partial, ignore_errors=True)
@@ -94,8 +103,9 @@ class Checkpoints:
         final = self.folder / f"step-{self._step:08d}"
         shutil.rmtree(final, ignore_errors=True)
         self._partial.replace(final)
-        for old in published(self.folder)[: -self.keep]:
-            shutil.rmtree(old)
+        for old in published(self.folder)[: -self.policy.keep]:
+            if not kept_for_good(old, self.policy):
+                shutil.rmtree(old)
 
     @property
     def _partial(self) -> Path:
@@ -133,6 +143,11 @@ class Checkpoints:
     def close(self) -> None:
         """Stop the background thread."""
         self._worker.shutdown(wait=True)
+
+
+def kept_for_good(path: Path, policy: Policy) -> bool:
+    """Whether newer checkpoints leave this one be."""
+    return policy.keep_every is not None and int(path.name.removeprefix("step-")) % policy.keep_every == 0
 
 
 def published(folder: Path) -> list[Path]:

@@ -15,10 +15,12 @@ import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from stages.errors import ClusterError, DataError, PipelineError, UserError, from_os_error
-from stages.storage import write_text
+from stages.errors import ClusterError, DataError, PipelineError, Preempted, UserError, from_os_error
+from stages.storage import read_json, write_text
 
-KNOWN: dict[str, type[PipelineError]] = {kind.__name__: kind for kind in (UserError, DataError, ClusterError)}
+KNOWN: dict[str, type[PipelineError]] = {
+    kind.__name__: kind for kind in (Preempted, UserError, DataError, ClusterError)
+}
 NOTE_BYTES = 2**16
 """With less free space than this a rank may have been unable to leave a note."""
 LOST_CONNECTION = ("connection closed by peer", "connection reset", "broken pipe", "timed out", "connection refused")
@@ -31,7 +33,7 @@ class Failure:
     rank: int
     time: float
     kind: str
-    """`UserError`, `DataError`, `ClusterError`; `bug`; `died`; `connection`."""
+    """`Preempted`, `UserError`, `DataError`, `ClusterError`; `bug`; `died`; `connection`."""
     problem: str
     fix: str = ""
     trace: str = ""
@@ -88,9 +90,18 @@ def report(state: Path, failure: Failure) -> None:
     write_text(folder(state) / f"{name}.json", json.dumps(asdict(failure)))
 
 
+def stopped(state: Path) -> Preempted | None:
+    """What rank 0 said when it stopped on request; None when it did not."""
+    note = folder(state) / "rank-0.json"
+    if not note.exists():
+        return None
+    said = Failure(**read_json(note))
+    return Preempted(said.problem, said.fix) if said.kind == Preempted.__name__ else None
+
+
 def explain(state: Path, log: Path, checkpoint: str) -> PipelineError:
     """The one error that a person sees."""
-    notes = [Failure(**json.loads(path.read_text())) for path in folder(state).glob("*.json")]
+    notes = [Failure(**read_json(path)) for path in folder(state).glob("*.json")]
     if not notes:
         full = from_os_error(OSError(errno.ENOSPC, "", str(state)))
         if full and shutil.disk_usage(state).free < NOTE_BYTES:

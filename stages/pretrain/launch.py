@@ -12,27 +12,26 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import stages
 from stages import lifeline
-from stages.errors import UserError
+from stages.errors import Preempted, UserError
 from stages.pretrain import failures
 from stages.pretrain.plan import PLAN, Plan
 from stages.pretrain.rows import Row, RowReader
+from stages.pretrain.stop import StopRequest, stop_request
 from stages.progress import SECONDS_BETWEEN_LINES
 from stages.tracking import StageRun
 
 POLL_SECONDS = 0.2
-GRACE_SECONDS = 20.0
+END_SECONDS = 10.0
 CURVES = ("loss", "learning_rate", "gradient_norm", "loss_scale", "skipped")
 
 
 def launch(plan: Plan, run: StageRun) -> None:
-    """Run the plan to its end. Raises the error of the rank that failed first; Ctrl-C and SIGTERM end the ranks."""
+    """Run the plan to its end. Raises the error of the rank that failed first, or `Preempted` after SIGTERM or Ctrl-C,
+    when the ranks have finished their step and saved. A second request ends them at once."""
     plan.state.mkdir(parents=True, exist_ok=True)
     failures.clear(plan.state)
     plan.write(plan.state / "plan.json")
@@ -40,12 +39,16 @@ def launch(plan: Plan, run: StageRun) -> None:
     mesh = plan.cluster.mesh
     layout = f"pp {mesh.pp} x dp {mesh.dp}, {plan.precision} on {plan.cluster.device}"
     print(f"pretrain: starting {mesh.size} ranks ({layout})", file=sys.stderr, flush=True)
-    with interruptible(), open(log, "w") as output:
+    reader = RowReader(plan.state, plan.attempt)
+    with stop_request(insist=interrupt) as stop, open(log, "w") as output:
         process = subprocess.Popen(command(plan), env=environment(plan), stdout=output, stderr=output)
         try:
-            code = follow(plan, run, process)
+            code = follow(plan, run, process, reader, stop)
         finally:
             end(process)
+    stopped = failures.stopped(plan.state)
+    if stopped:
+        raise stopped
     if code:
         error = failures.explain(plan.state, log, "from the last checkpoint")
         for unfinished in (plan.state / "checkpoints").glob("*.partial"):
@@ -89,11 +92,23 @@ def environment(plan: Plan) -> dict[str, str]:
     return values
 
 
-def follow(plan: Plan, run: StageRun, process: subprocess.Popen[bytes]) -> int:
-    """Show and log the rows until the ranks have ended; returns their exit code."""
-    reader, line = RowReader(plan.state, plan.attempt), ProgressLine(plan)
+def follow(plan: Plan, run: StageRun, process: subprocess.Popen[bytes], reader: RowReader, stop: StopRequest) -> int:
+    """Show and log the rows until the ranks have ended; returns their exit code. Passes on a request to stop."""
+    line = ProgressLine(plan)
+    asked: float | None = None
     while True:
         code = process.poll()
+        if stop.requested and asked is None:
+            if reader.resumed is None:
+                raise Preempted("stopped on request before the first step", "the same command continues")
+            asked = time.monotonic()
+            process.terminate()
+            print("pretrain: stopping after this step, saving (once more: stop at once)", file=sys.stderr, flush=True)
+        if asked is not None and time.monotonic() - asked > plan.cluster.grace_seconds:
+            raise Preempted(
+                f"stopped on request; the ranks did not save within grace_seconds({plan.cluster.grace_seconds:g})",
+                "the same command continues from the last checkpoint",
+            )
         announced = reader.resumed is not None
         for row in reader.new():
             line.show(row)
@@ -155,27 +170,18 @@ class ProgressLine:
             print(file=sys.stderr)
 
 
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """SIGTERM ends the run as Ctrl-C does: the ranks first, then this process."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def interrupt() -> None:
+    """Leave `follow` at once."""
+    raise KeyboardInterrupt
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the launcher to end its ranks, and insist after a while."""
+    """End the launcher with its ranks, which are tied to it."""
     if process.poll() is not None:
         return
-    process.terminate()
+    process.send_signal(signal.SIGQUIT)
     try:
-        process.wait(GRACE_SECONDS)
+        process.wait(END_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -1,4 +1,4 @@
-"""What one rank does: join the mesh, learn the plan, train, and leave a note when it fails."""
+"""What one rank does: join the mesh, learn the plan, train, and leave a note when it fails or stops."""
 
 from __future__ import annotations
 
@@ -14,21 +14,28 @@ from pathlib import Path
 
 from stages import lifeline
 from stages.cluster import load_cluster
-from stages.errors import ClusterError
+from stages.errors import ClusterError, Preempted
 from stages.pretrain import failures
 from stages.pretrain.plan import PLAN, Plan
+from stages.pretrain.stop import StopRequest, stop_request
 
 PATIENCE_SECONDS = 60
 
 
 def main() -> int:
-    """Run this rank to its end: 0, or 1 with a note in `state/failures`."""
+    """Run this rank to its end: 0, or 1 with a note in `state/failures`. Stopped on request: 0 where our launcher
+    reads the note, 75 where another one started the rank."""
     if os.environ.get(PLAN):
         lifeline.tie(signal.SIGKILL)
     rank = int(os.environ["RANK"])
     plan = Plan.read(Path(os.environ[PLAN])) if os.environ.get(PLAN) else None
     try:
-        run(plan, rank)
+        with stop_request(insist=lambda: os._exit(128 + signal.SIGTERM)) as stop:
+            run(plan, rank, stop)
+    except Preempted as error:
+        if plan and rank == 0:
+            failures.report(plan.state, failures.of(error, rank))
+        return 0 if plan else error.exit_code
     except BaseException as error:  # torch.distributed.checkpoint's error is no Exception
         failure = failures.of(error, rank)
         with contextlib.suppress(OSError):  # the disk may be full
@@ -39,15 +46,15 @@ def main() -> int:
     return 0
 
 
-def run(plan: Plan | None, rank: int) -> None:
+def run(plan: Plan | None, rank: int, stop: StopRequest) -> None:
     """Train by the plan; a rank that another launcher started without one gets it from rank 0."""
+    from stages.pretrain.loop import train
     from stages.pretrain.mesh import joined
-    from stages.pretrain.train import train
 
     with joined(plan.cluster if plan else load_cluster()) as ranks:
         agreed: Plan = ranks.broadcast(plan)
         with alone(agreed.state, rank):
-            train(agreed, ranks)
+            train(agreed, ranks, stop)
 
 
 @contextmanager

@@ -1,19 +1,16 @@
-"""The training loop of one rank: every rank runs this, and all of them take each decision alike."""
+"""The training step of one rank: every rank takes it, and all of them decide alike."""
 
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from stages import paths
-from stages.errors import DataError
 from stages.pretrain import data
-from stages.pretrain.checkpoint import Checkpoints, State
-from stages.pretrain.export import export
+from stages.pretrain.checkpoint import State
 from stages.pretrain.mesh import Ranks
 from stages.pretrain.optimizer import (
     MOMENTS,
@@ -27,8 +24,22 @@ from stages.pretrain.optimizer import (
 from stages.pretrain.parallel import Pipeline, sharded_stage
 from stages.pretrain.plan import Plan
 from stages.pretrain.precision import MeshGradScaler
-from stages.pretrain.rows import RowWriter
 from stages.token_files import TokenSplit
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a rank tells the others with its sums of a step."""
+
+    written: bool = False
+    """Its part of the checkpoint under way is on the disk."""
+    stop: bool = False
+    """It was asked to stop."""
+    save: bool = False
+    """By its clock a checkpoint is due."""
+
+
+NOTHING = Told()
 
 
 @dataclass(frozen=True)
@@ -42,8 +53,12 @@ class Measured:
     loss_scale: float
     """The scale this step used."""
     rate: float
-    ranks_written: int
-    """Ranks whose part of the checkpoint under way is on the disk."""
+    written: bool
+    """The checkpoint under way is on the disk of every rank."""
+    stop: bool
+    """Some rank was asked to stop."""
+    save: bool
+    """Some rank finds a checkpoint due."""
 
 
 class Trainer:
@@ -63,14 +78,16 @@ class Trainer:
             self.validation, settings.model.context, settings.pretrain.validation_tokens
         )
 
-    def step(self, step: int, *, written: bool = False) -> Measured:
+    def step(self, step: int, told: Told = NOTHING) -> Measured:
         """Step 1, 2, …: forward, backward, one verdict over the mesh, then step or skip everywhere alike."""
         rate = learning_rate(step, self.pretrain)
         scale, tokens = self.scaler.scale, self.pretrain.batch_tokens
         loss = self.backward(step, scale / tokens)
         grads = gradients(self.module)
         squares = squared_norm(grads) / self.ranks.replicas
-        summed_loss, summed_squares, ranks_written = self.ranks.sum([loss, squares, float(written)])
+        summed_loss, summed_squares, written, stop, save = self.ranks.sum(
+            [loss, squares, float(told.written), float(told.stop), float(told.save)]
+        )
         norm = math.sqrt(summed_squares) / scale if math.isfinite(summed_squares) else math.nan
         if self.scaler.update(norm):
             clip = min(1.0, self.pretrain.gradient_clip / (norm + 1e-6))
@@ -78,7 +95,7 @@ class Trainer:
             set_learning_rate(self.optimizer, rate)
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return Measured(summed_loss / scale, norm, scale, rate, int(ranks_written))
+        return Measured(summed_loss / scale, norm, scale, rate, written == self.ranks.size, stop > 0, save > 0)
 
     def backward(self, step: int, factor: float) -> torch.Tensor:
         """Leave the gradients of `factor` * summed loss on the parameters; returns this rank's part of that loss."""
@@ -116,56 +133,3 @@ class Trainer:
         self.scaler.restore(manifest["loss_scale"])
         set_steps_taken(self.optimizer, manifest["step"] - self.scaler.skipped)
         return int(manifest["step"])
-
-
-def train(plan: Plan, ranks: Ranks) -> None:
-    """Train from the newest checkpoint to the last step, then export the weights."""
-    trainer = Trainer(plan, ranks)
-    checkpoints = Checkpoints(plan.state / "checkpoints", plan.cluster.checkpoints.keep, ranks)
-    manifest = checkpoints.restore(trainer.tensors())
-    done = trainer.restore(manifest) if manifest else 0
-    rows = RowWriter(plan, done) if ranks.rank == 0 else None
-    for step in range(done + 1, plan.settings.pretrain.steps + 1):
-        began = time.monotonic()
-        measured = trainer.step(step, written=checkpoints.written)
-        if rows:
-            rows.training(step, measured, trainer.scaler.skipped, time.monotonic() - began)
-        stop_when_stuck(trainer.scaler, plan, step)
-        if measured.ranks_written == ranks.size:
-            publish(checkpoints, rows)
-        due(trainer, checkpoints, rows, step)
-    publish(checkpoints, rows)
-    checkpoints.close()
-    export(trainer.module, plan, ranks, paths.PRETRAINED)
-
-
-def due(trainer: Trainer, checkpoints: Checkpoints, rows: RowWriter | None, step: int) -> None:
-    """Validate and checkpoint after the steps at which that is due, and after the last one."""
-    plan = trainer.plan
-    last = step == plan.settings.pretrain.steps
-    if last or step % plan.settings.pretrain.validate_every == 0:
-        loss = trainer.validate()
-        if rows:
-            rows.validation(step, loss, trainer.validation)
-    if last or step % plan.cluster.checkpoints.every_steps == 0:
-        publish(checkpoints, rows)
-        checkpoints.save(step, trainer.tensors(), {"loss_scale": trainer.scaler.state()})
-
-
-def publish(checkpoints: Checkpoints, rows: RowWriter | None) -> None:
-    """Publish the checkpoint under way; the rows up to it reach the disk first."""
-    if rows and checkpoints.unpublished:
-        rows.sync()
-    checkpoints.publish()
-
-
-def stop_when_stuck(scaler: MeshGradScaler, plan: Plan, step: int) -> None:
-    """Raise `DataError` after too many skipped steps in a row. Every rank does so at the same step."""
-    limit = plan.settings.pretrain.loss_scale.max_consecutive_skips
-    if scaler.skipped_in_a_row >= limit:
-        raise DataError(
-            f"step {step}: the gradients of {limit} steps in a row were not finite "
-            f"(loss scale now {scaler.scale:g}, {scaler.skipped} steps skipped in all)",
-            "lower pretrain.learning_rate or pretrain.gradient_clip, lengthen pretrain.warmup_steps, "
-            "or set pretrain.precision to float32 to see whether the model itself diverges",
-        )

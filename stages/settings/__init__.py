@@ -14,11 +14,12 @@ from pydantic import Field, model_validator
 
 from stages.configuration import Section, check, load_yaml
 from stages.settings.data import Curate, Decontaminate, Dedup, Ingest, Quality, Shards, Source, Tokenizer
-from stages.settings.model import Benchmarks, Evaluate, Instruct, Model, Pretrain, Publish, Register
+from stages.settings.model import Benchmarks, Evaluate, Instruct, Model, Pretrain, Publish, Register, Spikes
 
 __all__ = [
     "PARAMS", "Benchmarks", "Curate", "Decontaminate", "Dedup", "Evaluate", "Ingest", "Instruct", "Model", "Pretrain",
-    "Publish", "Quality", "Register", "Settings", "Shards", "Source", "Tokenizer", "load_settings",
+    "Publish", "Quality", "Register", "Settings", "Shards", "Source", "Spikes", "Tokenizer",
+    "load_settings",
 ]  # fmt: skip
 
 PARAMS = Path("params.yaml")

@@ -79,6 +79,21 @@ class Phase(Section):
     mixture: Mixture
 
 
+class Spikes(Section):
+    """What to do about a step whose loss is far above those before it."""
+
+    policy: Literal["none", "skip", "rollback"]
+    """`skip`: no update from this step. `rollback`: go back to a checkpoint and leave out the batches since."""
+    threshold: PositiveFloat
+    """In standard deviations above the mean of the losses in the window."""
+    window: Annotated[int, Field(ge=2)]
+    """Losses of so many steps before are compared with; nothing is a spike until there are as many."""
+    rollback_steps: PositiveInt
+    """How far back at least the checkpoint is, and of how many steps, the spike last, the batches are left out."""
+    max: PositiveInt
+    """So many spikes are treated; the next one stops the run with advice."""
+
+
 class Pretrain(Section):
     steps: PositiveInt
     batch_tokens: PositiveInt
@@ -104,6 +119,7 @@ class Pretrain(Section):
     gradient_clip: PositiveFloat
     precision: Literal["float16", "bfloat16", "float32"]
     loss_scale: LossScale
+    spikes: Spikes
     validate_every: PositiveInt
     validation_tokens: PositiveInt
     """How much of the validation split each validation reads."""

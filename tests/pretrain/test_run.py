@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from stages.cluster import Cluster
-from stages.errors import ClusterError, DataError
+from stages.errors import ClusterError, DataError, Preempted
 from stages.pretrain import rows
 from stages.pretrain.__main__ import pretrain
 from stages.settings import Settings
@@ -39,16 +39,16 @@ sys.exit(guarded(lambda: print(json.dumps(pretrain(load_settings(), StageRun("pr
 
 
 @pytest.fixture
-def checkout(workspace: Path, tiny: Callable[..., Settings]) -> Callable[..., Path]:
+def checkout(workspace: Path, tiny: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """A working folder with shards, `params.yaml` and a cluster file: `checkout(cluster(...), **changes)`."""
     write_shards(workspace / "data" / "shards")
+    monkeypatch.setenv("GPTOSS_CLUSTER", "test")
 
     def make(on: Cluster, **changes: object) -> Path:
         (workspace / "params.yaml").write_text(
             yaml.safe_dump(json.loads(tiny(**changes).model_dump_json(by_alias=True)))
         )
-        (workspace / "infra" / "clusters").mkdir(parents=True, exist_ok=True)
-        (workspace / "infra" / "clusters" / "local.yaml").write_text(yaml.safe_dump(on.model_dump()))
+        (workspace / "infra" / "clusters" / "test.yaml").write_text(yaml.safe_dump(on.model_dump()))
         return workspace
 
     return make
@@ -191,7 +191,7 @@ def test_a_dead_rank_is_named_and_sigterm_ends_all(checkout: Callable[..., Path]
     ranks = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "the same command continues" in err
+    assert process.returncode == Preempted.exit_code and "the same command continues" in err
     assert not psutil.wait_procs(ranks, timeout=10)[1]
 
 
