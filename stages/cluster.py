@@ -18,11 +18,16 @@ CLUSTERS = Path("infra/clusters")
 
 
 class Mesh(Section):
-    """Sizes of the device mesh `(pp, dp_replicate, dp_shard)`."""
+    """Sizes of the device mesh `(pp, dp_replicate, dp_shard, tp)`, the last axis varying fastest over the ranks."""
 
     pp: PositiveInt
+    """Pipeline ranks: each holds a range of layers, or several ranges."""
     dp_replicate: PositiveInt
+    """Copies of the sharded model: above 1, sharding is hybrid."""
     dp_shard: PositiveInt
+    """Ranks among which each parameter and its optimizer state are divided."""
+    tp: PositiveInt = 1
+    """Tensor-parallel ranks: each holds a part of every matrix, and a part of the positions between them."""
 
     @property
     def dp(self) -> int:
@@ -32,7 +37,15 @@ class Mesh(Section):
     @property
     def size(self) -> int:
         """Ranks in the mesh."""
-        return self.pp * self.dp
+        return self.pp * self.dp * self.tp
+
+
+class Pipeline(Section):
+    """How micro-batches go through the pipeline ranks."""
+
+    schedule: Literal["1f1b", "interleaved_1f1b", "zero_bubble"] = "1f1b"
+    stages_per_rank: PositiveInt = 1
+    """Virtual stages: ranges of layers that one pipeline rank holds."""
 
 
 class Checkpoints(Section):
@@ -69,7 +82,11 @@ class Cluster(Section):
     mesh: Mesh
     micro_batch: PositiveInt
     """Sequences in one micro-batch of the pipeline."""
-    activation_checkpointing: bool
+    pipeline: Pipeline = Pipeline()
+    activation_checkpointing: Literal["none", "selective", "full"]
+    """What the backward pass computes again: nothing; all but attention and every other matrix product; all."""
+    compile: bool = False
+    """Compile each decoder layer with `torch.compile`."""
     checkpoints: Checkpoints
     restarts: NonNegativeInt = 0
     """How often all ranks start again from the last checkpoint, by themselves, after one of them died."""
@@ -102,9 +119,38 @@ class Cluster(Section):
         if self.mesh.size != world:
             mesh = self.mesh
             raise ValueError(
-                f"pp({mesh.pp}) * dp_replicate({mesh.dp_replicate}) * dp_shard({mesh.dp_shard}) = {mesh.size} "
-                f"!= nodes({self.nodes}) * processes_per_node({self.processes_per_node}) = {world}: "
-                f"set mesh.dp_shard to {max(1, world // (mesh.pp * mesh.dp_replicate))} or change the processes"
+                f"pp({mesh.pp}) * dp_replicate({mesh.dp_replicate}) * dp_shard({mesh.dp_shard}) * tp({mesh.tp}) = "
+                f"{mesh.size} != nodes({self.nodes}) * processes_per_node({self.processes_per_node}) = {world}: "
+                f"set mesh.dp_shard to {max(1, world // (mesh.pp * mesh.dp_replicate * mesh.tp))} "
+                "or change the processes"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _schedule_can_run(self) -> Cluster:
+        schedule, stages = self.pipeline.schedule, self.pipeline.stages_per_rank
+        if schedule == "1f1b" and stages > 1:
+            raise ValueError(
+                f"pipeline.schedule 1f1b runs one stage a rank, stages_per_rank is {stages}: "
+                "set pipeline.stages_per_rank to 1 or pipeline.schedule to interleaved_1f1b"
+            )
+        if schedule != "1f1b" and self.mesh.pp == 1:
+            raise ValueError(f"pipeline.schedule {schedule} needs a pipeline and mesh.pp is 1: set it to 1f1b")
+        if schedule == "interleaved_1f1b" and stages == 1:
+            raise ValueError(
+                "pipeline.schedule interleaved_1f1b needs several stages a rank, stages_per_rank is 1: "
+                "set pipeline.stages_per_rank to 2 or pipeline.schedule to 1f1b"
+            )
+        if schedule == "zero_bubble" and self.activation_checkpointing != "none":
+            raise ValueError(
+                "pipeline.schedule zero_bubble computes the gradients of inputs and of weights in separate backward "
+                f"passes; with activation_checkpointing {self.activation_checkpointing} each of them would run the "
+                "layers again: set activation_checkpointing to none, or pipeline.schedule to interleaved_1f1b"
+            )
+        if schedule == "zero_bubble" and self.compile:
+            raise ValueError(
+                "pipeline.schedule zero_bubble splits each layer's backward pass, a compiled layer has a single one: "
+                "set compile to false, or pipeline.schedule to interleaved_1f1b"
             )
         return self
 

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from stages.pretrain.mesh import Ranks
 from stages.pretrain.model import Decoder, hugging_face_config
-from stages.pretrain.parallel import split_layers
 from stages.pretrain.plan import Plan
+from stages.pretrain.split import pp_rank_of, split_layers, stage_count
 from stages.storage import atomic_folder, write_json
 
 MAX_FILE_BYTES = 5_000_000_000
@@ -31,24 +31,23 @@ def parameter_sizes(plan: Plan) -> dict[str, torch.Size]:
     return {name: parameter.shape for name, parameter in whole.named_parameters()}
 
 
-def owner_stages(plan: Plan, stages: int) -> dict[str, int]:
-    """The pipeline stage that holds each parameter."""
+def owners(plan: Plan) -> dict[str, int]:
+    """The pipeline rank that holds each parameter."""
     owners: dict[str, int] = {}
-    for stage, layers in enumerate(split_layers(plan.settings.model, plan.vocab_size, stages)):
+    for stage, layers in enumerate(split_layers(plan.settings.model, plan.vocab_size, stage_count(plan.cluster))):
         with torch.device("meta"):
             part = Decoder(plan.settings.model, plan.vocab_size, layers)
-        owners |= {name: stage for name, _ in part.named_parameters()}
+        owners |= {name: pp_rank_of(stage, plan.cluster) for name, _ in part.named_parameters()}
     return owners
 
 
-def gathered(module: Decoder, plan: Plan, ranks: Ranks) -> Iterator[tuple[str, Tensor | None]]:
+def gathered(own: dict[str, nn.Parameter], plan: Plan, ranks: Ranks) -> Iterator[tuple[str, Tensor | None]]:
     """Each parameter, float32 on the CPU of rank 0 and None on the other ranks, in the order of `parameter_sizes`.
     Collective: every rank must run through it."""
-    own = dict(module.named_parameters())
-    owners = owner_stages(plan, ranks.stages)
-    by_stage = ranks.mesh.mesh.flatten(1)
+    held_by = owners(plan)
+    by_pp_rank = ranks.mesh.mesh.flatten(1)
     for name, size in parameter_sizes(plan).items():
-        sender = int(by_stage[owners[name]][0])
+        sender = int(by_pp_rank[held_by[name]][0])
         value = _whole(own[name]) if name in own else None
         if sender == 0:
             yield name, value if ranks.rank == 0 else None
@@ -83,9 +82,12 @@ def plan_files(sizes: dict[str, torch.Size], max_bytes: int) -> list[list[str]]:
     return files
 
 
-def export(module: Decoder, plan: Plan, ranks: Ranks, folder: Path, max_bytes: int = MAX_FILE_BYTES) -> None:
-    """Write float32 safetensors, their index when there are several, and `config.json`. Collective; rank 0 writes."""
-    values = gathered(module, plan, ranks)
+def export(
+    own: dict[str, nn.Parameter], plan: Plan, ranks: Ranks, folder: Path, max_bytes: int = MAX_FILE_BYTES
+) -> None:
+    """Write float32 safetensors, their index when there are several, and `config.json`. Collective; rank 0 writes.
+    `own` are the parameters that this rank holds (shards of) under their global names."""
+    values = gathered(own, plan, ranks)
     if ranks.rank != 0:
         for _ in values:
             pass

@@ -37,7 +37,7 @@ def launch(plan: Plan, run: StageRun) -> None:
     plan.write(plan.state / "plan.json")
     log = plan.state / "ranks.log"
     mesh = plan.cluster.mesh
-    layout = f"pp {mesh.pp} x dp {mesh.dp}, {plan.precision} on {plan.cluster.device}"
+    layout = f"pp {mesh.pp} x dp {mesh.dp} x tp {mesh.tp}, {plan.precision} on {plan.cluster.device}"
     print(f"pretrain: starting {mesh.size} ranks ({layout})", file=sys.stderr, flush=True)
     reader = RowReader(plan.state, plan.attempt)
     with stop_request(insist=interrupt) as stop, open(log, "w") as output:

@@ -46,7 +46,7 @@ def train(plan: Plan, ranks: Ranks, stop: StopRequest) -> None:
             raise Preempted(f"stopped on request after step {step}", "the same command continues")
     publish(checkpoints, rows)
     checkpoints.close()
-    export(trainer.module, plan, ranks, paths.PRETRAINED)
+    export(dict(trainer.parameters), plan, ranks, paths.PRETRAINED)
 
 
 def publish(checkpoints: Checkpoints, rows: RowWriter | None) -> None:

@@ -1,4 +1,4 @@
-"""The ranks of a run and the device mesh `(pp, dp_replicate, dp_shard)` they form.
+"""The ranks of a run and the device mesh `(pp, dp_replicate, dp_shard, tp)` they form.
 
 Tensors travel over NCCL on GPUs and gloo on CPUs; checkpoints and agreements always over gloo.
 """
@@ -33,18 +33,26 @@ class Ranks:
     mesh: DeviceMesh
     checkpoint_group: Any
     """A gloo group of its own: an asynchronous save on the default group deadlocks with training."""
-    replicas: int
-    """Ranks that hold the same shard of a parameter."""
 
     @property
-    def stage(self) -> int:
-        """Pipeline stage of this rank."""
+    def pp_rank(self) -> int:
+        """This rank's place in the pipeline."""
         return int(self.mesh["pp"].get_local_rank())
 
     @property
-    def stages(self) -> int:
-        """Pipeline stages."""
+    def pp(self) -> int:
+        """Ranks in the pipeline."""
         return int(self.mesh["pp"].size())
+
+    @property
+    def tp_rank(self) -> int:
+        """Which part of every matrix, and of a sequence's positions, this rank holds."""
+        return int(self.mesh["tp"].get_local_rank())
+
+    @property
+    def tp(self) -> int:
+        """Tensor-parallel ranks; they read the same sequences."""
+        return int(self.mesh["tp"].size())
 
     @property
     def dp_rank(self) -> int:
@@ -55,7 +63,8 @@ class Ranks:
     @property
     def dp_mesh(self) -> DeviceMesh:
         """The mesh over which parameters are sharded (and replicated, when there are replicas)."""
-        return self.mesh["dp_replicate", "dp_shard"] if self.replicas > 1 else self.mesh["dp_shard"]
+        replicated = self.mesh["dp_replicate"].size() > 1
+        return self.mesh["dp_replicate", "dp_shard"] if replicated else self.mesh["dp_shard"]
 
     def sum(self, values: Sequence[Any]) -> list[float]:
         """Sums over all ranks, in float64; the one point a step at which the host waits for the device."""
@@ -97,12 +106,12 @@ def joined(cluster: Cluster) -> Iterator[Ranks]:
                 "start as many ranks as the cluster file says, or change the file",
             )
         mesh = cluster.mesh
-        axes = ("pp", "dp_replicate", "dp_shard")
+        axes = ("pp", "dp_replicate", "dp_shard", "tp")
+        sizes = (mesh.pp, mesh.dp_replicate, mesh.dp_shard, mesh.tp)
         yield Ranks(
             dist.get_rank(), size, device,
-            init_device_mesh(device.type, (mesh.pp, mesh.dp_replicate, mesh.dp_shard), mesh_dim_names=axes),
+            init_device_mesh(device.type, sizes, mesh_dim_names=axes),
             dist.new_group(backend="gloo", timeout=PATIENCE),
-            mesh.dp_replicate,
         )  # fmt: skip
     finally:
         dist.destroy_process_group()

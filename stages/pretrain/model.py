@@ -21,9 +21,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from stages.pretrain.precision import causal_attention, embedding, projections
+from stages.pretrain.precision import causal_attention, embedding, own, projections
 from stages.settings import Model
 
 
@@ -60,7 +59,7 @@ class RMSNorm(nn.Module):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         wide = x if x.dtype == torch.float64 else x.float()
         wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
-        return self.weight * wide.to(x.dtype)
+        return own(self.weight) * wide.to(x.dtype)
 
 
 class Attention(nn.Module):  # type: ignore[misc]
@@ -98,22 +97,16 @@ class FeedForward(nn.Module):  # type: ignore[misc]
 
 
 class Layer(nn.Module):  # type: ignore[misc]
-    """One decoder layer. Recomputation lies inside it, so that sharding sees one forward and one backward."""
+    """One decoder layer."""
 
-    def __init__(self, shape: Model, recompute: bool) -> None:
+    def __init__(self, shape: Model) -> None:
         super().__init__()
-        self.recompute = recompute
         self.input_layernorm = RMSNorm(shape.hidden_size, shape.norm_eps)
         self.self_attn = Attention(shape)
         self.post_attention_layernorm = RMSNorm(shape.hidden_size, shape.norm_eps)
         self.mlp = FeedForward(shape)
 
     def forward(self, x_BTD: Tensor, cos_TE: Tensor, sin_TE: Tensor) -> Tensor:
-        if self.recompute and torch.is_grad_enabled():
-            return checkpoint(self._block, x_BTD, cos_TE, sin_TE, use_reentrant=False, preserve_rng_state=False)
-        return self._block(x_BTD, cos_TE, sin_TE)
-
-    def _block(self, x_BTD: Tensor, cos_TE: Tensor, sin_TE: Tensor) -> Tensor:
         x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), cos_TE, sin_TE)
         return x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))
 
@@ -122,17 +115,19 @@ class Decoder(nn.Module):  # type: ignore[misc]
     """The layers `layers` of the decoder; the first stage also embeds, the last one also predicts.
 
     Takes tokens `(B, T)` int64 in the first stage, activations `(B, T, D)` in the others; gives logits `(B, T, V)` in
-    the last stage, activations in the others.
+    the last stage, activations in the others. With tensor parallelism, activations and logits are those of this
+    rank's positions: `T / sequence_shards` of them.
     """
 
-    def __init__(self, shape: Model, vocab_size: int, layers: range, *, recompute: bool = False) -> None:
+    def __init__(self, shape: Model, vocab_size: int, layers: range) -> None:
         super().__init__()
         self.shape = shape
+        self.sequence_shards = 1
         self.first, self.last = layers.start == 0, layers.stop == shape.layers
         self.model = nn.Module()
         if self.first:
             self.model.embed_tokens = Embedding(vocab_size, shape.hidden_size)
-        self.model.layers = nn.ModuleDict({str(number): Layer(shape, recompute) for number in layers})
+        self.model.layers = nn.ModuleDict({str(number): Layer(shape) for number in layers})
         if self.last:
             self.model.norm = RMSNorm(shape.hidden_size, shape.norm_eps)
             self.lm_head = Linear(shape.hidden_size, vocab_size)
@@ -140,7 +135,8 @@ class Decoder(nn.Module):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         if self.first:
             x = self.model.embed_tokens(x)
-        cos_TE, sin_TE = rotary_table(x.shape[1], self.shape.head_dim, self.shape.rope_theta, x.device, x.dtype)
+        positions, shape = x.shape[1] * self.sequence_shards, self.shape
+        cos_TE, sin_TE = rotary_table(positions, shape.head_dim, shape.rope_theta, x.device, x.dtype)
         for layer in self.model.layers.values():
             x = layer(x, cos_TE, sin_TE)
         return self.lm_head(self.model.norm(x)) if self.last else x

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from stages.pretrain.parallel import local
+from stages.pretrain.parallel import copies, local
 from stages.settings import Pretrain
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -24,9 +24,9 @@ def decays(name: str, parameter: Tensor) -> bool:
     return parameter.dim() > 1 and "embed_tokens" not in name
 
 
-def adamw(module: nn.Module, pretrain: Pretrain) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019) with its state made at once, so that a checkpoint can be read into it."""
-    named = list(module.named_parameters())
+def adamw(named: Sequence[tuple[str, Tensor]], pretrain: Pretrain) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter 2019) with its state made at once, so that a checkpoint can be read into it. One
+    for all parts of the model that a rank holds."""
     groups = [
         {"params": [p for n, p in named if decays(n, p)], "weight_decay": pretrain.weight_decay},
         {"params": [p for n, p in named if not decays(n, p)], "weight_decay": 0.0},
@@ -62,12 +62,13 @@ def set_steps_taken(optimizer: torch.optim.Optimizer, steps: int) -> None:
         state["step"].fill_(float(steps))
 
 
-def gradients(module: nn.Module) -> list[Tensor]:
-    """This rank's shards of all gradients."""
-    return [local(parameter.grad) for parameter in module.parameters()]
-
-
 def squared_norm(tensors: Iterable[Tensor]) -> Tensor:
-    """Sum of squares, float64; not finite when an element is not."""
-    norms: list[Any] = torch._foreach_norm(list(tensors))
-    return torch.stack(norms).double().square().sum()
+    """This rank's part of the sum of squares over all ranks, float64; not finite when an element is not.
+
+    What several ranks hold alike (a norm's gain under tensor parallelism, every shard under hybrid sharding) is
+    divided among them, so that the sum over all ranks counts each element once.
+    """
+    tensors = list(tensors)
+    norms: list[Any] = torch._foreach_norm([local(tensor) for tensor in tensors])
+    squares = torch.stack(norms).double().square()
+    return (squares / torch.tensor([copies(tensor) for tensor in tensors], device=squares.device)).sum()

@@ -6,6 +6,7 @@ process that watches them agree even when a configuration file is edited meanwhi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,7 @@ from typing import Literal
 from stages.cluster import Cluster, cluster_name
 from stages.configuration import Section
 from stages.errors import DataError, UserError
-from stages.settings import Settings
+from stages.settings import Model, Settings
 from stages.storage import write_text
 from stages.token_files import TokenSplit
 
@@ -70,11 +71,8 @@ def divide(settings: Settings, cluster: Cluster) -> Layout:
     file = f"infra/clusters/{cluster_name()}.yaml"
     batch = f"batch_tokens({settings.pretrain.batch_tokens}) / context({context}) = {sequences} sequences"
     ranks = f"dp_replicate({mesh.dp_replicate}) * dp_shard({mesh.dp_shard}) = {mesh.dp} data-parallel ranks"
-    if mesh.pp > settings.model.layers:
-        raise UserError(
-            f"mesh.pp({mesh.pp}) > model.layers({settings.model.layers}): a pipeline stage would hold no layer",
-            f"set mesh.pp in {file} to {settings.model.layers} or less",
-        )
+    check_stages(settings.model, cluster, file)
+    check_tensor_parallel(settings.model, mesh.tp, file)
     if sequences % mesh.dp:
         raise UserError(
             f"{batch}; {sequences} / ({ranks}) = {sequences / mesh.dp:g} a rank",
@@ -97,7 +95,37 @@ def divide(settings: Settings, cluster: Cluster) -> Layout:
             if per_rank >= mesh.pp
             else f"set pretrain.batch_tokens to {mesh.pp * mesh.dp * context} or more, or mesh.pp in {file} to 1",
         )
+    if cluster.pipeline.schedule != "1f1b" and micro_batches % mesh.pp:
+        raise UserError(
+            f"{batch}; {per_rank} a rank / micro_batch({micro_batch}) = {micro_batches} micro-batches; "
+            f"{micro_batches} / pp({mesh.pp}) = {micro_batches / mesh.pp:g} rounds: "
+            f"pipeline.schedule {cluster.pipeline.schedule} runs whole rounds of pp micro-batches",
+            f"set micro_batch in {file} so that {per_rank} / micro_batch is a multiple of {mesh.pp}, "
+            "or pipeline.schedule to 1f1b",
+        )
     return Layout(sequences, per_rank, micro_batches, micro_batch)
+
+
+def check_stages(shape: Model, cluster: Cluster, file: str) -> None:
+    """Every stage of the pipeline holds a layer. Raises `UserError`."""
+    pp, each = cluster.mesh.pp, cluster.pipeline.stages_per_rank
+    if pp * each > shape.layers:
+        raise UserError(
+            f"mesh.pp({pp}) * pipeline.stages_per_rank({each}) = {pp * each} stages > model.layers({shape.layers}): "
+            "a pipeline stage would hold no layer",
+            f"set mesh.pp * pipeline.stages_per_rank in {file} to {shape.layers} or less",
+        )
+
+
+def check_tensor_parallel(shape: Model, tp: int, file: str) -> None:
+    """What tensor parallelism divides is divisible. Raises `UserError`."""
+    sizes = {key: getattr(shape, key) for key in ("heads", "kv_heads", "ffn_size", "context", "hidden_size")}
+    for key, size in sizes.items():
+        if size % tp:
+            raise UserError(
+                f"model.{key}({size}) / tp({tp}) = {size / tp:g}: tensor parallelism gives every rank as many of them",
+                f"set mesh.tp in {file} to a divisor of {math.gcd(*sizes.values())}",
+            )
 
 
 def _largest_divisor(number: int, limit: int) -> int:

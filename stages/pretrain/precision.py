@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.distributed.tensor import DTensor, Partial
 
 DTYPES = {
     "float16": torch.float16,
@@ -78,8 +79,20 @@ def widened(tensor: Tensor) -> bool:
     return tensor.dtype in HALF and tensor.device.type == "cpu"
 
 
+def own(weight: Tensor) -> Tensor:
+    """The part of a weight that this rank computes with: under tensor parallelism its shard, else the whole.
+
+    A weight that all tensor-parallel ranks hold whole meets another part of the sequence on each of them, so its
+    gradient here is one addend of the sum.
+    """
+    if not isinstance(weight, DTensor):
+        return weight
+    return weight.to_local(grad_placements=[Partial() if p.is_replicate() else p for p in weight.placements])
+
+
 def projections(x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
     """`F.linear(x, weight)` for each weight, by the policy of this module."""
+    weights = tuple(own(weight) for weight in weights)
     if widened(x):
         outputs: tuple[Tensor, ...] = HalfProjections.apply(x, *weights)
         return outputs
@@ -88,6 +101,7 @@ def projections(x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
 
 def embedding(tokens: Tensor, table: Tensor) -> Tensor:
     """`F.embedding`, by the policy of this module."""
+    table = own(table)
     return HalfEmbedding.apply(tokens, table) if widened(table) else F.embedding(tokens, table)
 
 

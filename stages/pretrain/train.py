@@ -15,13 +15,13 @@ from stages.pretrain.mesh import Ranks
 from stages.pretrain.optimizer import (
     MOMENTS,
     adamw,
-    gradients,
     learning_rate,
     set_learning_rate,
     set_steps_taken,
     squared_norm,
 )
-from stages.pretrain.parallel import Pipeline, sharded_stage
+from stages.pretrain.parallel import local, named_parameters, sharded_parts
+from stages.pretrain.pipeline import Pipeline
 from stages.pretrain.plan import Plan
 from stages.pretrain.precision import MeshGradScaler
 from stages.token_files import TokenSplit
@@ -67,9 +67,10 @@ class Trainer:
     def __init__(self, plan: Plan, ranks: Ranks) -> None:
         settings = plan.settings
         self.plan, self.ranks, self.pretrain = plan, ranks, settings.pretrain
-        self.module = sharded_stage(plan, ranks)
-        self.pipeline = Pipeline(self.module, plan, ranks)
-        self.optimizer = adamw(self.module, settings.pretrain)
+        self.parts = sharded_parts(plan, ranks)
+        self.parameters = list(named_parameters(self.parts))
+        self.pipeline = Pipeline(self.parts, plan, ranks)
+        self.optimizer = adamw(self.parameters, settings.pretrain)
         scale = settings.pretrain.loss_scale
         self.scaler = MeshGradScaler(scale.initial if plan.precision == "float16" else None, scale.growth_interval)
         train, self.validation = (TokenSplit.open(paths.SHARDS, split) for split in ("train", "validation"))
@@ -83,15 +84,15 @@ class Trainer:
         rate = learning_rate(step, self.pretrain)
         scale, tokens = self.scaler.scale, self.pretrain.batch_tokens
         loss = self.backward(step, scale / tokens)
-        grads = gradients(self.module)
-        squares = squared_norm(grads) / self.ranks.replicas
+        grads = [parameter.grad for _, parameter in self.parameters]
+        squares = squared_norm(grads)
         summed_loss, summed_squares, written, stop, save = self.ranks.sum(
             [loss, squares, float(told.written), float(told.stop), float(told.save)]
         )
         norm = math.sqrt(summed_squares) / scale if math.isfinite(summed_squares) else math.nan
         if self.scaler.update(norm):
             clip = min(1.0, self.pretrain.gradient_clip / (norm + 1e-6))
-            torch._foreach_mul_(grads, clip / scale)
+            torch._foreach_mul_([local(grad) for grad in grads], clip / scale)
             set_learning_rate(self.optimizer, rate)
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -122,7 +123,7 @@ class Trainer:
     def tensors(self) -> State:
         """The tensors of a checkpoint under their global names."""
         state: State = {}
-        for name, parameter in self.module.named_parameters():
+        for name, parameter in self.parameters:
             state[f"model.{name}"] = parameter.detach()
             for moment in MOMENTS:
                 state[f"{moment}.{name}"] = self.optimizer.state[parameter][moment]

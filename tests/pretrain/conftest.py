@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,10 @@ import numpy as np
 import pytest
 
 from stages.cluster import Cluster
-from stages.pretrain.plan import PLAN, Plan
+from stages.pretrain.plan import Plan
 from stages.settings import Settings
 from stages.storage import write_json
+from tests.pretrain.layouts import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 VOCABULARY = 320
@@ -65,12 +68,13 @@ def tiny(settings_with: Callable[..., Settings]) -> Callable[..., Settings]:
     return lambda **changes: settings_with(**TINY | changes)
 
 
-def cluster(pp: int = 1, shard: int = 1, replicate: int = 1, **changes: Any) -> Cluster:
-    """A CPU cluster of `pp * shard * replicate` processes of one thread."""
+def cluster(pp: int = 1, shard: int = 1, replicate: int = 1, tp: int = 1, **changes: Any) -> Cluster:
+    """A CPU cluster of `pp * replicate * shard * tp` processes of one thread."""
     values: dict[str, Any] = {
-        "nodes": 1, "processes_per_node": pp * shard * replicate, "threads_per_process": 1, "device": "cpu",
-        "launcher": "torchrun", "mesh": {"pp": pp, "dp_replicate": replicate, "dp_shard": shard}, "micro_batch": 2,
-        "activation_checkpointing": False, "checkpoints": {"every_steps": 100, "keep": 2}, "log_every_steps": 1,
+        "nodes": 1, "processes_per_node": pp * shard * replicate * tp, "threads_per_process": 1, "device": "cpu",
+        "launcher": "torchrun", "mesh": {"pp": pp, "dp_replicate": replicate, "dp_shard": shard, "tp": tp},
+        "micro_batch": 2, "activation_checkpointing": "none", "checkpoints": {"every_steps": 100, "keep": 2},
+        "log_every_steps": 1,
         "parallel_stages": 1,
     }  # fmt: skip
     return Cluster.model_validate(values | changes)
@@ -102,19 +106,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def run_ranks(plan: Plan, program: str, *arguments: str) -> Path:
-    """Run `python -m tests.pretrain.PROGRAM ARGUMENTS` on every rank of the plan; returns the folder of its results."""
-    mesh = plan.cluster.mesh
-    results = Path(f"results-{mesh.pp}-{mesh.dp_replicate}-{mesh.dp_shard}")
-    results.mkdir(exist_ok=True)
-    plan.write(results / "plan.json")
-    port = free_port()
-    command = [sys.executable, "-m", f"tests.pretrain.{program}", str(results), *arguments]
-    processes = [
-        subprocess.Popen(command, env=rank_environment(rank, mesh.size, port) | {PLAN: str(results / "plan.json")})
-        for rank in range(mesh.size)
-    ]
-    deadline = time.monotonic() + 120
+def run_ranks(size: int, program: str, *arguments: str, seconds: float = 240) -> None:
+    """Run `python -m tests.pretrain.PROGRAM ARGUMENTS` as `size` ranks, all of which must end well."""
+    command = [sys.executable, "-m", f"tests.pretrain.{program}", *arguments]
+    processes = [subprocess.Popen(command, env=rank_environment(rank, size, free_port())) for rank in range(size)]
+    deadline = time.monotonic() + seconds
     try:
         while any(process.poll() is None for process in processes):
             if any(process.poll() for process in processes) or time.monotonic() > deadline:
@@ -124,5 +120,39 @@ def run_ranks(plan: Plan, program: str, *arguments: str) -> Path:
         for process in processes:
             if process.poll() is None:
                 process.kill()
-    assert [process.wait() for process in processes] == [0] * mesh.size
-    return results
+    assert [process.wait() for process in processes] == [0] * size
+
+
+@dataclass
+class Outcome:
+    """What the ranks of one run saw, the same on each of them."""
+
+    steps: np.ndarray
+    """`(steps, 4)`: step, loss, gradient norm, loss scale."""
+    validation: float
+    scaler: dict[str, float]
+    tensors: dict[str, np.ndarray]
+    """Weights and moments by global name, over all stages."""
+
+
+def take_steps(plans: dict[str, tuple[Plan, int]], **changes: Any) -> dict[str, Outcome]:
+    """Take steps by each of some named plans of one world size, in one set of processes: `{name: (plan, steps)}`.
+    `changes` are fields of `layouts.Run`, by name."""
+    files = []
+    for name, (plan, steps) in plans.items():
+        plan.write(Path(f"{name}.plan.json"))
+        run = Run(f"{name}.plan.json", name, steps, free_port(), **changes.get(name, {}))
+        run.write(Path(f"{name}.run.json"))
+        files.append(f"{name}.run.json")
+    (size,) = {plan.cluster.mesh.size for plan, _ in plans.values()}
+    run_ranks(size, "layouts", *files)
+    return {name: outcome(Path(name), plan.cluster) for name, (plan, _) in plans.items()}
+
+
+def outcome(results: Path, on: Cluster) -> Outcome:
+    ranks = [json.loads((results / f"rank-{rank}.json").read_text()) for rank in range(on.mesh.size)]
+    assert all(str(rank) == str(ranks[0]) for rank in ranks), "ranks disagree"  # as text, for NaN is not NaN
+    tensors: dict[str, np.ndarray] = {}
+    for rank in range(on.mesh.pp):
+        tensors |= dict(np.load(results / f"pp-{rank}.npz"))
+    return Outcome(np.array(ranks[0]["steps"]), ranks[0]["validation"], ranks[0]["scaler"], tensors)

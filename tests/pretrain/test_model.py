@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 import torch
 
+from stages.pretrain.activation_checkpointing import checkpointed
 from stages.pretrain.model import Decoder, hugging_face_config, initial_value
-from stages.pretrain.parallel import split_layers
+from stages.pretrain.split import split_layers
 from stages.settings import Settings
 
 VOCABULARY = 320
@@ -56,11 +58,17 @@ def test_parameters_depend_on_seed_and_name_alone(tiny: Callable[..., Settings])
     assert sum(value.numel() for value in whole.values()) == settings.model.parameters(VOCABULARY)
 
 
-def test_recomputed_activations_give_the_same_gradients(tiny: Callable[..., Settings]) -> None:
+@pytest.mark.parametrize("mode", ["selective", "full"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_recomputed_activations_give_the_same_gradients(
+    tiny: Callable[..., Settings], mode: Literal["selective", "full"], dtype: torch.dtype
+) -> None:
     settings = tiny()
-    plain = initialised(settings, range(3))
-    thrifty = Decoder(settings.model, VOCABULARY, range(3), recompute=True)
+    plain = initialised(settings, range(3)).to(dtype)
+    thrifty = Decoder(settings.model, VOCABULARY, range(3)).to(dtype)
     thrifty.load_state_dict(plain.state_dict())
+    for layer in thrifty.model.layers.values():
+        checkpointed(layer, mode)
     tokens = torch.randint(0, VOCABULARY, (2, settings.model.context))
     for module in (plain, thrifty):
         module(tokens).square().mean().backward()

@@ -7,12 +7,35 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from stages.errors import DataError, UserError
 from stages.pretrain.plan import Layout, Plan, check_data, divide
 from stages.settings import Settings
 from stages.token_files import TokenSplit
 from tests.pretrain.conftest import cluster, write_shards
+
+ZERO_BUBBLE = {"schedule": "zero_bubble", "stages_per_rank": 1}
+
+
+def interleaved(stages: int) -> dict[str, object]:
+    return {"schedule": "interleaved_1f1b", "stages_per_rank": stages}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "changes", "message"),
+    [
+        ({"tp": 2}, {"processes_per_node": 3}, r"tp\(2\) = 2 != nodes\(1\) \* processes_per_node\(3\) = 3"),
+        ({"pp": 2}, {"pipeline": {"stages_per_rank": 2}}, "1f1b runs one stage a rank, stages_per_rank is 2"),
+        ({}, {"pipeline": ZERO_BUBBLE}, "zero_bubble needs a pipeline and mesh.pp is 1"),
+        ({"pp": 2}, {"pipeline": interleaved(1)}, "needs several stages a rank, stages_per_rank is 1"),
+        ({"pp": 2}, {"pipeline": ZERO_BUBBLE, "activation_checkpointing": "full"}, "would run the layers again"),
+        ({"pp": 2}, {"pipeline": ZERO_BUBBLE, "compile": True}, "a compiled layer has a single one"),
+    ],
+)
+def test_what_a_cluster_cannot_run_is_refused(sizes: dict[str, int], changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        cluster(**sizes, **changes)
 
 
 def test_the_default_divides(settings: Settings) -> None:
@@ -24,10 +47,13 @@ def test_the_default_divides(settings: Settings) -> None:
     ("on", "arithmetic", "fix"),
     [
         (cluster(shard=3), "16 / (dp_replicate(1) * dp_shard(3) = 3 data-parallel ranks) = 5.33333", r"3 \* 256 = 768"),
-        (cluster(pp=5), "mesh.pp(5) > model.layers(4)", "to 4 or less"),
+        (cluster(pp=5), "mesh.pp(5) * pipeline.stages_per_rank(1) = 5 stages > model.layers(4)", "to 4 or less"),
         (cluster(shard=2, micro_batch=3), "8 / micro_batch(3) = 2.66667 micro-batches", "micro_batch in .* to 2$"),
         (cluster(pp=2, shard=2, micro_batch=8), "= 1 micro-batches < pp(2)", "micro_batch in .* to 4$"),
         (cluster(pp=4, shard=8, micro_batch=1), "= 2 micro-batches < pp(4)", "batch_tokens to 8192 or more"),
+        (cluster(tp=4), "model.heads(2) / tp(4) = 0.5", "mesh.tp in .* to a divisor of 1$"),
+        (cluster(pp=2, pipeline=interleaved(4)), "mesh.pp(2) * pipeline.stages_per_rank(4) = 8 stages", "to 4 or less"),
+        (cluster(pp=3, shard=4, micro_batch=1, pipeline=ZERO_BUBBLE), "4 / pp(3) = 1.33333 rounds", "schedule to 1f1b"),
     ],
 )
 def test_what_does_not_divide_is_explained(settings: Settings, on: object, arithmetic: str, fix: str) -> None:

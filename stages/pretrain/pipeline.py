@@ -1,0 +1,105 @@
+"""Runs a rank's parts of the model over the micro-batches of a global batch, by the cluster file's schedule.
+
+1F1B and interleaved 1F1B: Narayanan et al. 2021. Zero bubble: Qi et al. 2023, whose backward pass computes the
+gradients of a stage's input first, which the stage before is waiting for, and those of its weights when there is
+time. All leave the same gradients.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.pipelining import (
+    PipelineStage,
+    Schedule1F1B,
+    ScheduleInterleaved1F1B,
+    ScheduleInterleavedZeroBubble,
+)
+
+from stages.pretrain.loss import ScaledLoss
+from stages.pretrain.mesh import Ranks
+from stages.pretrain.model import Decoder
+from stages.pretrain.plan import Plan
+from stages.pretrain.precision import DTYPES
+from stages.pretrain.split import stage_count, stages_of
+
+SCHEDULES = {
+    "1f1b": Schedule1F1B,
+    "interleaved_1f1b": ScheduleInterleaved1F1B,
+    "zero_bubble": ScheduleInterleavedZeroBubble,
+}
+
+
+class Pipeline:
+    """Forward and backward passes of this rank over its part of a global batch."""
+
+    def __init__(self, parts: list[Decoder], plan: Plan, ranks: Ranks) -> None:
+        self.parts, self.device = parts, ranks.device
+        self.loss = ScaledLoss()
+        self.micro_batches = plan.layout.micro_batches
+        positions = plan.settings.model.context // ranks.tp
+        self.positions = slice(ranks.tp_rank * positions, (ranks.tp_rank + 1) * positions)
+        self.schedule = self._schedule(plan, ranks) if ranks.pp > 1 else None
+
+    def _schedule(self, plan: Plan, ranks: Ranks) -> Any:
+        rows, model, dtype = plan.layout.micro_batch, plan.settings.model, DTYPES[plan.precision]
+        positions = model.context // ranks.tp
+        tokens = torch.empty(rows, model.context, dtype=torch.int64, device="meta")
+        activations = torch.empty(rows, positions, model.hidden_size, dtype=dtype, device="meta")
+        logits = torch.empty(rows, positions, plan.vocab_size, dtype=dtype, device="meta")
+        stages = [
+            PipelineStage(
+                part, number, stage_count(plan.cluster), ranks.device,
+                # Shapes are stated: left to infer them, the schedule would run a forward and a backward pass.
+                input_args=tokens if part.first else activations.clone().requires_grad_(),
+                output_args=logits if part.last else activations.clone().requires_grad_(),
+                group=ranks.mesh.get_group("pp"),
+            )
+            for part, number in zip(self.parts, stages_of(ranks.pp_rank, plan.cluster), strict=True)
+        ]  # fmt: skip
+        schedule = plan.cluster.pipeline.schedule
+        held = stages[0] if schedule == "1f1b" else stages
+        return SCHEDULES[schedule](held, self.micro_batches, loss_fn=self.loss, scale_grads=False)
+
+    def train(self, inputs_BT: Tensor, targets_BT: Tensor, factor: float) -> Tensor:
+        """Forward and backward; gradients of `factor` * loss stay on the parameters. Returns the summed loss times
+        `factor`: this rank's part where the last stage is, zero elsewhere."""
+        self.loss.factor = factor
+        if self.schedule is None:
+            return self._accumulate(inputs_BT, targets_BT[:, self.positions])
+        return self._run(self.schedule.step, inputs_BT, targets_BT[:, self.positions])
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def evaluate(self, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
+        """The summed loss in nats: this rank's part where the last stage is, zero elsewhere."""
+        self.loss.factor = 1.0
+        targets_BT = targets_BT[:, self.positions]
+        if self.schedule is None:
+            (part,) = self.parts
+            pairs = zip(inputs_BT.chunk(self.micro_batches), targets_BT.chunk(self.micro_batches), strict=True)
+            return torch.stack([self.loss(part(inputs), targets) for inputs, targets in pairs]).double().sum()
+        return self._run(self.schedule.eval, inputs_BT, targets_BT)
+
+    def _run(self, call: Any, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
+        losses: list[Tensor] = []
+        given = (inputs_BT,) if self.parts[0].first else ()
+        target = targets_BT if self.parts[-1].last else None
+        call(*given, target=target, losses=losses, return_outputs=False)
+        return torch.stack(losses).detach().double().sum() if losses else torch.zeros((), device=self.device)
+
+    def _accumulate(self, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
+        (part,) = self.parts
+        sharded: FSDPModule = part
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        pairs = zip(inputs_BT.chunk(self.micro_batches), targets_BT.chunk(self.micro_batches), strict=True)
+        for number, (inputs, targets) in enumerate(pairs, 1):
+            last = number == self.micro_batches
+            sharded.set_requires_gradient_sync(last)
+            sharded.set_is_last_backward(last)
+            loss = self.loss(part(inputs), targets)
+            loss.backward()
+            total += loss.detach().double()
+        return total

@@ -1,0 +1,49 @@
+"""Which layers each stage of the pipeline holds, and which rank holds each stage.
+
+Stages are numbered through the model. With several stages a rank, stage `s` is on pipeline rank `s mod pp`, as
+interleaved schedules want it (Narayanan et al. 2021, section 2.2).
+"""
+
+from __future__ import annotations
+
+import itertools
+
+from stages.cluster import Cluster
+from stages.settings import Model
+
+
+def split_layers(shape: Model, vocab_size: int, stages: int) -> list[range]:
+    """Contiguous layers of each pipeline stage, so that the slowest stage is as fast as can be.
+
+    Costs are multiply-adds a token: of a layer, its matrices and its attention over half the context; of the output
+    head, its matrix, which the last stage carries on top of its layers.
+    """
+    if stages == 1:
+        return [range(shape.layers)]
+    kv = shape.kv_heads * shape.head_dim
+    matrices = shape.hidden_size * (2 * shape.hidden_size + 2 * kv + 3 * shape.ffn_size)
+    layer, head = matrices + shape.context * shape.hidden_size, vocab_size * shape.hidden_size
+
+    def slowest(last: int) -> int:
+        return max(-(-(shape.layers - last) // (stages - 1)) * layer, last * layer + head)
+
+    last = min(range(shape.layers - stages + 1, 0, -1), key=slowest)
+    each, more = divmod(shape.layers - last, stages - 1)
+    counts = [each + (number < more) for number in range(stages - 1)] + [last]
+    edges = [sum(counts[:number]) for number in range(stages + 1)]
+    return [range(start, stop) for start, stop in itertools.pairwise(edges)]
+
+
+def stage_count(cluster: Cluster) -> int:
+    """Stages in the whole pipeline."""
+    return cluster.mesh.pp * cluster.pipeline.stages_per_rank
+
+
+def stages_of(pp_rank: int, cluster: Cluster) -> range:
+    """Numbers of the stages on one pipeline rank."""
+    return range(pp_rank, stage_count(cluster), cluster.mesh.pp)
+
+
+def pp_rank_of(stage: int, cluster: Cluster) -> int:
+    """The pipeline rank that holds a stage."""
+    return stage % cluster.mesh.pp
