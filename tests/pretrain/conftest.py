@@ -74,8 +74,7 @@ def cluster(pp: int = 1, shard: int = 1, replicate: int = 1, tp: int = 1, **chan
         "nodes": 1, "processes_per_node": pp * shard * replicate * tp, "threads_per_process": 1, "device": "cpu",
         "launcher": "torchrun", "mesh": {"pp": pp, "dp_replicate": replicate, "dp_shard": shard, "tp": tp},
         "micro_batch": 2, "activation_checkpointing": "none", "checkpoints": {"every_steps": 100, "keep": 2},
-        "log_every_steps": 1,
-        "parallel_stages": 1,
+        "log_every_steps": 1, "parallel_stages": 1,
     }  # fmt: skip
     return Cluster.model_validate(values | changes)
 
