@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stages.pretrain.data import IGNORED
-from stages.pretrain.precision import master_dtype
+from stages.pretrain.precision import device_kind, master_dtype
 
 CHUNK_ELEMENTS = {"cpu": 2**18, "cuda": 2**28}
 """Logits widened at a time: what fits the cache of a core, or a small part of a GPU."""
@@ -26,7 +26,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):  # type: ignore[misc]
         logits_NV, targets_N = logits_BTV.flatten(0, -2), targets_BT.flatten()
         grad_NV = torch.empty_like(logits_NV)
         wide = master_dtype(logits_NV.dtype)
-        rows = max(1, CHUNK_ELEMENTS[logits_NV.device.type] // logits_NV.shape[1])
+        rows = max(1, CHUNK_ELEMENTS[device_kind(logits_NV)] // logits_NV.shape[1])
         total = torch.zeros((), dtype=torch.float64, device=logits_NV.device)
         for logits, targets, grad in zip(*(x.split(rows) for x in (logits_NV, targets_N, grad_NV)), strict=True):
             counted = (targets != IGNORED).to(wide)

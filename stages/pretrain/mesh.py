@@ -105,16 +105,17 @@ def joined(cluster: Cluster) -> Iterator[Ranks]:
                 f"({cluster.processes_per_node}) = {cluster.mesh.size}",
                 "start as many ranks as the cluster file says, or change the file",
             )
-        mesh = cluster.mesh
-        axes = ("pp", "dp_replicate", "dp_shard", "tp")
-        sizes = (mesh.pp, mesh.dp_replicate, mesh.dp_shard, mesh.tp)
-        yield Ranks(
-            dist.get_rank(), size, device,
-            init_device_mesh(device.type, sizes, mesh_dim_names=axes),
-            dist.new_group(backend="gloo", timeout=PATIENCE),
-        )  # fmt: skip
+        checkpoint_group = dist.new_group(backend="gloo", timeout=PATIENCE)
+        yield Ranks(dist.get_rank(), size, device, device_mesh(cluster, device), checkpoint_group)
     finally:
         dist.destroy_process_group()
+
+
+def device_mesh(cluster: Cluster, device: torch.device) -> DeviceMesh:
+    """The mesh that the ranks of the process group form."""
+    mesh = cluster.mesh
+    axes = {"pp": mesh.pp, "dp_replicate": mesh.dp_replicate, "dp_shard": mesh.dp_shard, "tp": mesh.tp}
+    return init_device_mesh(device.type, tuple(axes.values()), mesh_dim_names=tuple(axes))
 
 
 def _device(cluster: Cluster) -> torch.device:

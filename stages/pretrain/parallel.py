@@ -41,7 +41,9 @@ def _part(plan: Plan, ranks: Ranks, layers: range) -> Decoder:
     compute = DTYPES[plan.precision]
     master = master_dtype(compute)
     with torch.device("meta"):
-        part: Decoder = Decoder(plan.settings.model, plan.vocab_size, layers).to(master)
+        part = Decoder(plan.settings.model, plan.vocab_size, layers)
+        if master != torch.get_default_dtype():
+            part.to(master)
     if ranks.tp > 1:
         parallelize(part, ranks.mesh["tp"])
     policy = MixedPrecisionPolicy(param_dtype=None if compute == master else compute, reduce_dtype=master)

@@ -10,6 +10,9 @@ half-precision instructions as on one without.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -26,6 +29,9 @@ DTYPES = {
 """Compute precisions. float64 is no setting: the tests use it to compare meshes below rounding noise."""
 
 HALF = (torch.float16, torch.bfloat16)
+
+
+_simulated_kind: ContextVar[str] = ContextVar("simulated_kind", default="")
 
 
 def master_dtype(compute: torch.dtype) -> torch.dtype:
@@ -76,7 +82,22 @@ class HalfEmbedding(torch.autograd.Function):  # type: ignore[misc]
 
 def widened(tensor: Tensor) -> bool:
     """Whether products with this tensor are taken in float32: half precision on a CPU."""
-    return tensor.dtype in HALF and tensor.device.type == "cpu"
+    return tensor.dtype in HALF and device_kind(tensor) == "cpu"
+
+
+def device_kind(tensor: Tensor) -> str:
+    """`cpu` or `cuda`: whose way of computing applies to a tensor."""
+    return _simulated_kind.get() or tensor.device.type
+
+
+@contextmanager
+def as_if_on(kind: str) -> Iterator[None]:
+    """Compute with CPU tensors as is done on `kind`: to find out on a CPU how much memory a GPU would need."""
+    token = _simulated_kind.set(kind)
+    try:
+        yield
+    finally:
+        _simulated_kind.reset(token)
 
 
 def own(weight: Tensor) -> Tensor:

@@ -73,6 +73,11 @@ class Trainer:
         self.optimizer = adamw(self.parameters, settings.pretrain)
         scale = settings.pretrain.loss_scale
         self.scaler = MeshGradScaler(scale.initial if plan.precision == "float16" else None, scale.growth_interval)
+        self.open_data()
+
+    def open_data(self) -> None:
+        """Open both splits of the shards."""
+        settings = self.plan.settings
         train, self.validation = (TokenSplit.open(paths.SHARDS, split) for split in ("train", "validation"))
         self.windows = data.TrainingWindows(train, settings.model.context, settings.seed)
         self.held_out = data.validation_windows(
@@ -100,10 +105,14 @@ class Trainer:
 
     def backward(self, step: int, factor: float) -> torch.Tensor:
         """Leave the gradients of `factor` * summed loss on the parameters; returns this rank's part of that loss."""
+        windows = self.read(step).to(self.ranks.device)
+        return self.pipeline.train(windows[:, :-1], windows[:, 1:], factor)
+
+    def read(self, step: int) -> torch.Tensor:
+        """This rank's part of a global batch: windows `(sequences_per_rank, context + 1)` of tokens, int64."""
         layout = self.plan.layout
         first = (step - 1) * layout.sequences + self.ranks.dp_rank * layout.sequences_per_rank
-        windows = torch.from_numpy(self.windows.read(first, layout.sequences_per_rank)).to(self.ranks.device)
-        return self.pipeline.train(windows[:, :-1], windows[:, 1:], factor)
+        return torch.from_numpy(self.windows.read(first, layout.sequences_per_rank))
 
     def validate(self) -> float:
         """Nats a token over the held-out windows."""

@@ -1,0 +1,153 @@
+"""One rank of a large mesh on one machine: the real training step with fake tensors in a fake world.
+
+The step is that of `stages.pretrain.train`, with the same parts, sharding, schedule, loss and optimizer. Operations
+run on `FakeTensor`s, which have shapes and storages but no numbers; collectives return at once (torch's `fake`
+process group). Three things are replaced, each because it needs numbers: reading of samples, the sums that
+all ranks exchange, and the vote by which pipeline stages agree that shapes are known beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.pipelining import schedules
+from torch.distributed.pipelining.stage import InferenceMode
+
+from stages.cluster import Cluster
+from stages.pretrain.mesh import Ranks, device_mesh
+from stages.pretrain.model import rotary_table
+from stages.pretrain.plan import Plan
+from stages.pretrain.precision import as_if_on
+from stages.pretrain.simulate.live_storage import LiveStorage
+from stages.pretrain.train import Trainer
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Bytes alive on one rank at the moment of its step at which most are."""
+
+    pp_rank: int
+    total: int = 0
+    parameters: int = 0
+    """Shards of master weights, and gathered weights in compute precision."""
+    gradients: int = 0
+    """Sums over micro-batches of whole gradients, and shards of reduced ones."""
+    optimizer: int = 0
+
+    @property
+    def activations(self) -> int:
+        """All else: activations kept for backward, buffers of the pipeline, what operations need while they run."""
+        return self.total - self.parameters - self.gradients - self.optimizer
+
+
+def simulated_peak(plan: Plan, pp_rank: int) -> Peak:
+    """Peak of the first rank at a place in the pipeline."""
+    rotary_table.cache_clear()  # tensors of one fake mode do not mix with another's
+    with fake_world(plan.cluster, pp_rank) as ranks, as_if_on(plan.cluster.device), FakeTensorMode():
+        peak = measured_peak(FakeTrainer(plan, ranks), steps=1)
+    rotary_table.cache_clear()
+    return peak
+
+
+def measured_peak(trainer: Trainer, steps: int) -> Peak:
+    """Peak of some steps, real or simulated."""
+    peak = Peak(trainer.ranks.pp_rank)
+    with LiveStorage() as storage:
+        storage.include([*sharded_state(trainer)])
+
+        def look() -> None:
+            nonlocal peak
+            peak = Peak(trainer.ranks.pp_rank, storage.live, *(storage.bytes_of(part) for part in held(trainer)))
+
+        storage.on_peak = look
+        for step in range(1, steps + 1):
+            trainer.step(step)
+        return Peak(peak.pp_rank, storage.peak, peak.parameters, peak.gradients, peak.optimizer)
+
+
+def sharded_state(trainer: Trainer) -> Iterator[Tensor]:
+    """What a rank holds between steps."""
+    for _, parameter in trainer.parameters:
+        yield parameter
+        yield from (value for value in trainer.optimizer.state[parameter].values() if isinstance(value, Tensor))
+
+
+def held(trainer: Trainer) -> tuple[list[Tensor | None], list[Tensor | None], list[Tensor | None]]:
+    """Parameters, gradients and optimizer state that exist at this moment, whole or sharded. FSDP keeps whole ones in
+    attributes that are not public."""
+    parameters: list[Tensor | None] = []
+    gradients: list[Tensor | None] = []
+    for shard in fsdp_parameters(trainer.parts):
+        whole = getattr(shard, "_unsharded_param", None)
+        parameters += [shard.sharded_param, whole, *getattr(shard, "all_gather_outputs", ())]
+        gradients += [shard.sharded_param.grad, getattr(shard, "unsharded_accumulated_grad", None)]
+        gradients += [whole.grad] if whole is not None else []
+    states = trainer.optimizer.state.values()
+    return parameters, gradients, [value for state in states for value in state.values() if isinstance(value, Tensor)]
+
+
+def fsdp_parameters(parts: Iterable[torch.nn.Module]) -> Iterator[Any]:
+    """FSDP's records of the parameters it shards."""
+    for part in parts:
+        for module in part.modules():
+            if isinstance(module, FSDPModule):
+                for group in module._get_fsdp_state()._fsdp_param_groups:
+                    yield from group.fsdp_params
+
+
+class FakeTrainer(Trainer):
+    """The trainer, without data."""
+
+    def open_data(self) -> None:
+        """There are no shards."""
+
+    def read(self, step: int) -> Tensor:
+        """Windows of the right shape."""
+        return torch.zeros(self.plan.layout.sequences_per_rank, self.plan.settings.model.context + 1, dtype=torch.int64)
+
+
+class FakeRanks(Ranks):
+    """Ranks whose sums are always finite."""
+
+    def sum(self, values: Sequence[Any]) -> list[float]:
+        """Ones."""
+        return [1.0] * len(values)
+
+
+@contextmanager
+def fake_world(cluster: Cluster, pp_rank: int) -> Iterator[Ranks]:
+    """A process group of the cluster's size in which this process is the first rank of a place in the pipeline."""
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    size = cluster.mesh.size
+    rank = pp_rank * (size // cluster.mesh.pp)
+    with ExitStack() as stack:
+        dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=size)
+        stack.callback(dist.destroy_process_group)
+        stack.enter_context(_agreed_shapes())
+        cpu = torch.device("cpu")
+        yield FakeRanks(rank, size, cpu, device_mesh(cluster, cpu), None)
+
+
+@contextmanager
+def _agreed_shapes() -> Iterator[None]:
+    base = schedules._PipelineSchedule
+    vote = base._warmup_p2p
+
+    def agree(self: Any, stages: Any, *_: Any) -> None:
+        for stage in stages:
+            stage._inference_mode = InferenceMode.STATIC
+
+    base._warmup_p2p = agree
+    try:
+        yield
+    finally:
+        base._warmup_p2p = vote
