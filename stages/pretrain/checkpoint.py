@@ -116,8 +116,8 @@ class Checkpoints:
         A damaged one is reported and removed, and the one before it is tried. Collective."""
         for name in self.ranks.broadcast([path.name for path in reversed(published(self.folder))]):
             path = self.folder / name
-            fault = self._first_fault(path)
-            if fault is None:
+            wrong = self._first_fault(path)
+            if wrong is None:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     dcp.load(tensors, checkpoint_id=path, process_group=self.ranks.checkpoint_group)
@@ -125,24 +125,29 @@ class Checkpoints:
                 return manifest
             self.ranks.barrier()
             if self.ranks.rank == 0:
-                print(f"checkpoint {path} is damaged ({fault}): the previous one is used", file=sys.stderr)
+                print(f"checkpoint {path} is damaged ({wrong}): the previous one is used", file=sys.stderr)
                 shutil.rmtree(path, ignore_errors=True)
         return None
 
     def _first_fault(self, path: Path) -> str | None:
         """What is wrong with a checkpoint; the ranks share the work of hashing and agree on the answer."""
-        try:
-            manifest = read_json(path / MANIFEST)
-            names = sorted(manifest["files"])[self.ranks.rank :: self.ranks.size]
-            wrong = [name for name in names if sha256_file(path / name) != manifest["files"][name]]
-            fault = f"{wrong[0]} does not match its checksum" if wrong else ""
-        except (OSError, ValueError, KeyError) as error:
-            fault = str(error)
-        return next((text for text in self.ranks.gather(fault) if text), None)
+        own = fault(path, self.ranks.rank, self.ranks.size)
+        return next((text for text in self.ranks.gather(own) if text), None)
 
     def close(self) -> None:
         """Stop the background thread."""
         self._worker.shutdown(wait=True)
+
+
+def fault(path: Path, part: int = 0, parts: int = 1) -> str | None:
+    """What is wrong with the `part`-th of `parts` shares of a checkpoint's files."""
+    try:
+        manifest = read_json(path / MANIFEST)
+        names = sorted(manifest["files"])[part::parts]
+        wrong = [name for name in names if sha256_file(path / name) != manifest["files"][name]]
+    except (OSError, ValueError, KeyError) as error:
+        return str(error)
+    return f"{wrong[0]} does not match its checksum" if wrong else None
 
 
 def kept_for_good(path: Path, policy: Policy) -> bool:

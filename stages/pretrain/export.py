@@ -1,79 +1,70 @@
-"""Write the trained weights as a stock Hugging Face checkpoint, from whatever mesh holds them.
+"""Weights of a checkpoint as a stock Hugging Face model: `python -m stages.pretrain.export CHECKPOINT OUT`.
 
-One tensor at a time is gathered and one file at a time is filled, so memory is bounded by a file, not by the model.
+A checkpoint is read tensor by tensor, whatever mesh wrote it, each tensor cast and written block by block. So memory is
+bounded by the largest tensor, not by a file and not by the model, and no mesh is needed. The folder appears when it is
+whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
-from safetensors.torch import save_file
-from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
+from torch import Tensor
+from torch.distributed.checkpoint import DefaultLoadPlanner, FileSystemReader
 
-from stages.pretrain.mesh import Ranks
-from stages.pretrain.model import Decoder, hugging_face_config
-from stages.pretrain.plan import Plan
-from stages.pretrain.split import pp_rank_of, split_layers, stage_count
-from stages.storage import atomic_folder, write_json
+from stages.entry import guarded
+from stages.errors import DataError
+from stages.pretrain.checkpoint import MANIFEST, fault
+from stages.pretrain.precision import DTYPES
+from stages.progress import progress
+from stages.safetensors_files import BLOCK_BYTES, SafetensorsWriter
+from stages.storage import atomic_folder, read_json, write_json
 
-MAX_FILE_BYTES = 5_000_000_000
-
-
-def parameter_sizes(plan: Plan) -> dict[str, torch.Size]:
-    """Every parameter of the whole model with its shape, in the order of the published files."""
-    with torch.device("meta"):
-        whole = Decoder(plan.settings.model, plan.vocab_size, range(plan.settings.model.layers))
-    return {name: parameter.shape for name, parameter in whole.named_parameters()}
+MAX_SHARD_BYTES = 5_000_000_000
+PREFIX = "model."
+"""What the names of weights begin with in a checkpoint, beside those of the optimizer's state."""
 
 
-def owners(plan: Plan) -> dict[str, int]:
-    """The pipeline rank that holds each parameter."""
-    owners: dict[str, int] = {}
-    for stage, layers in enumerate(split_layers(plan.settings.model, plan.vocab_size, stage_count(plan.cluster))):
-        with torch.device("meta"):
-            part = Decoder(plan.settings.model, plan.vocab_size, layers)
-        owners |= {name: pp_rank_of(stage, plan.cluster) for name, _ in part.named_parameters()}
-    return owners
+class Weights:
+    """The weights in a checkpoint."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self._reader = FileSystemReader(checkpoint)
+        self._metadata = self._reader.read_metadata()
+        self._reader.set_up_storage_reader(self._metadata, is_coordinator=True)
+        stored: dict[str, Any] = self._metadata.state_dict_metadata
+        names = sorted((name.removeprefix(PREFIX) for name in stored if name.startswith(PREFIX)), key=_by_number)
+        self.sizes: dict[str, torch.Size] = {name: stored[PREFIX + name].size for name in names}
+        """Shape of each parameter under its Hugging Face name, layers in order."""
+        self._dtypes = {name: stored[PREFIX + name].properties.dtype for name in names}
+
+    def read(self, name: str) -> Tensor:
+        """One whole parameter as it was trained (float32), put together from the shards of all ranks."""
+        tensor = torch.empty(self.sizes[name], dtype=self._dtypes[name])
+        planner = DefaultLoadPlanner()
+        planner.set_up_planner({PREFIX + name: tensor}, self._metadata, is_coordinator=True)
+        plan = self._reader.prepare_local_plan(planner.create_local_plan())
+        self._reader.read_data(plan, planner).wait()
+        return tensor
 
 
-def gathered(own: dict[str, nn.Parameter], plan: Plan, ranks: Ranks) -> Iterator[tuple[str, Tensor | None]]:
-    """Each parameter, float32 on the CPU of rank 0 and None on the other ranks, in the order of `parameter_sizes`.
-    Collective: every rank must run through it."""
-    held_by = owners(plan)
-    by_pp_rank = ranks.mesh.mesh.flatten(1)
-    for name, size in parameter_sizes(plan).items():
-        sender = int(by_pp_rank[held_by[name]][0])
-        value = _whole(own[name]) if name in own else None
-        if sender == 0:
-            yield name, value if ranks.rank == 0 else None
-        elif ranks.rank == sender:
-            dist.send(value, dst=0, group=ranks.checkpoint_group)
-            yield name, None
-        elif ranks.rank == 0:
-            received = torch.empty(size, dtype=torch.float32)
-            dist.recv(received, src=sender, group=ranks.checkpoint_group)
-            yield name, received
-        else:
-            yield name, None
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """Sort key: layer 10 after layer 9."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def _whole(parameter: Tensor) -> Tensor:
-    with torch.no_grad():
-        full = parameter.full_tensor() if isinstance(parameter, DTensor) else parameter
-        return full.detach().to("cpu", torch.float32).contiguous()
-
-
-def plan_files(sizes: dict[str, torch.Size], max_bytes: int) -> list[list[str]]:
+def plan_files(sizes: Mapping[str, torch.Size], value_bytes: int, max_bytes: int) -> list[list[str]]:
     """Parameter names of each file, in order, a file holding at most `max_bytes` (or one parameter)."""
     files: list[list[str]] = [[]]
     filled = 0
     for name, size in sizes.items():
-        need = 4 * size.numel()
+        need = value_bytes * size.numel()
         if files[-1] and filled + need > max_bytes:
             files.append([])
             filled = 0
@@ -82,32 +73,61 @@ def plan_files(sizes: dict[str, torch.Size], max_bytes: int) -> list[list[str]]:
     return files
 
 
-def export(
-    own: dict[str, nn.Parameter], plan: Plan, ranks: Ranks, folder: Path, max_bytes: int = MAX_FILE_BYTES
-) -> None:
-    """Write float32 safetensors, their index when there are several, and `config.json`. Collective; rank 0 writes.
-    `own` are the parameters that this rank holds (shards of) under their global names."""
-    values = gathered(own, plan, ranks)
-    if ranks.rank != 0:
-        for _ in values:
-            pass
-        ranks.barrier()
-        return
-    sizes = parameter_sizes(plan)
-    files = plan_files(sizes, max_bytes)
-    with atomic_folder(folder) as partial:
-        names: dict[str, str] = {}
-        for number, wanted in enumerate(files, 1):
+def export(checkpoint: Path, out: Path, dtype: torch.dtype, max_shard_bytes: int = MAX_SHARD_BYTES) -> None:
+    """Write safetensors, their index when there are several, and `config.json`. Raises `DataError` when a weight is not
+    finite in `dtype`."""
+    weights = Weights(checkpoint)
+    files = plan_files(weights.sizes, dtype.itemsize, max_shard_bytes)
+    with atomic_folder(out) as partial:
+        places: dict[str, str] = {}
+        for number, names in enumerate(progress(files, "export", unit="files"), 1):
             single = len(files) == 1
             file = "model.safetensors" if single else f"model-{number:05d}-of-{len(files):05d}.safetensors"
-            held: dict[str, Any] = {name: next(values)[1] for name in wanted}
-            save_file(held, partial / file, metadata={"format": "pt"})
-            (partial / file).chmod(0o644)  # safetensors makes files that only their owner may read
-            names |= dict.fromkeys(wanted, file)
+            with SafetensorsWriter(partial / file, {name: (dtype, weights.sizes[name]) for name in names}) as writer:
+                for name in names:
+                    writer.write(name, cast(weights.read(name), dtype, name))
+            places |= dict.fromkeys(names, file)
         if len(files) > 1:
-            total = 4 * sum(size.numel() for size in sizes.values())
+            total = dtype.itemsize * sum(size.numel() for size in weights.sizes.values())
             write_json(
-                partial / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": names}
+                partial / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": places}
             )
-        write_json(partial / "config.json", hugging_face_config(plan.settings.model, plan.vocab_size))
-    ranks.barrier()
+        config: dict[str, Any] = read_json(checkpoint / MANIFEST)["config"]
+        write_json(partial / "config.json", config | {"dtype": str(dtype).removeprefix("torch.")})
+
+
+def cast(tensor: Tensor, dtype: torch.dtype, name: str) -> Iterator[Tensor]:
+    """The values of a tensor in another precision, block by block."""
+    for block in tensor.flatten().split(BLOCK_BYTES // tensor.itemsize):
+        given = block.to(dtype)
+        if not bool(given.isfinite().all()):
+            raise DataError(
+                f"{name} has values that are not finite in {dtype} (up to {block.abs().max().item():g})",
+                "use an earlier checkpoint, or --dtype float32 to see them",
+            )
+        yield given
+
+
+def main() -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.pretrain.export", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("checkpoint", type=Path, help="a folder such as .runs/pretrain-…/checkpoints/step-00001000")
+    parser.add_argument("out", type=Path, help="folder to make")
+    parser.add_argument("--dtype", choices=("float16", "float32"), default="float16")
+    parser.add_argument("--max-shard-bytes", type=int, default=MAX_SHARD_BYTES)
+    options = parser.parse_args()
+
+    def run() -> None:
+        wrong = fault(options.checkpoint)
+        if wrong:
+            raise DataError(f"{options.checkpoint} is no sound checkpoint: {wrong}", "use another one of its run")
+        export(options.checkpoint, options.out, DTYPES[options.dtype], options.max_shard_bytes)
+
+    return guarded(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 
+import torch
+
 from stages import paths
 from stages.errors import DataError, Preempted
-from stages.pretrain.checkpoint import Checkpoints
+from stages.pretrain.checkpoint import Checkpoints, published
 from stages.pretrain.export import export
 from stages.pretrain.mesh import Ranks
+from stages.pretrain.model import hugging_face_config
 from stages.pretrain.plan import Plan
 from stages.pretrain.precision import MeshGradScaler
 from stages.pretrain.rows import RowWriter
@@ -22,6 +25,7 @@ def train(plan: Plan, ranks: Ranks, stop: StopRequest) -> None:
     checkpoints = Checkpoints(plan.state / "checkpoints", plan.cluster.checkpoints, ranks)
     manifest = checkpoints.restore(trainer.tensors())
     done = trainer.restore(manifest) if manifest else 0
+    config = hugging_face_config(plan.settings.model, plan.vocab_size)
     rows = RowWriter(plan, done) if ranks.rank == 0 else None
     for step in range(done + 1, plan.settings.pretrain.steps + 1):
         began = time.monotonic()
@@ -39,14 +43,16 @@ def train(plan: Plan, ranks: Ranks, stop: StopRequest) -> None:
                 rows.validation(step, loss, trainer.validation)
         if last or measured.stop or measured.save or step % plan.cluster.checkpoints.every_steps == 0:
             publish(checkpoints, rows)
-            checkpoints.save(step, trainer.tensors(), {"loss_scale": trainer.scaler.state()})
+            checkpoints.save(step, trainer.tensors(), {"loss_scale": trainer.scaler.state(), "config": config})
         if measured.stop and not last:
             publish(checkpoints, rows)
             checkpoints.close()
             raise Preempted(f"stopped on request after step {step}", "the same command continues")
     publish(checkpoints, rows)
     checkpoints.close()
-    export(dict(trainer.parameters), plan, ranks, paths.PRETRAINED)
+    if ranks.rank == 0:
+        export(published(checkpoints.folder)[-1], paths.PRETRAINED, torch.float32)
+    ranks.barrier()
 
 
 def publish(checkpoints: Checkpoints, rows: RowWriter | None) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,12 +43,18 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(project: Path) -> subprocess.CompletedProcess[str]:
+def start(project: Path) -> subprocess.Popen[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
-    return subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-m", "flows.pipeline"], cwd=project, env=environment | {"PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+
+
+def run(project: Path) -> subprocess.CompletedProcess[str]:
+    process = start(project)
+    out, err = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 @pytest.mark.slow
@@ -68,3 +76,43 @@ def test_fail_mend_finish_and_nothing_to_do(project: Path) -> None:
     assert "0 of 4 stages were out of date" in again.stdout + again.stderr
     assert (project / "dvc.lock").read_text() == lock
     assert (project / ".prefect").is_dir()
+
+
+LONG = """
+import pathlib, signal, sys, time
+def stop(number, frame):
+    time.sleep(1)
+    pathlib.Path("saved").touch()
+    print("stopped on request after step 7; the same command continues", file=sys.stderr)
+    sys.exit(75)
+signal.signal(signal.SIGTERM, stop)
+pathlib.Path("started").touch()
+time.sleep(0 if pathlib.Path("saved").exists() else 300)
+pathlib.Path("out_long").touch()
+"""
+
+
+@pytest.mark.slow
+def test_a_cancelled_flow_lets_its_stage_save_and_is_no_failure(project: Path) -> None:
+    """SIGTERM to the flow: the stage saves, DVC ends in good order, the task is stopped, what needs it never runs."""
+    (project / "long.py").write_text(LONG)
+    (project / "dvc.yaml").write_text(
+        "stages:\n"
+        "  long: {cmd: python long.py, outs: [out_long]}\n"
+        "  after: {cmd: cp out_long out_after, deps: [out_long], outs: [out_after]}\n"
+    )
+    process = start(project)
+    deadline = time.monotonic() + 180
+    while not (project / "started").exists():
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 75, out + err
+    assert (project / "saved").exists() and not (project / "out_after").exists()
+    assert "long: stopped on request after step 7; the same command continues" in err and "Traceback" not in out + err
+    assert "Stopped(" in out + err
+
+    again = run(project)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert (project / "out_after").exists()
