@@ -50,7 +50,9 @@ def part_batches(
     pending: list[pa.RecordBatch] = []
     size = 0
     table = pq.ParquetFile(path)
-    for batch in table.iter_batches(batch_size=ROWS_PER_READ, columns=list(columns) if columns else None):
+    wanted = list(columns) if columns else None
+    # Arrow's own threads would stand in the way of those of the other tasks, and hand over every read.
+    for batch in table.iter_batches(batch_size=ROWS_PER_READ, columns=wanted, use_threads=False):
         pending.append(batch)
         size += batch.nbytes
         if size >= max_bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import daft  # noqa: F401 - what the engine and the kernels import is imported before the clock starts, as by the peers
 import numpy as np
+import pandas  # noqa: F401 - which Arrow imports when it first meets an array of NumPy
 from measure import Clock, report
 
 import stages.dedup.kernels  # noqa: F401

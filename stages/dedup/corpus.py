@@ -112,6 +112,7 @@ def read_corpus(path: str) -> Corpus:
 def part_columns(part: Part, names: Sequence[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
     """Some columns of the signatures of one part in pieces, each with the position of its first row."""
     position = part.first
-    for batch in pq.ParquetFile(part.signatures).iter_batches(batch_size=65_536, columns=list(names)):
+    table = pq.ParquetFile(part.signatures)
+    for batch in table.iter_batches(batch_size=65_536, columns=list(names), use_threads=False):
         yield position, batch
         position += batch.num_rows

@@ -207,6 +207,24 @@ def windows(hashes, size, out):  # type: ignore[no-untyped-def]
         total -= hashes[place] * top
 
 
+@_kernel(f"void({HASHES}, {LONGS}, int64, {LONGS}, uint64[::1])")
+def shingles(hashes, offsets, size, places, out):  # type: ignore[no-untyped-def]
+    """The windows of each text alone, those of text i from `out[places[i]]` on; a shorter text is one window."""
+    for text in range(len(offsets) - 1):
+        first = offsets[text]
+        width = min(offsets[text + 1] - first, size)
+        top = np.uint64(1)
+        total = np.uint64(0)
+        for place in range(width - 1):
+            top *= BASE
+            total = total * BASE + hashes[first + place]
+        for place in range(places[text], places[text + 1]):
+            total = total * BASE + hashes[first + width - 1]
+            out[place] = _mix(total)
+            total -= hashes[first] * top
+            first += 1
+
+
 @_kernel(f"void({HASHES}, {LONGS}, int64, {HALVES}, {HALVES}, int64, uint64[:, ::1])")
 def min_hash(hashes, offsets, size, multiply, add, rows, keys):  # type: ignore[no-untyped-def]
     """Band keys of texts from the hashes of their shingles of `size` words; see minhash.py. Texts without words keep

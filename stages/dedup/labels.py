@@ -32,9 +32,12 @@ from stages.storage import atomic_file
 Flags = npt.NDArray[np.bool_]
 
 PAIRS_PER_TASK = 2**18
+MIN_PAIRS_PER_TASK = 2**11
+VERIFY_TASKS = 32
+"""So many tasks at least, where there are pairs enough: a machine's cores then end at about the same time."""
 BYTES_PER_PAIR = 128
 """To verify a pair takes the time in which so many bytes of documents are read and signed."""
-SAMPLE = 256
+SAMPLE = 64
 """Of the pairs every so many-th is looked at, to cut them into tasks."""
 
 
@@ -139,7 +142,7 @@ def candidates(corpus: Corpus, copies: Integers, bands: int, steps: Steps) -> li
 
 def survey(files: list[str], documents: int) -> tuple[Flags, list[int]]:
     """One look at all pairs: which documents are in one, bool [documents], and at which (packed) pairs to cut them
-    into tasks of about `PAIRS_PER_TASK`."""
+    into tasks of about `PAIRS_PER_TASK`, or fewer when there are few."""
     wanted = np.zeros(documents, dtype=np.bool_)
     samples: list[Hashes] = []
     for file in files:
@@ -149,7 +152,8 @@ def survey(files: list[str], documents: int) -> tuple[Flags, list[int]]:
                 wanted[pairs & np.uint64(0xFFFFFFFF)] = True
                 samples.append(pairs[::SAMPLE])
     sampled = np.sort(np.concatenate(samples or [np.zeros(0, dtype=np.uint64)]))
-    inner = np.unique(sampled[PAIRS_PER_TASK // SAMPLE :: PAIRS_PER_TASK // SAMPLE]).tolist()
+    step = min(PAIRS_PER_TASK, max(MIN_PAIRS_PER_TASK, SAMPLE * len(sampled) // VERIFY_TASKS)) // SAMPLE
+    inner = np.unique(sampled[step::step]).tolist()
     return wanted, [0, *inner, 2**64 - 1]
 
 

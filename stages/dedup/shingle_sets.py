@@ -20,7 +20,7 @@ import pyarrow as pa
 from stages.batches import part_batches
 from stages.dedup.corpus import Corpus
 from stages.dedup.shingles import shingle
-from stages.dedup.words import Hashes, Integers, find_words
+from stages.dedup.words import Hashes, Integers, Scratch, find_words
 from stages.engine.tasks import Result
 from stages.storage import atomic_file
 
@@ -36,11 +36,12 @@ def write_sets(part: str, ngram: int, first: int, count: int, wanted: str, targe
     with atomic_file(Path(target)) as partial, open(partial, "wb") as stream:
         stream.seek(8 * (count + 1))
         row = 0
+        scratch = Scratch()
         for batch in part_batches(Path(part), ["text"]):
             rows = np.flatnonzero(chosen[row : row + batch.num_rows])
             if len(rows):
                 texts = batch.column("text").take(pa.array(rows))
-                sets, sizes[row + rows] = shingle(find_words(texts), ngram).distinct_sets()
+                sets, sizes[row + rows] = shingle(find_words(texts, scratch=scratch), ngram).distinct_sets()
                 stream.write(sets.astype("<u8", copy=False).data)
             row += batch.num_rows
         stream.seek(0)

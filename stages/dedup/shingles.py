@@ -41,16 +41,13 @@ class Shingles:
 
 def shingle(words: Words, size: int) -> Shingles:
     """All shingles of `size` words."""
+    from stages.dedup import kernels
+
     counts = words.counts
     shingles = np.where(counts >= size, counts - size + 1, np.minimum(counts, 1))
     offsets = np.concatenate(([0], np.cumsum(shingles)))
-    # The k-th shingle of a text starts at its k-th word.
-    first = np.arange(offsets[-1]) + np.repeat(words.offsets[:-1] - offsets[:-1], shingles)
-    of_words = word_hashes(words)
-    hashes = window_hashes(of_words, size)[first]
-    for text in np.flatnonzero((counts > 0) & (counts < size)).tolist():
-        start, end = words.offsets[text], words.offsets[text + 1]
-        hashes[offsets[text]] = window_hashes(of_words[start:end], int(end - start))[0]
+    hashes = np.empty(offsets[-1], dtype=np.uint64)
+    kernels.shingles(word_hashes(words), words.offsets, size, offsets, hashes)
     return Shingles(hashes, offsets)
 
 

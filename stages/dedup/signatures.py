@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from stages.batches import part_batches
 from stages.dedup.minhash import Permutations, band_keys
-from stages.dedup.words import Hashes, Words, eights, find_words, utf8_bytes, word_hashes
+from stages.dedup.words import Hashes, Scratch, Words, eights, find_words, utf8_bytes, word_hashes
 from stages.engine.tasks import Result
 from stages.storage import atomic_file
 
@@ -35,10 +35,12 @@ def band_name(band: int) -> str:
     return f"band_{band:02d}"
 
 
-def sign(batch: pa.RecordBatch, ngram: int, permutations: Permutations) -> pa.RecordBatch:
-    """The signatures of a batch with columns `id` and `text`; pure, row by row."""
+def sign(
+    batch: pa.RecordBatch, ngram: int, permutations: Permutations, scratch: Scratch | None = None
+) -> pa.RecordBatch:
+    """The signatures of a batch with columns `id` and `text`; row by row, and nothing of it is in `scratch`."""
     texts = batch.column("text").cast(pa.large_string())
-    words = find_words(texts)
+    words = find_words(texts, scratch=scratch)
     keys = band_keys(word_hashes(words), words.offsets, ngram, permutations)
     exact = exact_keys(texts, words)
     ids = batch.column("id").cast(pa.large_string())
@@ -73,8 +75,9 @@ def write_signatures(part: str, ngram: int, bands: int, rows: int, seed: int, ta
     documents = 0
     with atomic_file(Path(target)) as partial, signature_writer(partial, columns) as table:
         pending: list[pa.RecordBatch] = []
+        scratch = Scratch()
         for batch in part_batches(Path(part), ["id", "text"]):
-            pending.append(sign(batch, ngram, permutations))
+            pending.append(sign(batch, ngram, permutations, scratch))
             documents += batch.num_rows
             if sum(signed.num_rows for signed in pending) >= ROWS_PER_GROUP:
                 table.write_table(pa.Table.from_batches(pending, columns))

@@ -39,6 +39,7 @@ def scheduled(calls: Sequence[str], cluster: Cluster, *, threads: bool = False) 
     Raises `ClusterError` when there is no Ray cluster at the address, `UserError` when Ray is not installed."""
     quieten()
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
+    os.environ["DAFT_RUNNER"] = cluster.data  # else Daft imports Ray, for half a second, to see whether it runs
     workers = min(len(calls), cluster.data_workers)
     if cluster.data == "ray":
         workers = min(workers, connect(cluster.address))

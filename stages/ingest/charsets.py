@@ -9,6 +9,7 @@ page's own word, and behind the statistics where most letters would be accented,
 from __future__ import annotations
 
 import codecs
+import contextlib
 import re
 from collections.abc import Iterator
 
@@ -39,9 +40,12 @@ def decode(data: bytes, declared: str | None) -> tuple[str, str]:
     for mark, charset in BOMS:
         if data.startswith(mark):
             return data[len(mark) :].decode(charset, errors="replace"), charset
-    if wide := _wide(data[:SAMPLE]):
+    sample = data[:SAMPLE]
+    if wide := _wide(sample):
         return data.decode(wide, errors="replace"), wide
-    if b"\x1b" not in data[:SAMPLE] or not any(escape in data[:SAMPLE] for escape in ESCAPES):
+    if b"\x1b" not in sample or not any(escape in sample for escape in ESCAPES):
+        with contextlib.suppress(UnicodeDecodeError):
+            return data.decode("utf-8"), "utf-8"
         text = data.decode("utf-8", errors="replace")
         if _mostly_sound(text):
             return text, "utf-8"
@@ -71,8 +75,6 @@ def _wide(sample: bytes) -> str | None:
 
 
 def _mostly_sound(text: str) -> bool:
-    if text.isascii() or "\ufffd" not in text:
-        return True
     broken = text.count("\ufffd")
     return broken <= MAX_SLIPS * sum(1 for c in re.findall(r"[^\0-\x7f]", text) if c != "\ufffd")
 

@@ -35,12 +35,11 @@ OPENINGS = re.compile(
     r"\W{0,5}(?:advertisement|read more|see more|see also|also read|related|recommended|more (?:from|in|on)|share"
     r"|tweet|photos?|images?|credit|source|via|copyright|©|subscribe|sign up|click here|get breaking|follow us"
     r"|comments?|close|watch|listen|updated|published|posted|reporting by|download|trending|tags?|filed under"
-    r"|topics?|leggi anche|фото)\b",
-    re.IGNORECASE,
+    r"|topics?|leggi anche|фото)\b"
 )
-"""How lines of furniture begin."""
-INSIDE = re.compile(r"cookies|all rights reserved|getty image|\(image:|/reuters|newsletter|©", re.IGNORECASE)
-"""What they hold."""
+"""How lines of furniture begin, in lower case."""
+INSIDE = ("cookies", "all rights reserved", "getty image", "(image:", "/reuters", "newsletter", "©")
+"""What they hold. Looked for one by one in a lowered line: as a pattern that ignores case, five times the time."""
 
 
 def main_text(markup: str) -> tuple[str, str]:
@@ -62,21 +61,25 @@ def prose(text: str) -> str:
     flowing: list[int] = []
     seen: set[str] = set()
     for line in text.split("\n"):
-        bare = line.strip()
-        if len(bare) >= REPEATED:
-            if bare in seen:
+        if bare := line.strip():
+            if len(bare) >= REPEATED:
+                if bare in seen:
+                    continue
+                seen.add(bare)
+            words = bare.count(" ") + 1
+            if words < MAX_FURNITURE_WORDS and _is_furniture(bare.lower()):
                 continue
-            seen.add(bare)
-        words = bare.count(" ") + 1
-        if bare and words < MAX_FURNITURE_WORDS and (OPENINGS.match(bare) or INSIDE.search(bare)):
-            continue
-        if _is_prose(bare, words):
-            flowing.append(len(lines))
+            if _is_prose(bare, words):
+                flowing.append(len(lines))
         lines.append(line)
     if not flowing:
         return text
     kept = _trimmed(lines, flowing[0], flowing[-1] + 1)
     return "\n".join(kept) if sum(map(len, kept)) >= MIN_KEPT * len(text) else text
+
+
+def _is_furniture(lowered: str) -> bool:
+    return OPENINGS.match(lowered) is not None or any(word in lowered for word in INSIDE)
 
 
 def _is_prose(line: str, words: int) -> bool:
