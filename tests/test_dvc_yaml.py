@@ -48,7 +48,10 @@ def test_every_module_a_stage_imports_is_a_dependency(stage: str) -> None:
     missing = {
         name
         for name in wanted
-        if not any(dep in (f"stages/{name.replace('.', '/')}.py", f"stages/{name.split('.')[0]}") for dep in deps)
+        if not any(
+            dep.removesuffix(".py") in (f"stages/{name.replace('.', '/')}", f"stages/{name.split('.')[0]}")
+            for dep in deps
+        )
     }
     assert not missing, f"add to deps of {stage}: {missing}"
 

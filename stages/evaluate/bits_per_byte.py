@@ -83,7 +83,7 @@ def _batch(model: PublishedModel, split: TokenSplit, batch: Sequence[Window]) ->
         scored_BT[row, window.first : window.inputs] = True
     tokens, scored = torch.from_numpy(tokens_BT), torch.from_numpy(scored_BT)
     inputs_BT = tokens[:, :-1].to(model.network.device)
-    hidden_BTH = model.network.model(input_ids=inputs_BT, use_cache=False).last_hidden_state
+    hidden_BTH = model.network.base_model(input_ids=inputs_BT, use_cache=False).last_hidden_state
     logits_SV = model.network.lm_head(hidden_BTH[scored.to(hidden_BTH.device)]).float()
     targets_S = tokens[:, 1:][scored].to(logits_SV.device)
     losses_S = torch.nn.functional.cross_entropy(logits_SV, targets_S, reduction="none")

@@ -15,7 +15,7 @@ class PublishedModel:
     """A published folder in memory."""
 
     network: Any
-    """`LlamaForCausalLM`, in evaluation mode."""
+    """The stock class of its architecture, in evaluation mode."""
     tokenizer: Any
     """`PreTrainedTokenizerFast`; encoding adds no special tokens."""
     arithmetic: str

@@ -55,9 +55,18 @@ def trainable(model: Any, settings: Instruct, seed: int) -> Any:
         lora_alpha=settings.lora_alpha,
         lora_dropout=0.0,
         target_modules="all-linear",
-        modules_to_save=["embed_tokens", "lm_head"] if settings.train_embeddings else None,
+        modules_to_save=embeddings(model) if settings.train_embeddings else None,
+        ensure_weight_tying=bool(model.config.tie_word_embeddings),
     )
     return get_peft_model(model, config)
+
+
+def embeddings(model: Any) -> list[str]:
+    """What the model calls its embedding and its head; a tied head follows the embedding."""
+    parts = [model.get_input_embeddings()]
+    if not model.config.tie_word_embeddings:
+        parts.append(model.get_output_embeddings())
+    return [name.rpartition(".")[2] for name, part in model.named_modules() if any(part is one for one in parts)]
 
 
 def trained_parameters(model: Any) -> int:

@@ -17,39 +17,58 @@ CHUNK_ELEMENTS = {"cpu": 2**18, "cuda": 2**28}
 class ChunkedCrossEntropy(torch.autograd.Function):  # type: ignore[misc]
     """Loss and gradient in one pass over rows of logits: a wide copy exists of one chunk at a time.
 
-    The gradient, `(softmax - one hot) * factor`, is rounded to the precision of the logits once. A target of
-    `IGNORED` counts for nothing.
+    Gives the summed cross-entropy times `factor`; its gradient, rounded to the precision of the logits once, is that
+    of `factor * (cross-entropy + z_loss * log(Z)^2)`, Z being the sum of exponentials (Chowdhery et al. 2022, section
+    5): the curve of a run with z-loss compares with one without. With `soft_cap` all of it is of the logits
+    `cap * tanh(logits / cap)` (Gemma Team 2024, section 2). A target of `IGNORED` counts for nothing.
     """
 
     @staticmethod
-    def forward(ctx: Any, logits_BTV: Tensor, targets_BT: Tensor, factor: float) -> Tensor:
+    def forward(
+        ctx: Any, logits_BTV: Tensor, targets_BT: Tensor, factor: float, z_loss: float, soft_cap: float | None
+    ) -> Tensor:
         logits_NV, targets_N = logits_BTV.flatten(0, -2), targets_BT.flatten()
-        grad_NV = torch.empty_like(logits_NV)
+        wants_gradient = ctx.needs_input_grad[0]
+        grad_NV = torch.empty_like(logits_NV) if wants_gradient else logits_NV
         wide = master_dtype(logits_NV.dtype)
         rows = max(1, CHUNK_ELEMENTS[device_kind(logits_NV)] // logits_NV.shape[1])
         total = torch.zeros((), dtype=torch.float64, device=logits_NV.device)
         for logits, targets, grad in zip(*(x.split(rows) for x in (logits_NV, targets_N, grad_NV)), strict=True):
             counted = (targets != IGNORED).to(wide)
             columns = targets.clamp(min=0).unsqueeze(1)
-            chunk = torch.log_softmax(logits.to(wide), dim=1)
-            total -= (chunk.gather(1, columns).squeeze(1) * counted).sum()
-            chunk.exp_().scatter_add_(1, columns, torch.full_like(columns, -1, dtype=wide))
+            bent = logits.to(wide) if soft_cap is None else torch.tanh(logits.to(wide) / soft_cap).mul_(soft_cap)
+            chunk = torch.log_softmax(bent, dim=1)
+            log_likelihoods = chunk.gather(1, columns).squeeze(1)
+            total -= (log_likelihoods * counted).sum()
+            if not wants_gradient:
+                continue
+            if z_loss:
+                log_z = bent.gather(1, columns).squeeze(1) - log_likelihoods
+                chunk.exp_().mul_((1 + 2 * z_loss * log_z).unsqueeze(1))
+            else:
+                chunk.exp_()
+            chunk.scatter_add_(1, columns, torch.full_like(columns, -1, dtype=wide))
+            if soft_cap is not None:
+                chunk.mul_(1 - (bent / soft_cap).square_())
             grad.copy_(chunk.mul_((counted * factor).unsqueeze(1)))
         ctx.save_for_backward(grad_NV.view(logits_BTV.shape))
         return total * factor
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (grad_BTV,) = ctx.saved_tensors
-        return grad_BTV * grad.to(grad_BTV.dtype), None, None
+        return grad_BTV * grad.to(grad_BTV.dtype), None, None, None, None
 
 
 class ScaledLoss:
-    """Callable on (logits, targets), as the pipeline schedule wants it; `factor` is set before each pass."""
+    """Callable on (logits, targets), as the pipeline schedule wants it; `factor` is set before each pass. The options
+    of training hold where a gradient is wanted; what is only measured is plain cross-entropy."""
 
-    def __init__(self) -> None:
+    def __init__(self, z_loss: float, soft_cap: float | None) -> None:
         self.factor = 1.0
+        self.z_loss, self.soft_cap = z_loss, soft_cap
 
     def __call__(self, logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
-        loss: Tensor = ChunkedCrossEntropy.apply(logits_BTV, targets_BT, self.factor)
+        options = (self.z_loss, self.soft_cap) if torch.is_grad_enabled() else (0.0, None)
+        loss: Tensor = ChunkedCrossEntropy.apply(logits_BTV, targets_BT, self.factor, *options)
         return loss

@@ -21,7 +21,7 @@ def decays(name: str, parameter: Tensor) -> bool:
     A norm's gain is a scale, pulling it to zero is no regularisation; a row of the embedding gets a gradient only
     when its token occurs, so decay would shrink rare tokens for being rare (OLMo et al. 2024, section 3.3).
     """
-    return parameter.dim() > 1 and "embed_tokens" not in name
+    return parameter.dim() > 1 and ".embed_" not in name
 
 
 def adamw(named: Sequence[tuple[str, Tensor]], pretrain: Pretrain) -> torch.optim.AdamW:

@@ -47,16 +47,17 @@ def _part(plan: Plan, ranks: Ranks, layers: range) -> Decoder:
     if ranks.tp > 1:
         parallelize(part, ranks.mesh["tp"])
     policy = MixedPrecisionPolicy(param_dtype=None if compute == master else compute, reduce_dtype=master)
-    for layer in part.model.layers.values():
+    for layer in part.layers:
         checkpointed(layer, plan.cluster.activation_checkpointing)
         if plan.cluster.compile:
             layer.compile()
     # In a pipeline, gathering the weights again for every micro-batch would cost more than keeping them.
-    for module in (*part.model.layers.values(), part):
+    for module in (*part.layers, part):
         fully_shard(module, mesh=ranks.dp_mesh, mp_policy=policy, reshard_after_forward=ranks.pp == 1)
         module.set_gradient_divide_factor(1.0)
         module.set_force_sum_reduction_for_comms(True)
     part.to_empty(device=ranks.device)
+    part.tie()
     return part
 
 

@@ -7,6 +7,7 @@ time. All leave the same gradients.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -19,12 +20,14 @@ from torch.distributed.pipelining import (
     ScheduleInterleavedZeroBubble,
 )
 
+from stages.pretrain.attention import document_positions
 from stages.pretrain.loss import ScaledLoss
 from stages.pretrain.mesh import Ranks
 from stages.pretrain.model import Decoder
 from stages.pretrain.plan import Plan
 from stages.pretrain.precision import DTYPES
 from stages.pretrain.split import stage_count, stages_of
+from stages.tokenizer.folder import SEPARATOR
 
 SCHEDULES = {
     "1f1b": Schedule1F1B,
@@ -38,7 +41,9 @@ class Pipeline:
 
     def __init__(self, parts: list[Decoder], plan: Plan, ranks: Ranks) -> None:
         self.parts, self.device = parts, ranks.device
-        self.loss = ScaledLoss()
+        pretrain = plan.settings.pretrain
+        self.loss = ScaledLoss(pretrain.z_loss, pretrain.logit_soft_cap)
+        self.separator = plan.settings.tokenizer.special_ids[SEPARATOR] if pretrain.document_mask else None
         self.micro_batches = plan.layout.micro_batches
         positions = plan.settings.model.context // ranks.tp
         self.positions = slice(ranks.tp_rank * positions, (ranks.tp_rank + 1) * positions)
@@ -79,27 +84,39 @@ class Pipeline:
         targets_BT = targets_BT[:, self.positions]
         if self.schedule is None:
             (part,) = self.parts
-            pairs = zip(inputs_BT.chunk(self.micro_batches), targets_BT.chunk(self.micro_batches), strict=True)
-            return torch.stack([self.loss(part(inputs), targets) for inputs, targets in pairs]).double().sum()
+            batches = self._micro_batches(inputs_BT, targets_BT)
+            losses = [self.loss(part(inputs, **documents), targets) for inputs, targets, documents in batches]
+            return torch.stack(losses).double().sum()
         return self._run(self.schedule.eval, inputs_BT, targets_BT)
 
     def _run(self, call: Any, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
         losses: list[Tensor] = []
         given = (inputs_BT,) if self.parts[0].first else ()
         target = targets_BT if self.parts[-1].last else None
-        call(*given, target=target, losses=losses, return_outputs=False)
+        call(*given, target=target, losses=losses, return_outputs=False, **self._documents(inputs_BT))
         return torch.stack(losses).detach().double().sum() if losses else torch.zeros((), device=self.device)
+
+    def _documents(self, inputs_BT: Tensor) -> dict[str, Tensor]:
+        """What every stage must know of the documents; the tokens themselves reach the first one only."""
+        return {} if self.separator is None else {"positions": document_positions(inputs_BT, self.separator)}
+
+    def _micro_batches(
+        self, inputs_BT: Tensor, targets_BT: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor, dict[str, Tensor]]]:
+        """Inputs, targets and documents of one micro-batch after the other."""
+        pairs = zip(inputs_BT.chunk(self.micro_batches), targets_BT.chunk(self.micro_batches), strict=True)
+        return ((inputs, targets, self._documents(inputs)) for inputs, targets in pairs)
 
     def _accumulate(self, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
         (part,) = self.parts
         sharded: FSDPModule = part
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        pairs = zip(inputs_BT.chunk(self.micro_batches), targets_BT.chunk(self.micro_batches), strict=True)
-        for number, (inputs, targets) in enumerate(pairs, 1):
+        batches = self._micro_batches(inputs_BT, targets_BT)
+        for number, (inputs, targets, documents) in enumerate(batches, 1):
             last = number == self.micro_batches
             sharded.set_requires_gradient_sync(last)
             sharded.set_is_last_backward(last)
-            loss = self.loss(part(inputs), targets)
+            loss = self.loss(part(inputs, **documents), targets)
             loss.backward()
             total += loss.detach().double()
         return total

@@ -109,6 +109,12 @@ def divide(settings: Settings, cluster: Cluster) -> Layout:
 def check_stages(shape: Model, cluster: Cluster, file: str) -> None:
     """Every stage of the pipeline holds a layer. Raises `UserError`."""
     pp, each = cluster.mesh.pp, cluster.pipeline.stages_per_rank
+    if pp > 1 and shape.tie_embeddings:
+        raise UserError(
+            f"model.tie_embeddings is true and mesh.pp is {pp}: the first and the last pipeline stage would each hold "
+            "a copy of the embedding, whose gradients had to be added up",
+            f"set mesh.pp in {file} to 1, or model.tie_embeddings to false",
+        )
     if pp * each > shape.layers:
         raise UserError(
             f"mesh.pp({pp}) * pipeline.stages_per_rank({each}) = {pp * each} stages > model.layers({shape.layers}): "
@@ -119,6 +125,9 @@ def check_stages(shape: Model, cluster: Cluster, file: str) -> None:
 
 def check_tensor_parallel(shape: Model, tp: int, file: str) -> None:
     """What tensor parallelism divides is divisible. Raises `UserError`."""
+    if tp > 1 and (shape.architecture != "llama" or shape.tie_embeddings):
+        what = "tied embeddings" if shape.tie_embeddings else f"the biases of {shape.architecture}"
+        raise UserError(f"mesh.tp is {tp}: tensor parallelism cannot divide {what}", f"set mesh.tp in {file} to 1")
     sizes = {key: getattr(shape, key) for key in ("heads", "kv_heads", "ffn_size", "context", "hidden_size")}
     for key, size in sizes.items():
         if size % tp:

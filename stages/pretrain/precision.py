@@ -40,17 +40,18 @@ def master_dtype(compute: torch.dtype) -> torch.dtype:
 
 
 class HalfProjections(torch.autograd.Function):  # type: ignore[misc]
-    """`x @ weight.T` for several weights of one half tensor on a CPU: operands widened to float32 (`x` once), results
-    rounded to half; the gradients that meet in `x` add up in float32."""
+    """`x @ weight.T + bias` for several weights of one half tensor on a CPU: operands widened to float32 (`x` once),
+    results rounded to half; the gradients that meet in `x` add up in float32."""
 
     @staticmethod
-    def forward(ctx: Any, x_BTI: Tensor, *weights_OI: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, x_BTI: Tensor, bias_O: Tensor | None, *weights_OI: Tensor) -> tuple[Tensor, ...]:
         ctx.save_for_backward(x_BTI, *weights_OI)
-        wide_BTI = x_BTI.float()
-        return tuple(F.linear(wide_BTI, weight_OI.float()).to(x_BTI.dtype) for weight_OI in weights_OI)
+        ctx.biased = bias_O is not None
+        wide_BTI, wide_O = x_BTI.float(), None if bias_O is None else bias_O.float()
+        return tuple(F.linear(wide_BTI, weight_OI.float(), wide_O).to(x_BTI.dtype) for weight_OI in weights_OI)
 
     @staticmethod
-    def backward(ctx: Any, *grads_BTO: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, *grads_BTO: Tensor) -> tuple[Tensor | None, ...]:
         x_BTI, *weights_OI = ctx.saved_tensors
         wide_NI = x_BTI.float().flatten(0, -2)
         grad_NI = torch.zeros_like(wide_NI)
@@ -59,7 +60,8 @@ class HalfProjections(torch.autograd.Function):  # type: ignore[misc]
             grad_NO = grad_BTO.float().flatten(0, -2)
             grad_NI.addmm_(grad_NO, weight_OI.float())
             grads_OI.append((grad_NO.T @ wide_NI).to(weight_OI.dtype))
-        return grad_NI.view(x_BTI.shape).to(x_BTI.dtype), *grads_OI
+        grad_O = grads_BTO[0].float().flatten(0, -2).sum(0).to(x_BTI.dtype) if ctx.biased else None
+        return grad_NI.view(x_BTI.shape).to(x_BTI.dtype), grad_O, *grads_OI
 
 
 class HalfEmbedding(torch.autograd.Function):  # type: ignore[misc]
@@ -111,28 +113,19 @@ def own(weight: Tensor) -> Tensor:
     return weight.to_local(grad_placements=[Partial() if p.is_replicate() else p for p in weight.placements])
 
 
-def projections(x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
-    """`F.linear(x, weight)` for each weight, by the policy of this module."""
+def projections(x: Tensor, *weights: Tensor, bias: Tensor | None = None) -> tuple[Tensor, ...]:
+    """`F.linear(x, weight, bias)` for each weight, by the policy of this module; a bias comes with one weight only."""
     weights = tuple(own(weight) for weight in weights)
     if widened(x):
-        outputs: tuple[Tensor, ...] = HalfProjections.apply(x, *weights)
+        outputs: tuple[Tensor, ...] = HalfProjections.apply(x, bias, *weights)
         return outputs
-    return tuple(F.linear(x, weight) for weight in weights)
+    return tuple(F.linear(x, weight, bias) for weight in weights)
 
 
 def embedding(tokens: Tensor, table: Tensor) -> Tensor:
     """`F.embedding`, by the policy of this module."""
     table = own(table)
     return HalfEmbedding.apply(tokens, table) if widened(table) else F.embedding(tokens, table)
-
-
-def causal_attention(q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor) -> Tensor:
-    """Causal scaled dot-product attention with grouped keys and values, by the policy of this module."""
-    dtype = q_BHTD.dtype
-    if widened(q_BHTD):
-        q_BHTD, k_BKTD, v_BKTD = q_BHTD.float(), k_BKTD.float(), v_BKTD.float()
-    grouped = q_BHTD.shape[1] != k_BKTD.shape[1]
-    return F.scaled_dot_product_attention(q_BHTD, k_BKTD, v_BKTD, is_causal=True, enable_gqa=grouped).to(dtype)
 
 
 class MeshGradScaler:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 
 from stages.cluster import Cluster
+from stages.pretrain.model import matrix_elements
 from stages.settings import Model
 
 
@@ -20,9 +21,8 @@ def split_layers(shape: Model, vocab_size: int, stages: int) -> list[range]:
     """
     if stages == 1:
         return [range(shape.layers)]
-    kv = shape.kv_heads * shape.head_dim
-    matrices = shape.hidden_size * (2 * shape.hidden_size + 2 * kv + 3 * shape.ffn_size)
-    layer, head = matrices + shape.context * shape.hidden_size, vocab_size * shape.hidden_size
+    layer = matrix_elements(shape) + shape.context * shape.hidden_size
+    head = vocab_size * shape.hidden_size
 
     def slowest(last: int) -> int:
         return max(-(-(shape.layers - last) // (stages - 1)) * layer, last * layer + head)

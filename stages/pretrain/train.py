@@ -6,12 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from stages import paths
 from stages.pretrain import data
 from stages.pretrain.checkpoint import State
 from stages.pretrain.mesh import Ranks
+from stages.pretrain.objectives import OBJECTIVES
 from stages.pretrain.optimizer import (
     MOMENTS,
     adamw,
@@ -105,14 +107,17 @@ class Trainer:
 
     def backward(self, step: int, factor: float) -> torch.Tensor:
         """Leave the gradients of `factor` * summed loss on the parameters; returns this rank's part of that loss."""
-        windows = self.read(step).to(self.ranks.device)
-        return self.pipeline.train(windows[:, :-1], windows[:, 1:], factor)
-
-    def read(self, step: int) -> torch.Tensor:
-        """This rank's part of a global batch: windows `(sequences_per_rank, context + 1)` of tokens, int64."""
         layout = self.plan.layout
         first = (step - 1) * layout.sequences + self.ranks.dp_rank * layout.sequences_per_rank
-        return torch.from_numpy(self.windows.read(first, layout.sequences_per_rank))
+        samples = np.arange(first, first + layout.sequences_per_rank)
+        objective = OBJECTIVES[self.pretrain.objective]
+        parts = objective(self.read(samples), samples, self.plan.settings)
+        inputs, targets = (torch.from_numpy(part).to(self.ranks.device) for part in parts)
+        return self.pipeline.train(inputs, targets, factor)
+
+    def read(self, samples: data.Integers) -> data.Integers:
+        """Windows `(len(samples), context + 1)` of consecutive samples: tokens, int64."""
+        return self.windows.read(int(samples[0]), len(samples))
 
     def validate(self) -> float:
         """Nats a token over the held-out windows."""

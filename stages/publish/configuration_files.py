@@ -1,7 +1,8 @@
 """`config.json` and `generation_config.json` of the published folder.
 
-The architecture is stock Llama. `rope_theta` stands twice: inside `rope_parameters`, where transformers 5 reads it,
-and by itself, where serving engines and transformers 4 do; without it they would silently assume 10,000.
+What concerns rotary positions stands twice: inside `rope_parameters`, where transformers 5 reads it, and under the
+names by which serving engines and transformers 4 know it; without them they would silently assume 10,000 and no
+scaling.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import DataError
+from stages.pretrain.architectures import ARCHITECTURES
 from stages.storage import read_json, write_json
 
-ARCHITECTURE = "LlamaForCausalLM"
 MESSAGE_END = "<|im_end|>"
 
 
 def write_configuration(source: Path, folder: Path, tokenizer: Any) -> None:
     """The training configuration with float16 and the tokenizer's ids. Raises `DataError` for another architecture."""
     config = read_json(source / "config.json")
-    if config.get("architectures") != [ARCHITECTURE]:
+    known = [stock.name for stock in ARCHITECTURES.values()]
+    if config.get("architectures") not in [[name] for name in known]:
         raise DataError(
-            f"{source / 'config.json'} says architectures {config.get('architectures')}, not [{ARCHITECTURE!r}]",
+            f"{source / 'config.json'} says architectures {config.get('architectures')}, not one of {', '.join(known)}",
             f"remove {source} and run `dvc repro`, which makes it again",
         )
     rope = config.get("rope_parameters") or {"rope_theta": config["rope_theta"], "rope_type": "default"}
@@ -31,11 +33,19 @@ def write_configuration(source: Path, folder: Path, tokenizer: Any) -> None:
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
         "rope_parameters": rope,
-        "rope_theta": rope["rope_theta"],
+        **older_names(rope),
         "use_cache": True,
     }
     config.pop("_name_or_path", None)
     write_json(folder / "config.json", config)
+
+
+def older_names(rope: dict[str, Any]) -> dict[str, Any]:
+    """The rotary parameters as transformers 4 wrote them."""
+    scaling = {} if rope["rope_type"] == "default" else {"rope_scaling": rope}
+    if "partial_rotary_factor" in rope:
+        return {"rotary_emb_base": rope["rope_theta"], "rotary_pct": rope["partial_rotary_factor"], **scaling}
+    return {"rope_theta": rope["rope_theta"], **scaling}
 
 
 def write_generation(folder: Path, tokenizer: Any, head: str) -> None:

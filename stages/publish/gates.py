@@ -160,8 +160,9 @@ def logits(folder: Path, dtype: Any, windows: torch.Tensor) -> tuple[list[torch.
         output_loading_info=True,
     )
     problems = [f"{kind} {found}" for kind, found in info.items() if found]
-    if type(model).__name__ != "LlamaForCausalLM" or "auto_map" in read_json(folder / "config.json"):
-        problems.append(f"{type(model).__name__} is not the stock LlamaForCausalLM")
+    config = read_json(folder / "config.json")
+    if [type(model).__name__] != config["architectures"] or "auto_map" in config:
+        problems.append(f"{type(model).__name__} is not the stock {config['architectures'][0]}")
     model.eval()
     device = model.device if model.device.type != "meta" else "cpu"  # meta: the first layers are read from disc
     with torch.no_grad():

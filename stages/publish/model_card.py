@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stages import paths
+from stages.pretrain.architectures import ARCHITECTURES
 from stages.publish.weights import Converted
 from stages.settings import Settings
 from stages.storage import read_json, write_text
@@ -46,6 +47,7 @@ def facts(settings: Settings, head: str, converted: Converted) -> dict[str, Any]
         "bytes": converted.bytes,
         "files": len(converted.files),
         "model": settings.model,
+        "stock": ARCHITECTURES[settings.model.architecture],
         "vocabulary": settings.tokenizer.vocab_size,
         "padded_vocabulary": index["vocab_size"],
         "algorithm": {"bpe": "byte-level BPE", "sentencepiece": "SentencePiece BPE with byte fallback"}[

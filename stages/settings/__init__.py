@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from stages.configuration import Section, check, load_yaml
 from stages.settings.data import Curate, Decontaminate, Dedup, Ingest, Quality, Shards, Source, Tokenizer
 from stages.settings.model import Benchmarks, Evaluate, Instruct, Model, Pretrain, Publish, Register, Spikes
+from stages.tokenizer.folder import FIM_TOKENS
 
 __all__ = [
     "PARAMS", "Benchmarks", "Curate", "Decontaminate", "Dedup", "Evaluate", "Ingest", "Instruct", "Model", "Pretrain",
@@ -63,6 +64,12 @@ class Settings(Section):
                 raise ValueError(
                     f"pretrain.{key} names {', '.join(unknown)}: the sources are {', '.join(self.sources)}"
                 )
+        missing = set(FIM_TOKENS) - set(self.tokenizer.special_ids)
+        if self.pretrain.objective == "fill_in_the_middle" and missing:
+            raise ValueError(
+                "pretrain.objective is fill_in_the_middle, but the tokenizer has no "
+                f"{', '.join(sorted(missing))}: add them to tokenizer.extra_tokens"
+            )
         if self.instruct.max_length > self.model.context:
             raise ValueError(
                 f"instruct.max_length({self.instruct.max_length}) exceeds model.context({self.model.context})"

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from stages.configuration import Section
+from stages.tokenizer.folder import SPECIAL_TOKENS
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
@@ -192,8 +193,15 @@ class Decontaminate(Section):
 class Tokenizer(Section):
     algorithm: Literal["bpe", "sentencepiece"]
     vocab_size: PositiveInt
+    extra_tokens: tuple[Annotated[str, Field(pattern=r"^<\|[a-z0-9_]+\|>$")], ...]
+    """Further control tokens, as `<|fim_prefix|>`; they follow the four that every tokenizer has."""
     pad_to_multiple_of: PositiveInt
     sample_bytes: PositiveInt
+
+    @property
+    def special_ids(self) -> dict[str, int]:
+        """The id of each control token."""
+        return {token: number for number, token in enumerate((*SPECIAL_TOKENS, *self.extra_tokens))}
 
     @property
     def padded_vocab_size(self) -> int:
@@ -203,10 +211,13 @@ class Tokenizer(Section):
 
     @model_validator(mode="after")
     def _holds_every_byte(self) -> Tokenizer:
-        if self.vocab_size < 300:
+        least = 300 + len(self.extra_tokens)
+        if self.vocab_size < least:
             raise ValueError(
-                f"vocab_size {self.vocab_size} cannot hold 256 bytes and the special tokens: set it to 300 or more"
+                f"vocab_size {self.vocab_size} cannot hold 256 bytes and the special tokens: set it to {least} or more"
             )
+        if len(self.special_ids) < len(SPECIAL_TOKENS) + len(self.extra_tokens):
+            raise ValueError(f"extra_tokens {', '.join(self.extra_tokens)}: a token is named twice, or always there")
         return self
 
 

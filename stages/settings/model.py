@@ -3,15 +3,44 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from stages.configuration import Section
+from stages.pretrain.architectures import ARCHITECTURES
 from stages.settings.data import Fraction, PositiveFloat
 
 
+class RopeScaling(Section):
+    """Rotary positions beyond the context they were made for; the keys are those of transformers' `rope_parameters`.
+
+    `linear`: Chen et al. 2023, `yarn`: Peng et al. 2023, `llama3`: Llama Team 2024, section 3.4.3.
+    """
+
+    type: Literal["linear", "llama3", "yarn"]
+    factor: Annotated[float, Field(ge=1.0)]
+    original_max_position_embeddings: PositiveInt | None = None
+    low_freq_factor: PositiveFloat | None = None
+    high_freq_factor: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _keys_of_the_type(self) -> RopeScaling:
+        original, bands = {"original_max_position_embeddings"}, {"low_freq_factor", "high_freq_factor"}
+        wanted = {"linear": set(), "llama3": original | bands, "yarn": original}[self.type]
+        given = set(self.model_dump(exclude_none=True)) - {"type", "factor"}
+        if given != wanted:
+            raise ValueError(
+                f"type {self.type} takes {', '.join(['factor', *sorted(wanted)])}; "
+                f"given: {', '.join(['factor', *sorted(given)])}"
+            )
+        return self
+
+
 class Model(Section):
+    architecture: str
+    """A module of `stages/pretrain/architectures`."""
     hidden_size: PositiveInt
     layers: PositiveInt
     heads: PositiveInt
@@ -19,7 +48,10 @@ class Model(Section):
     ffn_size: PositiveInt
     context: PositiveInt
     rope_theta: PositiveFloat
+    rope_scaling: RopeScaling | None
     norm_eps: PositiveFloat
+    tie_embeddings: bool
+    """The output head is the embedding (Press and Wolf 2017)."""
 
     @property
     def head_dim(self) -> int:
@@ -42,12 +74,33 @@ class Model(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _architecture_has_it(self) -> Model:
+        registered("model.architecture", self.architecture, ARCHITECTURES)
+        if self.architecture == "gpt_neox":
+            if self.kv_heads != self.heads:
+                raise ValueError(
+                    f"kv_heads({self.kv_heads}) != heads({self.heads}): gpt_neox has no grouped-query attention; "
+                    f"set kv_heads to {self.heads}, or architecture to llama"
+                )
+            if self.head_dim % 8:
+                raise ValueError(
+                    f"hidden_size({self.hidden_size}) / heads({self.heads}) = {self.head_dim}: gpt_neox rotates pairs "
+                    "in a quarter of each head, choose heads of a multiple of 8"
+                )
+        return self
+
     def parameters(self, vocab_size: int) -> int:
-        """Number of parameters with untied embeddings of `vocab_size` rows."""
-        kv = self.kv_heads * self.head_dim
-        attention = 2 * self.hidden_size * self.hidden_size + 2 * self.hidden_size * kv
-        block = attention + 3 * self.hidden_size * self.ffn_size + 2 * self.hidden_size
-        return 2 * vocab_size * self.hidden_size + self.layers * block + self.hidden_size
+        """Number of parameters with embeddings of `vocab_size` rows, counted on the model itself."""
+        from stages.pretrain.model import parameter_count
+
+        return parameter_count(self, vocab_size)
+
+
+def registered(key: str, name: str, registry: Iterable[str]) -> None:
+    """Raise `ValueError` with the allowed names when `name` is none of them."""
+    if name not in registry:
+        raise ValueError(f"{key} is {name!r}: choose one of {', '.join(registry)}")
 
 
 class LossScale(Section):
@@ -118,6 +171,17 @@ class Pretrain(Section):
     beta2: Fraction
     gradient_clip: PositiveFloat
     precision: Literal["float16", "bfloat16", "float32"]
+    objective: str
+    """What is learnt: a function of `stages/pretrain/objectives.py`."""
+    fim_rate: Annotated[float, Field(ge=0.0, le=1.0)]
+    """For `fill_in_the_middle`: the share of documents that are rearranged."""
+    document_mask: bool
+    """Attention does not cross documents, and positions start anew in each."""
+    z_loss: float = Field(ge=0.0)
+    """Coefficient of the squared log-normaliser (Chowdhery et al. 2022, PaLM, section 5); 0: off."""
+    logit_soft_cap: PositiveFloat | None
+    """Training logits are bent into (-cap, cap) by tanh (Gemma Team 2024, section 2); null: off. The published model,
+    and validation, have no cap."""
     loss_scale: LossScale
     spikes: Spikes
     validate_every: PositiveInt
@@ -148,6 +212,13 @@ class Pretrain(Section):
     def decay_steps(self) -> int:
         """Steps of the decay of `wsd`."""
         return max(1, round(self.decay_fraction * self.steps))
+
+    @model_validator(mode="after")
+    def _objective_exists(self) -> Pretrain:
+        from stages.pretrain.objectives import OBJECTIVES
+
+        registered("pretrain.objective", self.objective, OBJECTIVES)
+        return self
 
 
 class Instruct(Section):

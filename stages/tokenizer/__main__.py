@@ -48,7 +48,7 @@ def train(settings: Settings, sample: Sample) -> Tokenizer:
     """Train with the configured algorithm; says so when the sample is too small for the vocabulary."""
     texts = (text for text, _ in progress(sample, "tokenizer sample", total=sample.documents, unit="documents"))
     wanted = settings.tokenizer.vocab_size
-    trained = TRAINERS[settings.tokenizer.algorithm](texts, wanted, folder.SPECIAL_TOKENS)
+    trained = TRAINERS[settings.tokenizer.algorithm](texts, wanted, list(settings.tokenizer.special_ids))
     if (size := trained.get_vocab_size()) < wanted:
         print(f"tokenizer: {sample.bytes} bytes of text give {size} tokens, not the {wanted} wanted", file=sys.stderr)
     return trained

@@ -22,7 +22,9 @@ PADDING = "<|pad|>"
 MESSAGE_START = "<|im_start|>"
 MESSAGE_END = "<|im_end|>"
 SPECIAL_TOKENS = [SEPARATOR, PADDING, MESSAGE_START, MESSAGE_END]
-"""Ids 0, 1, 2, 3. Encoding adds none of them by itself."""
+"""Ids 0, 1, 2, 3; `tokenizer.extra_tokens` follow. Encoding adds none of them by itself."""
+FIM_TOKENS = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
+"""Extra tokens that the objective `fill_in_the_middle` needs."""
 
 CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja")
 """ChatML. `{% generation %}` marks what the assistant writes, its `<|im_end|>` included. The assistant's text is
@@ -39,12 +41,18 @@ def write(folder: Path, tokenizer: Tokenizer, context: int) -> None:
             "bos_token": SEPARATOR,
             "eos_token": SEPARATOR,
             "pad_token": PADDING,
-            "additional_special_tokens": [MESSAGE_START, MESSAGE_END],
+            "additional_special_tokens": control_tokens(tokenizer)[2:],
             "model_max_length": context,
             "clean_up_tokenization_spaces": False,
         },
     )
     shutil.copyfile(CHAT_TEMPLATE, folder / CHAT_TEMPLATE.name)
+
+
+def control_tokens(tokenizer: Tokenizer) -> list[str]:
+    """`SPECIAL_TOKENS` and the extra ones, in the order of their ids, which start at 0."""
+    added = tokenizer.get_added_tokens_decoder()
+    return [added[number].content for number in sorted(added)]
 
 
 def read(folder: Path) -> Tokenizer:

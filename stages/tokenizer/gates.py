@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.errors import DataError
-from stages.tokenizer.folder import MESSAGE_END, SPECIAL_TOKENS
+from stages.tokenizer.folder import MESSAGE_END, SPECIAL_TOKENS, control_tokens
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -88,11 +88,12 @@ def round_trip(tokenizer: Tokenizer, documents: Iterable[tuple[str, str]]) -> di
 
 def _encoded(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
     """Token ids of texts that are proven to come back."""
+    control = len(control_tokens(tokenizer))
     ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
     for text, tokens, decoded in zip(texts, ids, tokenizer.decode_batch(ids, skip_special_tokens=False), strict=True):
         if decoded != text:
             raise DataError(f"the tokenizer {_difference(text, decoded)}", "report this text: it is a fault of ours")
-        if tokens and min(tokens) < len(SPECIAL_TOKENS):
+        if tokens and min(tokens) < control:
             raise DataError(f"the text {text[:80]!r} became a control token", "report this text: it is a fault of ours")
     return ids
 

@@ -67,7 +67,7 @@ def test_recomputed_activations_give_the_same_gradients(
     plain = initialised(settings, range(3)).to(dtype)
     thrifty = Decoder(settings.model, VOCABULARY, range(3)).to(dtype)
     thrifty.load_state_dict(plain.state_dict())
-    for layer in thrifty.model.layers.values():
+    for layer in thrifty.layers:
         checkpointed(layer, mode)
     tokens = torch.randint(0, VOCABULARY, (2, settings.model.context))
     for module in (plain, thrifty):

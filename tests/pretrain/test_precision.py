@@ -54,7 +54,7 @@ def test_the_chunked_loss_is_cross_entropy(dtype: torch.dtype) -> None:
     logits = torch.randn(1, rows, vocabulary, dtype=torch.float64).to(dtype).requires_grad_()
     targets = torch.randint(0, vocabulary, (1, rows))
     targets[0, 3] = IGNORED
-    loss = ChunkedCrossEntropy.apply(logits, targets, 8.0)
+    loss = ChunkedCrossEntropy.apply(logits, targets, 8.0, 0.0, None)
     loss.backward()
     exact = logits.detach().double().requires_grad_()
     expected = 8 * F.cross_entropy(exact[0], targets[0], reduction="sum", ignore_index=IGNORED)

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -22,10 +23,11 @@ from torch.distributed.pipelining import schedules
 from torch.distributed.pipelining.stage import InferenceMode
 
 from stages.cluster import Cluster
+from stages.pretrain.data import Integers
 from stages.pretrain.mesh import Ranks, device_mesh
-from stages.pretrain.model import rotary_table
 from stages.pretrain.plan import Plan
 from stages.pretrain.precision import as_if_on
+from stages.pretrain.rotary import rotary_table
 from stages.pretrain.simulate.live_storage import LiveStorage
 from stages.pretrain.train import Trainer
 
@@ -109,9 +111,9 @@ class FakeTrainer(Trainer):
     def open_data(self) -> None:
         """There are no shards."""
 
-    def read(self, step: int) -> Tensor:
+    def read(self, samples: Integers) -> Integers:
         """Windows of the right shape."""
-        return torch.zeros(self.plan.layout.sequences_per_rank, self.plan.settings.model.context + 1, dtype=torch.int64)
+        return np.zeros((len(samples), self.plan.settings.model.context + 1), np.int64)
 
 
 class FakeRanks(Ranks):
