@@ -69,6 +69,20 @@ class Checkpoints(Section):
         return self
 
 
+class Slurm(Section):
+    """What sbatch is told beside the number of nodes, tasks, processors and GPUs, which follow from the file's head.
+    What is left out is the site's default."""
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    time: str | None = Field(None, pattern=r"^(\d+-)?\d+(:\d+){0,2}$")
+    """Limit of one go, as sbatch writes it; the run is put into the queue again when it needs more. In quotes:
+    YAML reads 12:00:00 as a number."""
+    options: tuple[str, ...] = ()
+    """Any others, such as `--exclusive` or `--constraint=a100`."""
+
+
 class Cluster(Section):
     """One cluster file."""
 
@@ -76,9 +90,11 @@ class Cluster(Section):
     processes_per_node: PositiveInt
     threads_per_process: PositiveInt
     device: Literal["cpu", "cuda"]
-    launcher: Literal["torchrun", "external"]
+    launcher: Literal["torchrun", "external", "slurm"]
     """`torchrun`: the stage starts its own ranks on this node; `external`: the ranks were started by
-    srun, torchrun or a job controller, which set RANK, WORLD_SIZE and MASTER_ADDR."""
+    srun, torchrun or a job controller, which set RANK, WORLD_SIZE and MASTER_ADDR; `slurm`: the stage submits a job
+    that starts them, and follows it."""
+    slurm: Slurm | None = None
     mesh: Mesh
     micro_batch: PositiveInt
     """Sequences in one micro-batch of the pipeline."""
@@ -103,6 +119,14 @@ class Cluster(Section):
     """Tasks of a data stage that run at the same time; on Ray at most the cores of the cluster."""
     address: str = ""
     """Of the Ray cluster: `HOST:PORT`, or `auto` for the one this machine belongs to."""
+
+    @model_validator(mode="after")
+    def _slurm_is_used(self) -> Cluster:
+        if self.slurm and self.launcher != "slurm":
+            raise ValueError(
+                f"there is a slurm section, but launcher is {self.launcher}: set launcher: slurm, or remove the section"
+            )
+        return self
 
     @model_validator(mode="after")
     def _ray_has_an_address(self) -> Cluster:

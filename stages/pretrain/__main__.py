@@ -13,7 +13,8 @@ is used.
 Method: FSDP2 (Zhao et al. 2023) times a 1F1B pipeline (Narayanan et al. 2021) on one device mesh, mixed precision
 with dynamic loss scaling (Micikevicius et al. 2018), AdamW (Loshchilov and Hutter 2019) with warm-up and cosine.
 
-Started by torchrun or srun (RANK is set) this is a rank; otherwise it starts the ranks itself.
+Started by torchrun or srun this is a rank; otherwise it starts the ranks itself: here, as a Slurm job, or, when it
+is started once on each of several nodes, those of its node.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ import uuid
 
 from stages import paths
 from stages.cluster import load_cluster
-from stages.entry import Metrics, run_stage
-from stages.pretrain import launch, rank, rows
+from stages.entry import Metrics, guarded, run_stage
+from stages.pretrain import launch, rank, rows, slurm
 from stages.pretrain.plan import PLAN, Plan, check_data
 from stages.settings import Settings
 from stages.token_files import TokenSplit
@@ -53,6 +54,11 @@ def pretrain(settings: Settings, run: StageRun) -> Metrics:
 
 
 if __name__ == "__main__":
+    slurm.become_rank()
     if "RANK" in os.environ and (os.environ.get(PLAN) or os.environ["RANK"] != "0"):
         sys.exit(rank.main())
+    if os.environ.get(PLAN):
+        sys.exit(slurm.run_submitted())
+    if code := guarded(launch.become_agent):
+        sys.exit(code)
     run_stage(pretrain, "pretrain")

@@ -1,4 +1,5 @@
-"""torchrun, tied to the process that started it, and able to say which rank failed first.
+"""torchrun, tied to the stage that started it, and able to say which rank failed first; or the torchrun of one node of
+several, which nobody started but a person or a scheduler, and whose exit code must say what happened.
 
 `python -m stages.pretrain.agent` takes torchrun's own arguments. SIGTERM is passed on to the ranks, which stop in
 good order by themselves; SIGQUIT ends them (torchrun itself would give ranks that save no more than its shutdown
@@ -11,13 +12,15 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import FrameType
 
 from stages import lifeline
+from stages.errors import Preempted
 from stages.pretrain.failures import Failure, report
-from stages.pretrain.plan import PLAN, Plan
+from stages.pretrain.plan import PLAN, STOPPED, Plan
 
 END = signal.SIGQUIT
 """Ends this process and the ranks."""
@@ -26,20 +29,26 @@ SHUTDOWN_SECONDS = 5
 
 
 def main() -> int:
-    """Run torchrun; a rank that dies without a word (a signal, memory) is reported in its place."""
+    """Run torchrun; a rank that dies without a word (a signal, memory) is reported in its place. On one node of several
+    the exit code is that of rank 0, which is the stage, where it ran here and failed; 75 after a stop on request."""
     signal.signal(signal.SIGTERM, pass_on)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the launcher and the ranks too
-    lifeline.tie(END, int(os.environ[lifeline.PARENT]))
+    plan = os.environ.get(PLAN)
+    if plan:
+        lifeline.tie(END, int(os.environ[lifeline.PARENT]))
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
-    state = Plan.read(Path(os.environ[PLAN])).state
-    try:
-        torchrun([f"--signals-to-handle={END.name}", f"--shutdown-timeout={SHUTDOWN_SECONDS}", *sys.argv[1:]])
-    except ChildFailedError as error:
-        report(state, death({rank: failure.exitcode for rank, failure in error.failures.items()}))
-        return 1
-    return 0
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[STOPPED] = str(Path(folder) / "stopped")
+        try:
+            torchrun([f"--signals-to-handle={END.name}", f"--shutdown-timeout={SHUTDOWN_SECONDS}", *sys.argv[1:]])
+        except ChildFailedError as error:
+            codes: dict[int, int] = {rank: failure.exitcode for rank, failure in error.failures.items()}
+            if plan:
+                report(Plan.read(Path(plan)).state, death(codes))
+            return max(1, codes.get(0, 1))
+        return Preempted.exit_code if Path(os.environ[STOPPED]).exists() else 0
 
 
 def pass_on(number: int, frame: FrameType | None) -> None:

@@ -13,11 +13,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Protocol
 
 import stages
 from stages import lifeline
+from stages.cluster import Cluster, load_cluster
 from stages.errors import Preempted, UserError
-from stages.pretrain import failures
+from stages.pretrain import failures, slurm
 from stages.pretrain.plan import PLAN, Plan
 from stages.pretrain.rows import Row, RowReader
 from stages.pretrain.stop import StopRequest, stop_request
@@ -26,22 +28,33 @@ from stages.tracking import StageRun
 
 POLL_SECONDS = 0.2
 END_SECONDS = 10.0
+RANK = [sys.executable, "-u", "-m", "stages.pretrain"]
+AGENT = [sys.executable, "-m", "stages.pretrain.agent"]
+PLACE = ("PET_NODE_RANK", "PET_MASTER_ADDR", "PET_MASTER_PORT")
 CURVES = ("loss", "learning_rate", "gradient_norm", "loss_scale", "skipped")
+
+
+class Ranks(Protocol):
+    """What runs the ranks, as far as this module uses it: a process here, or a job of a cluster."""
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def terminate(self) -> None: ...
+    def send_signal(self, number: int) -> None: ...
+    def kill(self) -> None: ...
 
 
 def launch(plan: Plan, run: StageRun) -> None:
     """Run the plan to its end. Raises the error of the rank that failed first, or `Preempted` after SIGTERM or Ctrl-C,
     when the ranks have finished their step and saved. A second request ends them at once."""
-    plan.state.mkdir(parents=True, exist_ok=True)
-    failures.clear(plan.state)
-    plan.write(plan.state / "plan.json")
     log = plan.state / "ranks.log"
-    mesh = plan.cluster.mesh
-    layout = f"pp {mesh.pp} x dp {mesh.dp} x tp {mesh.tp}, {plan.precision} on {plan.cluster.device}"
-    print(f"pretrain: starting {mesh.size} ranks ({layout})", file=sys.stderr, flush=True)
+    job = slurm.unfinished(plan.state) if slurm.submits(plan.cluster) else None
+    if job:
+        plan = plan.model_copy(update={"attempt": job.attempt})
+        print(f"pretrain: following Slurm job {job.number}, which was submitted before", file=sys.stderr, flush=True)
     reader = RowReader(plan.state, plan.attempt)
-    with stop_request(insist=interrupt) as stop, open(log, "w") as output:
-        process = subprocess.Popen(command(plan), env=environment(plan), stdout=output, stderr=output)
+    with stop_request(insist=interrupt) as stop:
+        process: Ranks = job or start(plan, log)
         try:
             code = follow(plan, run, process, reader, stop)
         finally:
@@ -56,25 +69,59 @@ def launch(plan: Plan, run: StageRun) -> None:
         raise error
 
 
+def start(plan: Plan, log: Path) -> Ranks:
+    """Start all ranks that are ours to start, their output in `log`."""
+    plan.state.mkdir(parents=True, exist_ok=True)
+    failures.clear(plan.state)
+    plan.write(plan.state / "plan.json")
+    mesh = plan.cluster.mesh
+    layout = f"pp {mesh.pp} x dp {mesh.dp} x tp {mesh.tp}, {plan.precision} on {plan.cluster.device}"
+    print(f"pretrain: starting {mesh.size} ranks ({layout})", file=sys.stderr, flush=True)
+    with open(log, "w") as output:
+        if slurm.submits(plan.cluster):
+            return slurm.submit(plan, environment(plan), log)
+        if plan.cluster.launcher == "slurm":
+            return slurm.Step(plan, environment(plan), output)
+        return subprocess.Popen(command(plan), env=environment(plan), stdout=output, stderr=output)
+
+
 def command(plan: Plan) -> list[str]:
     """torchrun on this node, or this very rank when another launcher has started us as rank 0."""
-    cluster = plan.cluster
-    rank = [sys.executable, "-u", "-m", "stages.pretrain"]
-    if cluster.launcher == "external":
-        if "RANK" not in os.environ:
-            raise UserError(
-                "the cluster file says launcher: external, but RANK is not set",
-                "start `python -m stages.pretrain` on every rank with srun or torchrun, or set launcher: torchrun",
-            )
-        return rank
-    if cluster.nodes > 1:
+    if "RANK" in os.environ:
+        return RANK
+    if plan.cluster.launcher == "external":
         raise UserError(
-            f"launcher: torchrun starts ranks on this node alone, but the cluster file says nodes: {cluster.nodes}",
-            "set launcher: external and start the ranks with srun or a job controller",
+            "the cluster file says launcher: external, but RANK is not set",
+            "start `python -m stages.pretrain` on every rank with srun or torchrun, or set launcher: torchrun",
         )
-    agent = [sys.executable, "-m", "stages.pretrain.agent"]
-    place = ["--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={cluster.processes_per_node}"]
-    return [*agent, *place, "--no-python", *rank]
+    return [*AGENT, "--standalone", "--local-addr=127.0.0.1", *ranks_of_a_node(plan.cluster)]
+
+
+def become_agent() -> None:
+    """Turn this process into the torchrun of its node, where the cluster file says torchrun on several nodes and this
+    was started once on each of them; rank 0 then is the stage. Returns in every other case. Raises `UserError` when
+    the node's place is not in the environment; the names are torchrun's own."""
+    cluster = load_cluster()
+    if "RANK" in os.environ or cluster.launcher != "torchrun" or cluster.nodes == 1:
+        return
+    missing = [name for name in PLACE if name not in os.environ]
+    if missing:
+        raise UserError(
+            f"launcher: torchrun with nodes({cluster.nodes}) > 1 needs {', '.join(missing)} in the environment",
+            "start `python -m stages.pretrain` once on every node with PET_NODE_RANK=0, 1, … and the address and a "
+            "free port of node 0 in PET_MASTER_ADDR and PET_MASTER_PORT, or set launcher: slurm",
+        )
+    os.execv(sys.executable, node_command(cluster))
+
+
+def node_command(cluster: Cluster) -> list[str]:
+    """torchrun on one node of several."""
+    return [*AGENT, f"--nnodes={cluster.nodes}", *ranks_of_a_node(cluster)]
+
+
+def ranks_of_a_node(cluster: Cluster) -> list[str]:
+    """What torchrun starts."""
+    return [f"--nproc-per-node={cluster.processes_per_node}", "--no-python", *RANK]
 
 
 def environment(plan: Plan) -> dict[str, str]:
@@ -92,7 +139,7 @@ def environment(plan: Plan) -> dict[str, str]:
     return values
 
 
-def follow(plan: Plan, run: StageRun, process: subprocess.Popen[bytes], reader: RowReader, stop: StopRequest) -> int:
+def follow(plan: Plan, run: StageRun, process: Ranks, reader: RowReader, stop: StopRequest) -> int:
     """Show and log the rows until the ranks have ended; returns their exit code. Passes on a request to stop."""
     line = ProgressLine(plan)
     asked: float | None = None
@@ -109,11 +156,11 @@ def follow(plan: Plan, run: StageRun, process: subprocess.Popen[bytes], reader: 
                 f"stopped on request; the ranks did not save within grace_seconds({plan.cluster.grace_seconds:g})",
                 "the same command continues from the last checkpoint",
             )
-        announced = reader.resumed is not None
+        resumed = reader.resumed
         for row in reader.new():
             line.show(row)
             log_row(plan, run, row)
-        if not announced and reader.resumed:
+        if reader.resumed and reader.resumed != resumed:
             print(f"pretrain: resumed after step {reader.resumed}", file=sys.stderr, flush=True)
         if code is not None:
             line.close()
@@ -175,7 +222,7 @@ def interrupt() -> None:
     raise KeyboardInterrupt
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def end(process: Ranks) -> None:
     """End the launcher with its ranks, which are tied to it."""
     if process.poll() is not None:
         return

@@ -20,6 +20,8 @@ from stages.token_files import TokenSplit
 
 PLAN = "GPTOSS_PRETRAIN_PLAN"
 """Environment of a rank: the plan's file."""
+STOPPED = "GPTOSS_PRETRAIN_STOPPED"
+"""Environment of a rank: the file that it leaves for its node's agent when it has stopped on request."""
 
 
 class Plan(Section):

@@ -16,7 +16,7 @@ from stages import lifeline
 from stages.cluster import load_cluster
 from stages.errors import ClusterError, Preempted
 from stages.pretrain import failures
-from stages.pretrain.plan import PLAN, Plan
+from stages.pretrain.plan import PLAN, STOPPED, Plan
 from stages.pretrain.stop import StopRequest, stop_request
 
 PATIENCE_SECONDS = 60
@@ -24,7 +24,7 @@ PATIENCE_SECONDS = 60
 
 def main() -> int:
     """Run this rank to its end: 0, or 1 with a note in `state/failures`. Stopped on request: 0 where our launcher
-    reads the note, 75 where another one started the rank."""
+    reads the note or our agent finds the mark, 75 where a stranger started the rank."""
     if os.environ.get(PLAN):
         lifeline.tie(signal.SIGKILL)
     rank = int(os.environ["RANK"])
@@ -35,7 +35,9 @@ def main() -> int:
     except Preempted as error:
         if plan and rank == 0:
             failures.report(plan.state, failures.of(error, rank))
-        return 0 if plan else error.exit_code
+        if not plan and STOPPED in os.environ:
+            Path(os.environ[STOPPED]).touch()
+        return 0 if plan or STOPPED in os.environ else error.exit_code
     except BaseException as error:  # torch.distributed.checkpoint's error is no Exception
         failure = failures.of(error, rank)
         with contextlib.suppress(OSError):  # the disk may be full

@@ -118,12 +118,12 @@ class RowReader:
         self.state, self.attempt = state, attempt
         self.resumed: int | None = None
         """The step the attempt resumed from; None until the ranks are ready."""
-        self._stream: io.TextIOBase | None = None
+        self._stream: io.TextIOWrapper | None = None
         self._cut = ""
 
     def new(self) -> Iterator[Row]:
-        """Rows of this attempt, each once."""
-        if self._stream is None and not self._found():
+        """Rows of this attempt, each once, and once more those that a restart of its ranks measures again."""
+        if not self._found():
             return
         assert self._stream is not None and self.resumed is not None
         *lines, self._cut = (self._cut + self._stream.read()).split("\n")
@@ -133,15 +133,21 @@ class RowReader:
                 yield row
 
     def _found(self) -> bool:
-        """Open the file once this attempt has made it; an older attempt's is left alone."""
-        if not path(self.state).exists():
-            return False
-        stream = open(path(self.state), encoding="utf-8")  # noqa: SIM115 - open for the run
+        """Open the file once this attempt has made it, and again when it has replaced it, as ranks do that were
+        started again; an older attempt's is left alone."""
+        try:
+            if self._stream and os.path.samestat(path(self.state).stat(), os.fstat(self._stream.fileno())):
+                return True
+            stream = open(path(self.state), encoding="utf-8")  # noqa: SIM115 - open for the run
+        except FileNotFoundError:
+            return self._stream is not None
         header = json.loads(stream.readline() or "{}")
         if header.get("attempt") != self.attempt:
             stream.close()
-            return False
-        self._stream, self.resumed = stream, header["resumed"]
+            return self._stream is not None
+        if self._stream:
+            self._stream.close()
+        self._stream, self._cut, self.resumed = stream, "", header["resumed"]
         return True
 
 
