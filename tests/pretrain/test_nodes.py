@@ -1,0 +1,69 @@
+"""torchrun on several nodes: one command a node, as in the pods of Kubernetes. Both nodes are this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stages.errors import Preempted, UserError
+from stages.pretrain import launch
+from tests.pretrain.conftest import ROOT, cluster, free_port
+from tests.pretrain.test_run import STAGE, checkout, finished, outputs, wait_for  # noqa: F401 - a fixture
+
+RANK = f"""
+import os, sys
+if os.environ["RANK"] != "0":
+    from stages.pretrain import rank
+    sys.exit(rank.main())
+{STAGE}
+"""
+"""`python -m stages.pretrain` without DVC and MLflow."""
+
+
+def start_nodes(command: list[str], port: int) -> list[subprocess.Popen[str]]:
+    place = {"PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
+    return [
+        subprocess.Popen(
+            command, text=True, stderr=subprocess.PIPE,
+            env=os.environ | place | {"PET_NODE_RANK": str(node), "PYTHONPATH": str(ROOT)},
+        )
+        for node in range(2)
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_one_node_that_is_told_to_stop_stops_all_and_all_continue(
+    checkout: Callable[..., Path], monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:  # fmt: skip
+    """An evicted pod: every rank saves, every node exits with 75, and the same commands end the run."""
+    on = cluster(pp=2, shard=2, nodes=2, processes_per_node=2, checkpoints={"every_steps": 5, "keep": 2})
+    checkout(on, **{"pretrain.steps": 60})
+    monkeypatch.setattr(launch, "RANK", [sys.executable, "-c", RANK])
+    command, port = launch.node_command(on), free_port()
+    nodes = start_nodes(command, port)
+    wait_for(lambda: len(finished()) >= 1, nodes[0])
+    nodes[1].send_signal(signal.SIGTERM)
+    said = [node.communicate(timeout=120)[1] for node in nodes]
+    assert [node.returncode for node in nodes] == [Preempted.exit_code] * 2, said
+    assert "stopped on request after step" in said[0] and not outputs()
+
+    nodes = start_nodes(command, port)
+    said = [node.communicate(timeout=120)[1] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], said
+    assert "resumed after step" in said[0]
+    assert len(outputs()) == 4
+
+
+def test_a_node_that_does_not_know_its_place_is_told(
+    checkout: Callable[..., Path], monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:  # fmt: skip
+    checkout(cluster(shard=2, nodes=2, processes_per_node=1))
+    monkeypatch.setenv("PET_NODE_RANK", "1")
+    with pytest.raises(UserError, match="needs PET_MASTER_ADDR, PET_MASTER_PORT in the environment"):
+        launch.become_agent()
