@@ -91,9 +91,9 @@ class Cluster(Section):
     threads_per_process: PositiveInt
     device: Literal["cpu", "cuda"]
     launcher: Literal["torchrun", "external", "slurm"]
-    """`torchrun`: the stage starts its own ranks on this node; `external`: the ranks were started by
-    srun, torchrun or a job controller, which set RANK, WORLD_SIZE and MASTER_ADDR; `slurm`: the stage submits a job
-    that starts them, and follows it."""
+    """`torchrun`: the stage starts the ranks of its node, and is itself started once on each where there are several;
+    `slurm`: the stage submits a job that starts them, and follows it; `external`: the ranks were started by another
+    launcher, which set RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT (or by srun, which sets its own)."""
     slurm: Slurm | None = None
     mesh: Mesh
     micro_batch: PositiveInt
