@@ -91,7 +91,7 @@ def test_a_mesh_that_does_not_fill_the_world_prints_the_arithmetic() -> None:
     values["mesh"] = {"pp": 4, "dp_replicate": 1, "dp_shard": 3}
     values["processes_per_node"] = 16
     with pytest.raises(
-        UserError, match=r"pp\(4\) \* dp_replicate\(1\) \* dp_shard\(3\) = 12 .*= 16: set mesh.dp_shard to 4"
+        UserError, match=r"pp\(4\) \* dp_replicate\(1\) \* dp_shard\(3\) \* tp\(1\) = 12 .*= 16: set mesh.dp_shard to 4"
     ):
         check(Cluster, values, origin="test")
 
