@@ -1,17 +1,21 @@
-"""The native decoder against Hugging Face's, its pipeline stages against the whole, and its first values."""
+"""The native decoder against the stock classes, its pipeline stages against the whole, and its first values."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
+import hypothesis
+import hypothesis.strategies as st
 import pytest
 import torch
+from hypothesis import given
 
 from stages.pretrain.activation_checkpointing import checkpointed
+from stages.pretrain.architectures import ARCHITECTURES
 from stages.pretrain.model import Decoder, hugging_face_config, initial_value
 from stages.pretrain.split import split_layers
-from stages.settings import Settings
+from stages.settings import Model, Settings
 
 VOCABULARY = 320
 
@@ -24,17 +28,52 @@ def initialised(settings: Settings, layers: range, seed: int = 1) -> Decoder:
     return module
 
 
-def test_logits_equal_those_of_llama_to_the_last_bit(tiny: Callable[..., Settings]) -> None:
-    from transformers import LlamaConfig, LlamaForCausalLM
+LLAMA3 = {
+    "type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8,
+}  # fmt: skip
+YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 8}
 
-    settings = tiny(**{"model.rope_theta": 50000.0, "model.norm_eps": 1e-6})
-    native = initialised(settings, range(settings.model.layers))
+
+@st.composite
+def shapes(draw: st.DrawFn) -> dict[str, Any]:
+    """Shapes of every architecture, with every rotary scaling."""
+    architecture = draw(st.sampled_from(sorted(ARCHITECTURES)))
+    kv_heads, group = draw(st.integers(1, 3)), draw(st.integers(1, 3)) if architecture == "llama" else 1
+    heads = kv_heads * group
+    head_dim = draw(st.sampled_from([8, 16, 32] if architecture == "gpt_neox" else [4, 10, 32]))
+    return {
+        "architecture": architecture, "hidden_size": heads * head_dim, "heads": heads, "kv_heads": kv_heads,
+        "layers": draw(st.integers(1, 3)), "ffn_size": draw(st.integers(1, 70)), "context": draw(st.integers(1, 90)),
+        "rope_theta": draw(st.sampled_from([500.0, 10000.0, 500000.0])),
+        "rope_scaling": draw(st.sampled_from([None, {"type": "linear", "factor": 2.5}, LLAMA3, YARN])),
+        "norm_eps": draw(st.sampled_from([1e-6, 1e-5])), "tie_embeddings": draw(st.booleans()),
+    }  # fmt: skip
+
+
+@given(shape=shapes(), seed=st.integers(0, 99))
+@hypothesis.settings(max_examples=15, deadline=None, derandomize=True)
+def test_logits_equal_those_of_the_stock_class_to_the_last_bit(shape: dict[str, Any], seed: int) -> None:
+    """In float32, and with the weights rounded to float16 as they are published; and every parameter is counted."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    model = Model.model_validate(shape)
+    native = Decoder(model, VOCABULARY, range(model.layers))
+    torch.manual_seed(seed)
     with torch.no_grad():
-        native.model.norm.weight.normal_(1, 0.1)
-    llama = LlamaForCausalLM(LlamaConfig(**hugging_face_config(settings.model, VOCABULARY)))
-    llama.load_state_dict(native.state_dict(), strict=True)
-    tokens = torch.randint(0, VOCABULARY, (3, settings.model.context))
-    assert torch.equal(native(tokens), llama(tokens).logits)
+        for name, parameter in native.named_parameters():
+            parameter.copy_(initial_value(name, parameter.shape, model, seed))
+            parameter.add_(torch.randn(parameter.shape), alpha=0.1)
+    stock = AutoModelForCausalLM.from_config(AutoConfig.for_model(**hugging_face_config(model, VOCABULARY)))
+    assert type(stock).__name__ == ARCHITECTURES[model.architecture].name
+    tokens = torch.randint(0, VOCABULARY, (2, model.context))
+    for published in (False, True):
+        with torch.no_grad():
+            for parameter in native.parameters():
+                parameter.copy_(parameter.half().float() if published else parameter)
+        stock.load_state_dict(native.state_dict(), strict=True)
+        assert torch.equal(native(tokens), stock(tokens).logits)
+    assert stock.num_parameters() == model.parameters(VOCABULARY)
 
 
 def test_stages_in_sequence_are_the_whole_model(tiny: Callable[..., Settings]) -> None:

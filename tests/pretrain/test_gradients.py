@@ -1,0 +1,63 @@
+"""Gradients of the sharded trainer against plain autograd on the whole model in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from stages.errors import UserError
+from stages.pretrain.mesh import joined
+from stages.pretrain.model import Decoder
+from stages.pretrain.plan import Plan, divide
+from stages.pretrain.train import Trainer
+from stages.settings import Settings
+from tests.pretrain.conftest import VOCABULARY, cluster, free_port
+
+OPTIONS = {
+    "llama": {},
+    "tied": {"model.tie_embeddings": True},
+    "gpt_neox": {"model.architecture": "gpt_neox", "model.kv_heads": 4},
+    "gpt_neox-tied": {"model.architecture": "gpt_neox", "model.kv_heads": 4, "model.tie_embeddings": True},
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_step_has_the_gradients_of_autograd(
+    name: str, plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of an embedding that is the head at the same time."""
+    for key, value in {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}.items():
+        monkeypatch.setenv(key, str(value))
+    made = plan(cluster(), "float64", **OPTIONS[name])
+    with joined(made.cluster) as ranks:
+        trainer = Trainer(made, ranks)
+        held = {key: parameter.full_tensor().clone() for key, parameter in trainer.parameters}
+        loss = trainer.backward(1, 1.0)
+        found = {key: parameter.grad.full_tensor() for key, parameter in trainer.parameters}
+        windows = torch.from_numpy(trainer.read(np.arange(made.layout.sequences)))
+    shape = made.settings.model
+    plain = Decoder(shape, VOCABULARY, range(shape.layers)).double()
+    assert dict(plain.named_parameters()).keys() == held.keys()
+    plain.load_state_dict(held, strict=not shape.tie_embeddings)
+    expected = F.cross_entropy(plain(windows[:, :-1]).flatten(0, 1), windows[:, 1:].flatten(), reduction="sum")
+    expected.backward()
+    torch.testing.assert_close(loss, expected)
+    for key, parameter in plain.named_parameters():
+        torch.testing.assert_close(found[key], parameter.grad, rtol=1e-9, atol=1e-9, msg=key)
+
+
+def test_what_cannot_be_divided_is_refused(tiny: Callable[..., Settings]) -> None:
+    with pytest.raises(UserError, match=r"mesh.pp is 2: the first and the last pipeline stage would each hold a copy"):
+        divide(tiny(**OPTIONS["tied"]), cluster(pp=2))
+    with pytest.raises(UserError, match=r"mesh.tp is 2: tensor parallelism cannot divide the biases of gpt_neox"):
+        divide(tiny(**OPTIONS["gpt_neox"]), cluster(tp=2))
+    with pytest.raises(UserError, match=r"kv_heads\(2\) != heads\(4\): gpt_neox has no grouped-query attention"):
+        tiny(**{"model.architecture": "gpt_neox"})
+    with pytest.raises(UserError, match=r"type llama3 takes factor, high_freq_factor, low_freq_factor, original_max_"):
+        tiny(**{"model.rope_scaling": {"type": "llama3", "factor": 2.0}})
+    with pytest.raises(UserError, match=r"model\.architecture is 'gpt2': choose one of llama, gpt_neox"):
+        tiny(**{"model.architecture": "gpt2"})
