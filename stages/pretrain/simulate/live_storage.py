@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
+from torch.distributed.tensor._sharding_prop import ShardingPropagator
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
@@ -33,10 +34,12 @@ class LiveStorage(TorchDispatchMode):  # type: ignore[misc]
         self.on_peak: Callable[[], None] = lambda: None
         self._bytes: dict[int, int] = {}
         self._noted = 0.0
-        self._resize = torch.UntypedStorage.resize_
+        self._shapes_alone = 0
+        self._replaced: tuple[Any, Any] = (None, None)
 
     def __enter__(self) -> LiveStorage:
-        resize, count = self._resize, self._count
+        self._replaced = torch.UntypedStorage.resize_, ShardingPropagator._fake_mode_lock
+        resize, count = self._replaced[0], self._count
 
         def counted(storage: torch.UntypedStorage, size: int) -> Any:
             result = resize(storage, size)
@@ -44,10 +47,11 @@ class LiveStorage(TorchDispatchMode):  # type: ignore[misc]
             return result
 
         torch.UntypedStorage.resize_ = counted
+        ShardingPropagator._fake_mode_lock = _ShapesAlone(self)
         return super().__enter__()  # type: ignore[no-any-return]
 
     def __exit__(self, *reason: Any) -> None:
-        torch.UntypedStorage.resize_ = self._resize
+        torch.UntypedStorage.resize_, ShardingPropagator._fake_mode_lock = self._replaced
         super().__exit__(*reason)
 
     def include(self, tensors: Iterable[Tensor]) -> None:
@@ -64,6 +68,8 @@ class LiveStorage(TorchDispatchMode):  # type: ignore[misc]
         if any(issubclass(kind, DTensor) for kind in types):
             return NotImplemented  # its own dispatch runs the operations on shards, which come here
         result = func(*args, **(kwargs or {}))
+        if self._shapes_alone:
+            return result
         for value in tree_iter(result):
             if isinstance(value, Tensor) and value.device.type != "meta":
                 self._count(_plain(value).untyped_storage())
@@ -84,6 +90,20 @@ class LiveStorage(TorchDispatchMode):  # type: ignore[misc]
 
     def _forget(self, key: int) -> None:
         self.live -= self._bytes.pop(key)
+
+
+class _ShapesAlone:
+    """Entered by `DTensor` while it learns the shape of a result from fake tensors of the whole size, which no rank
+    ever holds."""
+
+    def __init__(self, storage: LiveStorage) -> None:
+        self.storage = storage
+
+    def __enter__(self) -> None:
+        self.storage._shapes_alone += 1
+
+    def __exit__(self, *_: Any) -> None:
+        self.storage._shapes_alone -= 1
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -12,14 +12,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule
-from torch.distributed.pipelining import schedules
+from torch.distributed.pipelining.schedules import _PipelineSchedule
 from torch.distributed.pipelining.stage import InferenceMode
 
 from stages.cluster import Cluster
@@ -135,21 +137,31 @@ def fake_world(cluster: Cluster, pp_rank: int) -> Iterator[Ranks]:
         dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=size)
         stack.callback(dist.destroy_process_group)
         stack.enter_context(_agreed_shapes())
+        stack.enter_context(_real_meshes())
         cpu = torch.device("cpu")
         yield FakeRanks(rank, size, cpu, device_mesh(cluster, cpu), None)
 
 
 @contextmanager
 def _agreed_shapes() -> Iterator[None]:
-    base = schedules._PipelineSchedule
-    vote = base._warmup_p2p
+    """Pipeline stages take the shapes they were given without a vote."""
 
     def agree(self: Any, stages: Any, *_: Any) -> None:
         for stage in stages:
             stage._inference_mode = InferenceMode.STATIC
 
-    base._warmup_p2p = agree
-    try:
+    with mock.patch.object(_PipelineSchedule, "_warmup_p2p", agree):
         yield
-    finally:
-        base._warmup_p2p = vote
+
+
+@contextmanager
+def _real_meshes() -> Iterator[None]:
+    """A mesh that FSDP makes of its own mesh and that of tensor parallelism is made of real rank numbers."""
+    make = DeviceMesh.__init__
+
+    def real(self: DeviceMesh, *arguments: Any, **options: Any) -> None:
+        with unset_fake_temporarily():
+            make(self, *arguments, **options)
+
+    with mock.patch.object(DeviceMesh, "__init__", real):
+        yield
