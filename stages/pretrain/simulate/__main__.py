@@ -43,17 +43,18 @@ def tabulate(profiles: list[str], clusters: list[str], everywhere: bool, markdow
     """Simulate each profile on its cluster, as many places at a time as there are cores."""
     if len(profiles) != len(clusters):
         raise UserError(f"{len(profiles)} profiles and {len(clusters)} clusters", "name one cluster for each profile")
-    plans = {(profile, cluster): plan_of(profile, cluster) for profile, cluster in zip(profiles, clusters, strict=True)}
+    runs = list(zip(profiles, clusters, strict=True))
+    plans = [plan_of(*run) for run in runs]
     places = [
-        (*names, pp_rank)
-        for names, plan in plans.items()
+        (run, pp_rank)
+        for run, plan in enumerate(plans)
         for pp_rank in range(plan.cluster.mesh.pp)
         if everywhere or pp_rank in (0, plan.cluster.mesh.pp - 1)
     ]
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(len(places), os.cpu_count() or 1), mp_context=spawn) as workers:
-        peaks = list(workers.map(simulate, places))
-    rows = [Row(*names, plans[*names], peak) for (*names, _), peak in zip(places, peaks, strict=True)]
+        peaks = list(workers.map(simulate, *zip(*((*runs[run], pp_rank) for run, pp_rank in places), strict=True)))
+    rows = [Row(*runs[run], plans[run], peak) for (run, _), peak in zip(places, peaks, strict=True)]
     print(as_text(rows))
     if markdown:
         write_text(markdown, as_markdown(rows))

@@ -26,9 +26,8 @@ def plan_of(profile: str, cluster: str) -> Plan:
     return plan
 
 
-def simulate(place: tuple[str, str, int]) -> Peak:
+def simulate(profile: str, cluster: str, pp_rank: int) -> Peak:
     """One rank's peak, in a process of its own."""
     from stages.pretrain.simulate.rank import simulated_peak
 
-    profile, cluster, pp_rank = place
     return simulated_peak(plan_of(profile, cluster), pp_rank)
