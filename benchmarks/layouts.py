@@ -1,0 +1,142 @@
+"""Tokens a second of the training step of `params.yaml` in each layout that two cores can run, against one process.
+
+    python benchmarks/layouts.py [--seconds 8] [--rounds 1] [--only NAME...]
+
+The real step (`stages.pretrain.train`) on random tokens; processes over gloo, one thread each, except `one`, which has
+a thread for every core and shards nothing. Layouts take turns; the median of the rounds counts. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+INTERLEAVED = {"schedule": "interleaved_1f1b", "stages_per_rank": 2}
+ZERO_BUBBLE = {"schedule": "zero_bubble", "stages_per_rank": 1}
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "one": {"micro_batch": 16},
+    "one-compiled": {"micro_batch": 16, "compile": True},
+    "dp2": {"dp_shard": 2, "micro_batch": 8},
+    "hybrid2": {"dp_replicate": 2, "micro_batch": 8},
+    "tp2": {"tp": 2, "micro_batch": 16},
+    "pp2": {"pp": 2, "micro_batch": 4},
+    "pp2-interleaved": {"pp": 2, "micro_batch": 4, "pipeline": INTERLEAVED},
+    "pp2-zero-bubble": {"pp": 2, "micro_batch": 4, "pipeline": ZERO_BUBBLE},
+    "pp2-dp2": {"pp": 2, "dp_shard": 2, "micro_batch": 4},
+}
+AXES = ("pp", "dp_replicate", "dp_shard", "tp")
+WARM_UP = 5
+"""Steps before the clock starts."""
+
+
+def cluster(layout: dict[str, Any]) -> dict[str, Any]:
+    """The content of a cluster file."""
+    mesh = {axis: layout.get(axis, 1) for axis in AXES}
+    size = mesh["pp"] * mesh["dp_replicate"] * mesh["dp_shard"] * mesh["tp"]
+    return {
+        "nodes": 1, "processes_per_node": size, "threads_per_process": os.cpu_count() if size == 1 else 1,
+        "device": "cpu", "launcher": "torchrun", "mesh": mesh, "activation_checkpointing": "none",
+        "checkpoints": {"every_steps": 1, "keep": 1}, "log_every_steps": 1, "parallel_stages": 1,
+        **{key: value for key, value in layout.items() if key not in AXES},
+    }  # fmt: skip
+
+
+def measure(name: str, seconds: float) -> float:
+    """Tokens a second of one layout, in processes of its own."""
+    from stages.cluster import Cluster
+    from stages.pretrain.plan import Plan
+    from stages.settings import load_settings
+
+    settings = load_settings()
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
+        plan = Plan(
+            settings=settings, cluster=Cluster.model_validate(cluster(LAYOUTS[name])),
+            precision=settings.pretrain.precision, state=Path(folder), attempt=name,
+        )  # fmt: skip
+        plan.write(Path(folder) / "plan.json")
+        probe.bind(("127.0.0.1", 0))
+        environment = os.environ | {
+            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "GLOO_SOCKET_IFNAME": "lo",
+            "WORLD_SIZE": str(plan.cluster.mesh.size), "OMP_NUM_THREADS": str(plan.cluster.threads_per_process),
+            "PYTHONPATH": str(ROOT),
+        }  # fmt: skip
+        probe.close()
+        command = [sys.executable, __file__, "--rank", folder, "--seconds", str(seconds)]
+        ranks = [
+            subprocess.Popen(command, env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+            for rank in range(plan.cluster.mesh.size)
+        ]
+        codes = [rank.wait() for rank in ranks]
+        if any(codes):
+            sys.exit(f"{name}: a rank failed")
+        return float((Path(folder) / "tokens_per_second").read_text())
+
+
+def run_rank(folder: Path, seconds: float) -> None:
+    """Train on random tokens for some seconds; rank 0 decides when it is enough."""
+    import torch
+    from torch import Tensor
+
+    from stages.pretrain.mesh import joined
+    from stages.pretrain.plan import Plan
+    from stages.pretrain.train import Trainer
+
+    class OnRandomTokens(Trainer):
+        def open_data(self) -> None:
+            """There are no shards."""
+
+        def read(self, step: int) -> Any:
+            shape = (self.plan.layout.sequences_per_rank, self.plan.settings.model.context + 1)
+            windows: Tensor = torch.randint(0, self.plan.settings.tokenizer.vocab_size, shape)
+            return windows
+
+    plan = Plan.read(folder / "plan.json")
+    with joined(plan.cluster) as ranks:
+        trainer = OnRandomTokens(plan, ranks)
+        for step in range(1, WARM_UP + 1):
+            trainer.step(step)
+        began, step = time.monotonic(), WARM_UP
+        while ranks.broadcast(time.monotonic() - began < seconds):
+            step += 1
+            trainer.step(step)
+        if ranks.rank == 0:
+            rate = (step - WARM_UP) * plan.settings.pretrain.batch_tokens / (time.monotonic() - began)
+            (folder / "tokens_per_second").write_text(str(rate))
+
+
+def main() -> None:
+    """Measure and print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--only", nargs="+", default=list(LAYOUTS), choices=list(LAYOUTS))
+    parser.add_argument("--rank", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    sys.path.insert(0, str(ROOT))
+    if arguments.rank:
+        return run_rank(arguments.rank, arguments.seconds)
+    rates: dict[str, list[float]] = {name: [] for name in arguments.only}
+    for _ in range(arguments.rounds):
+        for name, measured in rates.items():
+            measured.append(measure(name, arguments.seconds))
+            print(f"{name}: {measured[-1]:,.0f} tokens/s", file=sys.stderr, flush=True)
+    medians = {name: statistics.median(measured) for name, measured in rates.items()}
+    result: dict[str, Any] = {"tokens_per_second": {name: round(rate) for name, rate in medians.items()}}
+    if "one" in medians:
+        result["ratio_to_one_process"] = {name: round(rate / medians["one"], 3) for name, rate in medians.items()}
+    print(json.dumps(result))
+    return None
+
+
+if __name__ == "__main__":
+    main()
