@@ -14,8 +14,8 @@ from stages.settings import Settings
 from tests.conftest import ROOT
 
 FRAME = {
-    "cluster", "configuration", "engine", "entry", "errors", "lifeline", "paths", "progress", "provenance", "settings",
-    "storage", "tracking",
+    "cluster", "configuration", "engine", "entry", "errors", "lifeline", "memory", "paths", "progress", "provenance",
+    "settings", "storage", "tracking",
 }  # fmt: skip
 """Modules every stage is framed by; they change no result."""
 

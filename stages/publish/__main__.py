@@ -15,7 +15,7 @@ from pathlib import Path
 from stages import paths
 from stages.entry import Metrics, run_stage
 from stages.errors import DataError
-from stages.publish import checksums, configuration_files, gates, model_card, weights
+from stages.publish import agreement, checksums, configuration_files, gates, model_card, tokenizer_gates, weights
 from stages.settings import Settings
 from stages.storage import atomic_folder, write_json
 from stages.tracking import StageRun
@@ -38,19 +38,19 @@ def publish(settings: Settings, run: StageRun, head: str) -> Metrics:
     with atomic_folder(target) as folder:
         converted = weights.convert(source, folder, settings.publish.max_shard_bytes)
         if head == "instruct":
-            publish_adapter(paths.INSTRUCT / "adapter", folder / "adapter", converted)
+            publish_adapter(paths.INSTRUCT / "adapter", folder, converted)
         copy_tokenizer(paths.TOKENIZER, folder)
-        tokenizer = gates.tokenizer_of(folder)
+        tokenizer = tokenizer_gates.tokenizer_of(paths.TOKENIZER)
         configuration_files.write_configuration(source, folder, tokenizer)
         configuration_files.write_generation(folder, tokenizer, head)
         model_card.write_card(folder, settings, head, converted)
         shutil.copyfile(LICENSE, folder / "LICENSE")
-        checksums.write(folder)
-        windows = gates.held_out_windows(settings, converted.parameters)
+        checksums.write(folder, converted.sha256)
+        windows = agreement.held_out_windows(settings, converted.parameters)
         results = gates.run_gates(folder, source, converted, settings, windows)
         gates.require(results, str(target))
         write_json(folder / "gates.json", gates.account(results))
-        checksums.write(folder, [folder / "gates.json"])
+        checksums.write(folder)
     for name in ("README.md", "gates.json"):
         run.artifact(target / name)
     return {
@@ -63,13 +63,12 @@ def publish(settings: Settings, run: StageRun, head: str) -> Metrics:
 
 
 def publish_adapter(source: Path, folder: Path, converted: weights.Converted) -> None:
-    """The low-rank adapter in float16, where there is one; its overflows count with the model's."""
+    """The low-rank adapter in float16 to `folder/adapter`, where there is one; its faults count with the model's."""
     if not source.is_dir():
         return
-    folder.mkdir()
-    adapter = weights.convert(source, folder, max_bytes=2**63, single=weights.ADAPTER)
-    converted.overflowing += adapter.overflowing
-    shutil.copyfile(source / "adapter_config.json", folder / "adapter_config.json")
+    (folder / "adapter").mkdir()
+    converted.add_adapter(weights.convert(source, folder / "adapter", max_bytes=2**63, single=weights.ADAPTER))
+    shutil.copyfile(source / "adapter_config.json", folder / "adapter" / "adapter_config.json")
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:

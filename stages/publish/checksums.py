@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 from stages.storage import sha256_file
@@ -10,24 +10,31 @@ from stages.storage import sha256_file
 CHECKSUMS = "checksums.sha256"
 
 
-def write(folder: Path, files: Iterable[Path] | None = None) -> None:
-    """Add a line for each of `files`; for every file below `folder` if none are named."""
-    if files is None:
-        files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != CHECKSUMS)
+def write(folder: Path, known: Mapping[str, str] | None = None) -> None:
+    """Add a line for each file below `folder` that has none yet. `known` holds the hashes, by relative path, of files
+    that were hashed while they were written: those are not read again here, but by `differing`."""
+    known = known or {}
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    names = (found | set(known)) - {CHECKSUMS} - set(_lines(folder))
     with open(folder / CHECKSUMS, "a", encoding="utf-8") as stream:
-        for path in files:
-            stream.write(f"{sha256_file(path)}  {path.relative_to(folder).as_posix()}\n")
+        for name in sorted(names):
+            stream.write(f"{known.get(name) or sha256_file(folder / name)}  {name}\n")
 
 
 def differing(folder: Path) -> list[str]:
-    """Files that are absent, differ from their checksum, or have none."""
-    wrong = []
-    listed = {CHECKSUMS}
-    for line in (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines():
-        expected, name = line.split("  ", 1)
-        listed.add(name)
-        path = folder / name
-        if not path.is_file() or sha256_file(path) != expected:
-            wrong.append(name)
+    """Files that are absent, differ from their checksum, or have none; each is read from disk."""
+    listed = _lines(folder)
+    wrong = [
+        name
+        for name, expected in listed.items()
+        if not (folder / name).is_file() or sha256_file(folder / name) != expected
+    ]
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    return wrong + sorted(found - listed)
+    return wrong + sorted(found - {CHECKSUMS} - set(listed))
+
+
+def _lines(folder: Path) -> dict[str, str]:
+    """The listed files by relative path; none when there is no list yet."""
+    path = folder / CHECKSUMS
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return {name.lstrip("*"): expected for expected, name in (line.split(maxsplit=1) for line in lines)}

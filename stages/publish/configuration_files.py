@@ -10,20 +10,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from stages import paths
 from stages.errors import DataError
 from stages.pretrain.architectures import ARCHITECTURES
+from stages.settings import Settings
 from stages.storage import read_json, write_json
+from stages.token_files import read_index
 
 MESSAGE_END = "<|im_end|>"
+NOT_SHAPE = {"bos_token_id", "eos_token_id", "pad_token_id", "dtype", "initializer_range", "use_cache"}
+"""Entries of `config.json` that publishing sets, or that do not change what the model computes."""
 
 
 def write_configuration(source: Path, folder: Path, tokenizer: Any) -> None:
     """The training configuration with float16 and the tokenizer's ids. Raises `DataError` for another architecture."""
-    config = read_json(source / "config.json")
+    path = source / "config.json"
+    try:
+        config = read_json(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}", f"remove {source} and run `dvc repro`") from None
     known = [stock.name for stock in ARCHITECTURES.values()]
     if config.get("architectures") not in [[name] for name in known]:
         raise DataError(
-            f"{source / 'config.json'} says architectures {config.get('architectures')}, not one of {', '.join(known)}",
+            f"{path} says architectures {config.get('architectures')}, not one of {', '.join(known)}",
             f"remove {source} and run `dvc repro`, which makes it again",
         )
     rope = config.get("rope_parameters") or {"rope_theta": config["rope_theta"], "rope_type": "default"}
@@ -46,6 +55,24 @@ def older_names(rope: dict[str, Any]) -> dict[str, Any]:
     if "partial_rotary_factor" in rope:
         return {"rotary_emb_base": rope["rope_theta"], "rotary_pct": rope["partial_rotary_factor"], **scaling}
     return {"rope_theta": rope["rope_theta"], **scaling}
+
+
+def differing(folder: Path, settings: Settings) -> tuple[int, str]:
+    """How many entries of `config.json` differ from what was trained, and which. A wrong one may load all the same,
+    and compute something else."""
+    from transformers import AutoConfig
+
+    from stages.pretrain.model import hugging_face_config
+
+    trained = hugging_face_config(settings.model, read_index(paths.SHARDS)["vocab_size"])
+    expected = AutoConfig.for_model(**trained).to_dict()
+    found = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).to_dict()
+    wrong = [
+        f"{key} is {found.get(key)}, trained was {expected[key]}"
+        for key in sorted(set(trained) - NOT_SHAPE)
+        if found.get(key) != expected[key]
+    ]
+    return len(wrong), "config.json: " + ("; ".join(wrong) or "the shape that was trained")
 
 
 def write_generation(folder: Path, tokenizer: Any, head: str) -> None:

@@ -71,6 +71,7 @@ def make_model(folder: Path, *, dtype: str = "float32", seed: int = 0, max_shard
         num_attention_heads=2,
         num_key_value_heads=1,
         max_position_embeddings=CONTEXT,
+        rms_norm_eps=1e-5,
         tie_word_embeddings=False,
         bos_token_id=0,
         eos_token_id=0,
@@ -93,7 +94,9 @@ def make_shards(folder: Path = paths.SHARDS) -> None:
         (folder / file).write_bytes(raw)
         shard = {"file": file, "tokens": len(ids), "sha256": hashlib.sha256(raw).hexdigest()}
         splits[split] = {"shards": [shard], "sources": {"gutenberg": {"start": 0} | counts}} | counts
-    index = {"dtype": "uint16", "vocab_size": VOCABULARY, "tokenizer_sha256": "", "splits": splits}
+        splits[split] = {"shards": [shard], "sources": {"gutenberg": counts}} | counts
+    tokenizer = hashlib.sha256((paths.TOKENIZER / "tokenizer.json").read_bytes()).hexdigest()
+    index = {"dtype": "uint16", "vocab_size": VOCABULARY, "tokenizer_sha256": tokenizer, "splits": splits}
     (folder / "index.json").write_text(json.dumps(index))
 
 

@@ -1,0 +1,35 @@
+"""How much memory this process may still take."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+CONTROL_GROUP_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+"""Of the container, in the second and the first version of control groups."""
+
+
+def available_memory() -> int:
+    """Bytes: the least of what the machine has free, and what the container's limit and the process's own limits
+    (`ulimit -v`, `ulimit -d`) leave."""
+    import psutil
+
+    used = psutil.Process().memory_info()
+    left = [psutil.virtual_memory().available]
+    left += [limit - used.rss for limit in map(_control_group_limit, CONTROL_GROUP_LIMITS) if limit is not None]
+    for kind, taken in ((resource.RLIMIT_AS, used.vms), (resource.RLIMIT_DATA, used.data)):
+        limit = resource.getrlimit(kind)[0]
+        if limit != resource.RLIM_INFINITY:
+            left.append(limit - taken)
+    return max(0, int(min(left)))
+
+
+def _control_group_limit(path: Path) -> int | None:
+    """The limit in a file; None without the file, or when it says `max`."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None

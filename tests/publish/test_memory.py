@@ -1,0 +1,107 @@
+"""Publishing under a memory limit smaller than the model: weights, gates and all."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+LAYERS, HIDDEN, FFN = 10, 512, 4096
+SHARD = 50_000_000
+LIMIT = 250_000_000
+"""Bytes of private memory left to the process once its libraries are loaded; the float32 weights have more."""
+
+PROGRAM = """
+import json, resource, sys
+from pathlib import Path
+import psutil, torch, transformers
+from transformers import AutoModelForCausalLM  # loads what a stage loads before the limit is set
+from transformers.models.llama import modeling_llama
+from stages import paths
+from stages.publish.__main__ import publish
+from stages.settings import load_settings
+from stages.tracking import StageRun
+
+torch.zeros(64, 64) @ torch.zeros(64, 64)
+base = psutil.Process().memory_info()
+limit = base.data + int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+metrics = publish(load_settings(), StageRun("publish@base"), "base")
+peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps({"base": base.rss, "peak": peak, "metrics": metrics}))
+"""
+
+
+def write_large_model(folder: Path) -> int:
+    """A random float32 Llama in several files, written without holding it; returns the bytes of its weights."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from stages.publish.weights import plan
+    from stages.safetensors_files import SafetensorsWriter, StoredTensor
+    from stages.storage import write_json
+    from tests.publish.toy import CONTEXT, VOCABULARY
+
+    config = LlamaConfig(
+        vocab_size=VOCABULARY, hidden_size=HIDDEN, intermediate_size=FFN, num_hidden_layers=LAYERS,
+        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=CONTEXT, rms_norm_eps=1e-5,
+        tie_word_embeddings=False, bos_token_id=0, eos_token_id=0, pad_token_id=1, architectures=["LlamaForCausalLM"],
+    )  # fmt: skip
+    with torch.device("meta"):
+        shapes = {name: tuple(value.shape) for name, value in LlamaForCausalLM(config).state_dict().items()}
+    folder.mkdir(parents=True)
+    config.save_pretrained(folder)
+    generator = torch.Generator().manual_seed(0)
+    files = plan([StoredTensor(name, folder, "F32", shape, 0, 0) for name, shape in shapes.items()], SHARD)
+    weight_map = {}
+    for number, tensors in enumerate(files, 1):
+        file = f"model-{number:05d}-of-{len(files):05d}.safetensors"
+        with SafetensorsWriter(folder / file, {t.name: (torch.float32, t.shape) for t in tensors}) as writer:
+            for tensor in tensors:
+                value = torch.randn(tensor.shape, generator=generator) * 0.02
+                writer.write(tensor.name, torch.ones(tensor.shape) if "norm" in tensor.name else value)
+                weight_map[tensor.name] = file
+    write_json(folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": weight_map})
+    return sum(4 * torch.Size(shape).numel() for shape in shapes.values())
+
+
+@pytest.mark.slow
+def test_a_model_larger_than_the_memory_limit_is_published(workspace: Path) -> None:
+    import shutil
+
+    import yaml
+
+    from stages import paths
+    from stages.configuration import load_yaml
+    from tests.publish.toy import CONTEXT, VOCABULARY, make_shards, make_tokenizer
+
+    make_tokenizer(paths.TOKENIZER)
+    make_shards()
+    weights = write_large_model(paths.PRETRAINED)
+    assert weights > LIMIT
+    shutil.copyfile(ROOT / "LICENSE", "LICENSE")
+    values = load_yaml(ROOT / "profiles" / "tiny.yaml")
+    values["model"] |= {"hidden_size": HIDDEN, "layers": LAYERS, "ffn_size": FFN, "context": CONTEXT}
+    values["tokenizer"]["vocab_size"] = VOCABULARY
+    values["publish"]["max_shard_bytes"] = SHARD
+    values["instruct"]["max_length"] = CONTEXT
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(LIMIT)],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    print({"weights_mb": weights / 1e6, "over_base_mb": (found["peak"] - found["base"]) / 1e6})
+    assert found["metrics"]["gates"]["kl_float32_float16"] < 1e-3
+    assert found["metrics"]["files"] > 2
+    assert done.stderr.count("its layers are read from disk one after the other") == 2
+    assert found["peak"] - found["base"] < weights / 2
+    assert found["peak"] < 2 * SHARD + 1_000_000_000
