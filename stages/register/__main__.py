@@ -1,10 +1,11 @@
 """Register the published models: `python -m stages.register`.
 
 In: `gpt-oss/NAME` and `gpt-oss/NAME-instruct` with their gates, `data/evaluations/*/scores.json`, and `dvc.lock`,
-which now holds the hash of every output. Out: one version each of the MLflow models `gpt-oss-NAME` and
-`gpt-oss-NAME-instruct`, by reference (hard links, no second copy of the bytes), alias `candidate`; the alias
-`champion` moves when `promotion.decide` says so, and its reasons become tags. The chain from the version to the
-raw files (`lineage/dvc.lock`, `lineage/params.yaml`, the hashes on every stage's MLflow run) is sealed here.
+which now holds the hash of every output. Out: the maker's signature beside each folder (`stages/signature.py`); one
+version each of the MLflow models `gpt-oss-NAME` and `gpt-oss-NAME-instruct`, by reference (hard links, no second copy
+of the bytes), alias `candidate`, each tagged with the other. The alias `champion` moves when `promotion.decide` says
+so, and its reasons become tags. The chain from the version to the raw files (`lineage/dvc.lock`,
+`lineage/params.yaml`, the hashes on every stage's MLflow run) is sealed here.
 
 What can go wrong: MLflow is not reachable (`ClusterError`; nothing is registered), or a published file no longer
 matches `checksums.sha256` (`DataError`).
@@ -12,17 +13,21 @@ matches `checksums.sha256` (`DataError`).
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-from stages import paths, provenance
+from stages import paths, provenance, signature
 from stages.entry import Metrics, run_stage
 from stages.errors import ClusterError, DataError
-from stages.register import model_folder, promotion
+from stages.publish import checksums
+from stages.register import champions, model_folder, promotion
 from stages.register.versions import registry_name
 from stages.settings import Settings
-from stages.storage import read_json, sha256_file, write_json
+from stages.storage import read_json, write_json
 from stages.tracking import MlflowRun, StageRun
+
+SIGNING_KEY_TAG = "gptoss.signing_key"
 
 
 def register(settings: Settings, run: StageRun) -> Metrics:
@@ -32,25 +37,32 @@ def register(settings: Settings, run: StageRun) -> Metrics:
             "the model registry is not reachable", "start MLflow or unset MLFLOW_TRACKING_URI, then run again"
         )
     models = []
+    versions: dict[str, Any] = {}
     for head in paths.HEADS:
         folder = paths.published(settings.name, head)
         verify_checksums(folder)
+        key = signature.sign(folder)
         md5 = provenance.output_hash(str(folder))
         scores = read_json(paths.evaluation(head) / "scores.json")
         version = create_version(run, registry_name(settings.name, head), folder, md5, scores)
+        run.client.set_model_version_tag(version.name, version.version, SIGNING_KEY_TAG, key)
+        versions[head] = version
         promote(run, version, scores, read_json(folder / "gates.json"), settings.register_.max_drop_standard_errors)
         models.append({"model": version.name, "folder": str(folder), "md5": md5, "files": len(list(folder.iterdir()))})
+    link(run.client, versions)
     seal(run)
     write_json(paths.REPORTS / "registration.json", {"models": models})
     return {}
 
 
 def verify_checksums(folder: Path) -> None:
-    """Compare every file of a published folder with its `checksums.sha256`. Raises `DataError`."""
-    for line in (folder / "checksums.sha256").read_text().splitlines():
-        expected, name = line.split(maxsplit=1)
-        if sha256_file(folder / name.lstrip("*")) != expected:
-            raise DataError(f"{folder / name} does not match checksums.sha256", "run `dvc repro --force publish`")
+    """Compare every file of a published folder with its `checksums.sha256`. Raises `DataError` naming those that are
+    absent, changed or not listed."""
+    wrong = checksums.differing(folder)
+    if wrong:
+        raise DataError(
+            f"{folder}: {', '.join(wrong[:5])} does not match {checksums.CHECKSUMS}", "run `dvc repro --force publish`"
+        )
 
 
 def create_version(run: MlflowRun, name: str, folder: Path, md5: str, scores: dict[str, Any]) -> Any:
@@ -73,28 +85,32 @@ def create_version(run: MlflowRun, name: str, folder: Path, md5: str, scores: di
 
 def promote(run: MlflowRun, version: Any, scores: dict[str, Any], gates: Any, standard_errors: float) -> None:
     """Move `candidate`, and `champion` when nothing speaks against it; write the decision and its reasons as tags."""
-    from mlflow.exceptions import MlflowException
-
     client = run.client
     client.set_registered_model_alias(version.name, "candidate", version.version)
-    try:
-        champion = client.get_model_version_by_alias(version.name, "champion")
-    except MlflowException:
-        champion = None
+    champion = champions.champion(client, version.name)
     before = promotion.from_tags(champion.tags) if champion is not None else None
     decision = promotion.decide(promotion.rows_of(scores), before, gates, standard_errors)
-    if decision.promoted:
-        client.set_registered_model_alias(version.name, "champion", version.version)
+    reasons = "; ".join(decision.reasons)
+    if decision.promoted and (champion is None or champion.version != version.version):
+        champions.crown(client, version.name, version.version, "promoted", reasons)
     against = f"version {champion.version}" if champion is not None else "no champion"
     tags = {
+        champions.GATES_TAG: json.dumps([{key: gate[key] for key in ("name", "passed")} for gate in gates["gates"]]),
         "gptoss.promoted": str(decision.promoted).lower(),
         "gptoss.compared_with": against,
-        "gptoss.reasons": "; ".join(decision.reasons),
+        "gptoss.reasons": reasons,
     }
     for key, value in tags.items():
         client.set_model_version_tag(version.name, version.version, key, value)
     word = "champion" if decision.promoted else "candidate only"
-    print(f"{version.name} version {version.version}: {word} ({'; '.join(decision.reasons)})")
+    print(f"{version.name} version {version.version}: {word} ({reasons})")
+
+
+def link(client: Any, versions: dict[str, Any]) -> None:
+    """Tag the base version with its Instruct version, and the other way round."""
+    base, instruct = versions["base"], versions["instruct"]
+    client.set_model_version_tag(base.name, base.version, "gptoss.instruct", f"{instruct.name}/{instruct.version}")
+    client.set_model_version_tag(instruct.name, instruct.version, "gptoss.base", f"{base.name}/{base.version}")
 
 
 def seal(run: MlflowRun) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+from stages import signature
 from stages.storage import atomic_folder
 from stages.tracking import MlflowRun
 
@@ -65,6 +66,7 @@ def _describe(target: Path, name: str, folder: Path, run_id: str | None) -> None
         if (folder / file).exists():
             (target / "components" / "tokenizer").mkdir(parents=True, exist_ok=True)
             os.link(target / "model" / file, target / "components" / "tokenizer" / file)
+    signature.copy_beside(folder, target)
     requirements = [f"{package}=={version(package)}" for package in REQUIREMENTS]
     (target / "requirements.txt").write_text("\n".join(requirements) + "\n")
     flavor: dict[str, Any] = build_flavor_config_from_local_checkpoint(str(folder), task="text-generation")

@@ -63,7 +63,7 @@ def from_tags(tags: Mapping[str, str]) -> dict[str, Row]:
 
 def decide(candidate: Mapping[str, Row], champion: Mapping[str, Row] | None, gates: Any, bound: float) -> Decision:
     """Compare a candidate with the champion; `bound` is in standard errors of the difference."""
-    failed = [str(gate["name"]) for gate in gates["gates"] if not gate["passed"]]
+    failed = failed_gates(gates)
     if failed:
         return Decision(False, tuple(f"gate {name} failed" for name in failed))
     passed = f"all {len(gates['gates'])} gates passed"
@@ -80,6 +80,11 @@ def decide(candidate: Mapping[str, Row], champion: Mapping[str, Row] | None, gat
     return Decision(
         True, (passed, f"none of {len(comparable)} comparable rows fell by more than {bound:g} standard errors")
     )
+
+
+def failed_gates(gates: Any) -> list[str]:
+    """Names of the gates in `gates.json` that did not pass."""
+    return [str(gate["name"]) for gate in gates["gates"] if not gate["passed"]]
 
 
 def _fall(key: str, new: Row, old: Row, bound: float) -> str | None:

@@ -1,0 +1,96 @@
+"""Move the alias `champion` by hand: `python -m flows.promote --to VERSION` or `--rollback`.
+
+`--to` applies the rule of `register`: every gate passed, and no comparable row fell below the present champion's.
+`--force REASON` overrides it; the reason is kept. Without either, it prints who was champion, when and why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from stages.entry import guarded, quieten
+from stages.errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Promote, roll back, or print the history; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.promote", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", help="a registered model; default: the base model of params.yaml")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--to", metavar="VERSION", help="make this version champion")
+    action.add_argument("--rollback", action="store_true", help="give the alias back to the champion before")
+    parser.add_argument("--force", metavar="REASON", help="promote against the rule, for this reason")
+    options = parser.parse_args(arguments)
+    quieten()
+    return guarded(lambda: move(options.model, options.to, rollback=options.rollback, force=options.force))
+
+
+def move(model: str | None, to: str | None, *, rollback: bool = False, force: str | None = None) -> None:
+    """Do what the command line says. Raises `UserError` for an unknown model or version, and when the rule speaks
+    against a promotion."""
+    from mlflow.exceptions import MlflowException
+
+    from stages.register import champions
+    from stages.register.versions import registry_name
+    from stages.settings import load_settings
+    from stages.tracking import connect, tracking_uri
+
+    settings = load_settings()
+    name = model or registry_name(settings.name, "base")
+    client, _ = connect(f"gpt-oss-{settings.name}")
+    try:
+        if to is not None:
+            client.get_model_version(name, to)
+        client.get_registered_model(name)
+    except MlflowException as error:
+        raise UserError(
+            f"the registry at {tracking_uri()} has no {name}{f' version {to}' if to else ''}: {error.message}",
+            "run `make run`, which registers, or name another with --model and --to",
+        ) from None
+    if rollback:
+        version = champions.roll_back(client, name, force or "by hand")
+        print(f"{name} version {version} is champion again")
+    elif to is not None:
+        promote(client, name, to, settings.register_.max_drop_standard_errors, force)
+        print(f"{name} version {to} is champion")
+    else:
+        for entry in champions.history(client, name):
+            print(f"{entry.at}  version {entry.version} {entry.what} by {entry.by}: {entry.why}")
+
+
+def promote(client: Any, name: str, version: str, standard_errors: float, force: str | None) -> None:
+    """Make `version` champion if the rule allows it, or by force. Raises `UserError` with what speaks against it."""
+    from stages.register import champions, promotion
+
+    candidate, champion = client.get_model_version(name, version), champions.champion(client, name)
+    if champion is not None and champion.version == candidate.version:
+        raise UserError(f"{name} version {version} is champion already", "nothing needs to be done")
+    gates = json.loads(
+        candidate.tags.get(champions.GATES_TAG, '[{"name": "unknown to the registry", "passed": false}]')
+    )
+    decision = promotion.decide(
+        promotion.from_tags(candidate.tags),
+        promotion.from_tags(champion.tags) if champion is not None else None,
+        {"gates": gates},
+        standard_errors,
+    )
+    if not decision.promoted and force is None:
+        raise UserError(
+            f"{name} version {version} is not promoted: {'; '.join(decision.reasons)}",
+            "to promote it all the same, say why: --force REASON",
+        )
+    reasons = "; ".join(decision.reasons)
+    what, why = (
+        ("promoted", f"by hand; {reasons}") if decision.promoted else ("forced", f"{force} (against: {reasons})")
+    )
+    champions.crown(client, name, candidate.version, what, why)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
