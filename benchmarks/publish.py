@@ -30,6 +30,7 @@ import json, resource, sys, time
 from pathlib import Path
 import torch
 from stages.publish import weights
+from stages.storage import atomic_folder
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -37,7 +38,8 @@ def peak():
 torch.set_num_threads(1)
 torch.zeros(8).half()
 base, started = peak(), time.perf_counter()
-converted = weights.convert(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+with atomic_folder(Path(sys.argv[2])) as folder:  # fsyncs every file, as the stage does
+    converted = weights.convert(Path(sys.argv[1]), folder, int(sys.argv[3]))
 print(json.dumps({"seconds": time.perf_counter() - started, "base": base, "peak": peak(), "files": converted.files}))
 """
 
@@ -67,7 +69,6 @@ def write_source(folder: Path, total: int, file_bytes: int) -> None:
 def ours(source: Path, target: Path, shard_bytes: int) -> dict[str, float]:
     """Seconds, and peak memory in bytes, of a conversion in a process of its own."""
     shutil.rmtree(target, ignore_errors=True)
-    target.mkdir()
     command = [sys.executable, "-c", OURS, str(source), str(target), str(shard_bytes)]
     done = subprocess.run(
         command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True, check=True

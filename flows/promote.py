@@ -15,6 +15,9 @@ from typing import Any
 from stages.entry import guarded, quieten
 from stages.errors import UserError
 
+UNKNOWN_GATES = '[{"name": "unknown to the registry", "passed": false}]'
+"""What stands for the gates of a version from before they were kept as a tag."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Promote, roll back, or print the history; returns the exit code."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -162,14 +161,14 @@ class SafetensorsWriter:
             raise ValueError(f"{self.path}: {name} is declared {list(shape)}, {math.prod(shape)} values, not {count}")
 
     def close(self) -> None:
-        """Finish and fsync. Raises `ValueError` when a declared tensor was not written."""
+        """Finish. Raises `ValueError` when a declared tensor was not written. The caller's `atomic_folder` or
+        `atomic_file` fsyncs: waiting for the disk here would hold up the next file."""
         missing = next(self._names, None)
         if missing is not None:
             self.abandon()
             raise ValueError(f"{self.path}: {missing} was declared and not written")
         try:
             self._wait(0)
-            os.fsync(self._stream.fileno())
         finally:
             self.abandon()
         self.sha256 = self._hash.hexdigest()

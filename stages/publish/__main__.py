@@ -12,10 +12,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from stages import paths
+from stages import checksums, paths
 from stages.entry import Metrics, run_stage
 from stages.errors import DataError
-from stages.publish import agreement, checksums, configuration_files, gates, model_card, tokenizer_gates, weights
+from stages.publish import agreement, configuration_files, gates, model_card, tokenizer_gates, weights
 from stages.settings import Settings
 from stages.storage import atomic_folder, write_json
 from stages.tracking import StageRun

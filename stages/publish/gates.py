@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages import paths
+from stages import checksums, paths
 from stages.errors import DataError, PipelineError
-from stages.publish import agreement, checksums, configuration_files, tokenizer_gates
+from stages.publish import agreement, configuration_files, tokenizer_gates
 from stages.publish.weights import FLOAT16_MAX, Converted, tensor_dtypes
 from stages.settings import Settings
 from stages.storage import read_json

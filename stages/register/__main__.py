@@ -17,10 +17,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stages import paths, provenance, signature
+from stages import checksums, paths, provenance, signature
 from stages.entry import Metrics, run_stage
 from stages.errors import ClusterError, DataError
-from stages.publish import checksums
 from stages.register import champions, model_folder, promotion
 from stages.register.versions import registry_name
 from stages.settings import Settings

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from stages import paths
+from stages import checksums, paths
 from stages.errors import DataError
-from stages.publish import checksums, weights
+from stages.publish import weights
 from stages.publish.__main__ import publish
 from stages.settings import Settings
 from stages.storage import read_json, write_json
@@ -173,7 +173,7 @@ def test_a_file_that_changes_after_its_checksum_is_named(toy: Settings, monkeypa
         with open(folder / "LICENSE", "ab") as stream:
             stream.write(b"x")
 
-    monkeypatch.setattr("stages.publish.checksums.write", write_then_damage)
+    monkeypatch.setattr("stages.checksums.write", write_then_damage)
     assert "checksums: 1, bound 0 (LICENSE)" in refused(toy)
 
 

@@ -10,8 +10,7 @@ import yaml
 from mlflow import MlflowClient
 
 from flows import promote
-from stages import paths, signature
-from stages.publish import checksums
+from stages import checksums, paths, signature
 from stages.register import champions
 from stages.register.__main__ import register
 from stages.register.champions import Move, standing

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stages import signature
 from stages.provenance import Dependencies
 from stages.register.__main__ import create_version, promote
 from stages.storage import write_json
@@ -33,6 +34,7 @@ def published(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def register(folder: Path, md5: str, value: float) -> Any:
     with stage_run("register", "gpt-oss-toy", Dependencies("register", {"x": md5}, {})) as run:
         assert isinstance(run, MlflowRun)
+        signature.sign(folder)
         version = create_version(run, "gpt-oss-toy", folder, md5, scores(value))
         assert create_version(run, "gpt-oss-toy", folder, md5, scores(value)).version == version.version
         promote(run, version, scores(value), GATES, 2.0)
