@@ -94,7 +94,6 @@ def make_shards(folder: Path = paths.SHARDS) -> None:
         (folder / file).write_bytes(raw)
         shard = {"file": file, "tokens": len(ids), "sha256": hashlib.sha256(raw).hexdigest()}
         splits[split] = {"shards": [shard], "sources": {"gutenberg": {"start": 0} | counts}} | counts
-        splits[split] = {"shards": [shard], "sources": {"gutenberg": counts}} | counts
     tokenizer = hashlib.sha256((paths.TOKENIZER / "tokenizer.json").read_bytes()).hexdigest()
     index = {"dtype": "uint16", "vocab_size": VOCABULARY, "tokenizer_sha256": tokenizer, "splits": splits}
     (folder / "index.json").write_text(json.dumps(index))
