@@ -104,9 +104,15 @@ class TokenSplit:
         table = pq.read_table(self.folder / f"documents-{self.name}.parquet", columns=["offset"])
         return np.append(table["offset"].to_numpy(), self.tokens).astype(np.int64)
 
-    def verify(self) -> None:
-        """Compare every shard file with its checksum. Raises `DataError` naming the first that differs."""
-        for shard in read_index(self.folder)["splits"][self.name]["shards"]:
+    def file_of(self, position: int) -> Path:
+        """The shard file that holds the token at `position`."""
+        number = int(np.searchsorted(self._starts, position, side="right")) - 1
+        return self.folder / str(read_index(self.folder)["splits"][self.name]["shards"][number]["file"])
+
+    def verify(self, part: int = 0, parts: int = 1) -> None:
+        """Compare every shard file, or those of one of `parts` equal parts, with its checksum. Raises `DataError`
+        naming the first that differs."""
+        for shard in read_index(self.folder)["splits"][self.name]["shards"][part::parts]:
             path = self.folder / shard["file"]
             if (found := sha256_file(path)) != shard["sha256"]:
                 raise DataError(f"{path}: SHA-256 is {found}, the index says {shard['sha256']}", REMAKE)

@@ -11,7 +11,7 @@ a rank that dies, a full disk, a lost machine (`ClusterError`). A damaged checkp
 is used.
 
 Method: FSDP2 (Zhao et al. 2023) times a 1F1B pipeline (Narayanan et al. 2021) on one device mesh, mixed precision
-with dynamic loss scaling (Micikevicius et al. 2018), AdamW (Loshchilov and Hutter 2019) with warm-up and cosine.
+with dynamic loss scaling (Micikevicius et al. 2018), AdamW (Loshchilov and Hutter 2019) or Muon (Jordan et al. 2024).
 
 Started by torchrun or srun this is a rank; otherwise it starts the ranks itself: here, as a Slurm job, or, when it
 is started once on each of several nodes, those of its node.
@@ -44,13 +44,14 @@ def pretrain(settings: Settings, run: StageRun) -> Metrics:
         attempt=uuid.uuid4().hex,
     )
     plan.layout  # noqa: B018 - raises when the batch does not divide
-    check_data(settings, TokenSplit.open(paths.SHARDS, "train"), TokenSplit.open(paths.SHARDS, "validation"))
+    train = TokenSplit.open(paths.SHARDS, "train")
+    check_data(settings, train, TokenSplit.open(paths.SHARDS, "validation"))
     started = time.monotonic()
     launch.launch(plan, run)
     run.metrics({"pretrain_seconds": time.monotonic() - started})
     measured = rows.read(plan.state)
     rows.write_curves(measured, paths.REPORTS / "plots")
-    return {"parameters": settings.model.parameters(plan.vocab_size), **rows.summary(measured)}
+    return {"parameters": settings.model.parameters(plan.vocab_size), **rows.summary(measured, train)}
 
 
 if __name__ == "__main__":

@@ -1,91 +1,81 @@
-"""Which tokens a step reads: a pure function of (seed, step), whatever the mesh.
+"""The batches of a run: read from the memory-mapped shards by a thread, ahead of the step that needs them.
 
-The training split is cut into windows of `context` tokens (plus the one that follows, the last target). Sample k of
-the whole run is window `permutation(k mod n)` of epoch `k // n`; each epoch has its own permutation of the windows
-and its own shift of the cuts. Nothing is stored: the step is the only state, so a run resumes on any mesh.
-
-The permutation is a six-round Feistel network with cycle walking (Black and Rogaway 2002, "Ciphers with arbitrary
-finite domains"): a bijection, computed for one index at a time. With four rounds, orders of a thousand windows are
-measurably correlated with the identity.
+Which tokens a step reads is a pure function of (seed, step), whatever the mesh: `order.py` says in which order the
+windows of a range come, `mixture.py` from which source each sample comes. The step is the only state, so a run resumes
+on any mesh.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from stages.token_files import TokenSplit
+from stages.errors import DataError
+from stages.pretrain.mixture import SampleOrder
+from stages.pretrain.objectives import OBJECTIVES
+from stages.pretrain.order import Integers
+from stages.pretrain.plan import Plan
+from stages.pretrain.prefetch import Prefetch
+from stages.token_files import REMAKE, TokenSplit
 
-Integers = npt.NDArray[np.int64]
-Words = npt.NDArray[np.uint64]
-
-ROUNDS = 6
 IGNORED = -100
 """Target that counts for nothing: padding of the last validation batch."""
 
 
-def mix(values: Words, key: int) -> Words:
-    """A keyed hash of 64-bit words: the finaliser of SplitMix64 (Steele et al. 2014)."""
-    mixed = values + np.uint64(key & 0xFFFFFFFFFFFFFFFF)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+class TrainingBatches:
+    """This data-parallel rank's part of each global batch, as inputs and targets of the objective."""
 
+    def __init__(self, split: TokenSplit, order: SampleOrder, plan: Plan, dp_rank: int, device: torch.device) -> None:
+        self.split, self.order, self.plan, self.dp_rank, self.device = split, order, plan, dp_rank, device
+        self.ahead = Prefetch(self._read, last=plan.settings.pretrain.steps)
+        self._counted = 0, np.zeros(len(order.sources), np.int64)
 
-def round_keys(seed: int, epoch: int) -> list[int]:
-    """One key a Feistel round, and one more for the shift of the epoch."""
-    words = np.arange(1, ROUNDS + 2, dtype=np.uint64)
-    return [int(word) for word in mix(words, int(mix(np.array([epoch], np.uint64), seed)[0]))]
+    def take(self, step: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of step 1, 2, …, `(sequences_per_rank, context)` int64 each, on the device. Raises what
+        reading them raised in the thread."""
+        inputs, targets = self.ahead.take(step)
+        return inputs.to(self.device, non_blocking=True), targets.to(self.device, non_blocking=True)
 
+    def source_tokens(self, step: int) -> dict[str, int]:
+        """Tokens of each source in the *global* batches of the steps up to and with this one."""
+        before, total = self._counted
+        if before > step:
+            before, total = 0, np.zeros_like(total)
+        sequences = self.plan.layout.sequences
+        total = total + self.order.tokens(before * sequences, (step - before) * sequences)
+        self._counted = step, total
+        return dict(zip(self.order.sources, total.tolist(), strict=True))
 
-def permute(positions: Integers, size: int, keys: list[int]) -> Integers:
-    """Where each position of `[0, size)` goes: a bijection of `[0, size)`."""
-    half = np.uint64(max(1, (max(1, size - 1).bit_length() + 1) // 2))
-    mask = np.uint64((1 << int(half)) - 1)
-    walking = positions.astype(np.uint64)
-    result = np.empty_like(walking)
-    unplaced = np.arange(len(walking))
-    while len(unplaced):
-        left, right = walking >> half, walking & mask
-        for key in keys[:ROUNDS]:
-            left, right = right, left ^ (mix(right, key) & mask)
-        walking = left << half | right
-        inside = walking < np.uint64(size)
-        result[unplaced[inside]] = walking[inside]
-        walking, unplaced = walking[~inside], unplaced[~inside]
-    return result.astype(np.int64)
+    def close(self) -> None:
+        """End the thread."""
+        self.ahead.close()
 
-
-class TrainingWindows:
-    """The samples of a run in order."""
-
-    def __init__(self, split: TokenSplit, context: int, seed: int) -> None:
-        self.split, self.context, self.seed = split, context, seed
-        self.per_epoch = len(split) // context - 1
-
-    def starts(self, first: int, count: int) -> Integers:
-        """First token of each of the samples `first .. first + count - 1`."""
-        samples = np.arange(first, first + count, dtype=np.int64)
-        epochs, positions = np.divmod(samples, self.per_epoch)
-        starts = np.empty(count, np.int64)
-        for epoch in np.unique(epochs):
-            keys = round_keys(self.seed, int(epoch))
-            chosen = epochs == epoch
-            windows = permute(positions[chosen], self.per_epoch, keys)
-            starts[chosen] = windows * self.context + keys[ROUNDS] % self.context
-        return starts
-
-    def read(self, first: int, count: int) -> Integers:
-        """Tokens of those samples, `(count, context + 1)` int64."""
-        return read_windows(self.split, self.starts(first, count), self.context)
+    def _read(self, step: int) -> tuple[Tensor, Tensor]:
+        layout, settings = self.plan.layout, self.plan.settings
+        first = (step - 1) * layout.sequences + self.dp_rank * layout.sequences_per_rank
+        samples = np.arange(first, first + layout.sequences_per_rank)
+        windows = read_windows(self.split, self.order.starts(first, len(samples)), self.order.context)
+        parts = OBJECTIVES[settings.pretrain.objective](windows, samples, settings)
+        inputs, targets = (torch.from_numpy(np.ascontiguousarray(part)) for part in parts)
+        # Only from pinned memory does a copy to a GPU go on beside the host.
+        return (inputs.pin_memory(), targets.pin_memory()) if self.device.type == "cuda" else (inputs, targets)
 
 
 def read_windows(split: TokenSplit, starts: Integers, context: int) -> Integers:
-    """`context + 1` tokens from each start, `(len(starts), context + 1)` int64."""
-    windows: list[npt.NDArray[Any]] = [split[int(start) : int(start) + context + 1] for start in starts]
-    return np.stack(windows).astype(np.int64) if windows else np.empty((0, context + 1), np.int64)
+    """`context + 1` tokens from each start, `(len(starts), context + 1)` int64. Raises `DataError` for a token outside
+    the vocabulary, which no embedding has."""
+    windows_NT = np.empty((len(starts), context + 1), np.int64)
+    for row, start in zip(windows_NT, starts.tolist(), strict=True):
+        row[:] = split[start : start + context + 1]
+    if windows_NT.max(initial=0) >= split.vocab_size:
+        row, column = np.argwhere(windows_NT >= split.vocab_size)[0]
+        raise DataError(
+            f"{split.file_of(int(starts[row] + column))} holds token {windows_NT[row, column]}, outside the "
+            f"vocabulary of {split.vocab_size}",
+            REMAKE,
+        )
+    return windows_NT
 
 
 def validation_windows(split: TokenSplit, context: int, tokens: int) -> Integers:

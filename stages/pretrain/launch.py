@@ -31,7 +31,7 @@ END_SECONDS = 10.0
 RANK = [sys.executable, "-u", "-m", "stages.pretrain"]
 AGENT = [sys.executable, "-m", "stages.pretrain.agent"]
 PLACE = ("PET_NODE_RANK", "PET_MASTER_ADDR", "PET_MASTER_PORT")
-CURVES = ("loss", "learning_rate", "gradient_norm", "loss_scale", "skipped")
+CURVES = ("loss", "learning_rate", "gradient_norm", "loss_scale", "skipped", "data_seconds", "memory_mib")
 
 
 class Ranks(Protocol):
@@ -174,7 +174,8 @@ def log_row(plan: Plan, run: StageRun, row: Row) -> None:
         values = {"validation_loss": row["validation_loss"], "bits_per_byte": row["bits_per_byte"]}
     elif row["step"] % plan.cluster.log_every_steps == 0:
         speed = plan.settings.pretrain.batch_tokens / row["seconds"]
-        values = {key: row[key] for key in CURVES} | {"tokens_per_second": speed, "memory_mib": row["memory_mib"]}
+        values = {key: row[key] for key in CURVES} | {"tokens_per_second": speed}
+        values |= {f"tokens_{source}": tokens for source, tokens in row["source_tokens"].items()}
     else:
         return
     run.metrics({key: value for key, value in values.items() if value is not None}, step=row["step"])

@@ -14,7 +14,7 @@ from stages.pretrain.mesh import Ranks
 from stages.pretrain.model import hugging_face_config
 from stages.pretrain.plan import Plan
 from stages.pretrain.precision import MeshGradScaler
-from stages.pretrain.rows import RowWriter
+from stages.pretrain.rows import RowWriter, Seconds
 from stages.pretrain.stop import StopRequest
 from stages.pretrain.train import Told, Trainer
 
@@ -32,7 +32,8 @@ def train(plan: Plan, ranks: Ranks, stop: StopRequest) -> None:
         told = Told(written=checkpoints.written, stop=stop.requested, save=checkpoints.overdue)
         measured = trainer.step(step, told)
         if rows:
-            rows.training(step, measured, trainer.scaler.skipped, time.monotonic() - began)
+            seconds = Seconds(time.monotonic() - began, trainer.data_seconds)
+            rows.training(step, measured, trainer.scaler.skipped, trainer.batches.source_tokens(step), seconds)
         stop_when_stuck(trainer.scaler, plan, step)
         if measured.written:
             publish(checkpoints, rows)
@@ -43,13 +44,14 @@ def train(plan: Plan, ranks: Ranks, stop: StopRequest) -> None:
                 rows.validation(step, loss, trainer.validation)
         if last or measured.stop or measured.save or step % plan.cluster.checkpoints.every_steps == 0:
             publish(checkpoints, rows)
-            checkpoints.save(step, trainer.tensors(), {"loss_scale": trainer.scaler.state(), "config": config})
+            checkpoints.save(step, trainer.tensors(), trainer.numbers(step) | {"config": config})
         if measured.stop and not last:
             publish(checkpoints, rows)
             checkpoints.close()
             raise Preempted(f"stopped on request after step {step}", "the same command continues")
     publish(checkpoints, rows)
     checkpoints.close()
+    trainer.batches.close()
     if ranks.rank == 0:
         export(published(checkpoints.folder)[-1], paths.PRETRAINED, torch.float32)
     ranks.barrier()

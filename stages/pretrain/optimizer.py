@@ -1,14 +1,14 @@
-"""AdamW over sharded parameters, its learning rate, and the one place where gradients are unscaled and clipped."""
+"""The optimizers over sharded parameters, seen as one, and the one place where gradients are measured."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from stages.pretrain.muon import Muon
 from stages.pretrain.parallel import copies, local
 from stages.settings import Pretrain
 
@@ -24,9 +24,60 @@ def decays(name: str, parameter: Tensor) -> bool:
     return parameter.dim() > 1 and ".embed_" not in name
 
 
+def hidden(name: str, parameter: Tensor) -> bool:
+    """Which parameters Muon takes: the matrices inside the layers, neither embedding nor output head."""
+    return parameter.dim() == 2 and ".layers." in name
+
+
+class Optimizer:
+    """What `pretrain.optimizer` names: AdamW for every parameter, or Muon for the hidden matrices and AdamW for the
+    rest. One for all parts of the model that a rank holds, so that they step or skip together."""
+
+    def __init__(self, named: Sequence[tuple[str, Tensor]], pretrain: Pretrain) -> None:
+        self.named = named
+        by_muon = [p for n, p in named if pretrain.optimizer == "muon" and hidden(n, p)]
+        taken = set(map(id, by_muon))
+        rest = [(name, parameter) for name, parameter in named if id(parameter) not in taken]
+        self.parts: list[torch.optim.Optimizer] = [adamw(rest, pretrain)] if rest else []
+        if by_muon:
+            self.parts.append(Muon(by_muon, pretrain.learning_rate, pretrain.weight_decay))
+
+    def step(self, rate: float) -> None:
+        """One step at this learning rate."""
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = rate
+            part.step()
+
+    def clear(self) -> None:
+        """Drop the gradients."""
+        for part in self.parts:
+            part.zero_grad(set_to_none=True)
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Everything it keeps between steps."""
+        for part in self.parts:
+            for state in part.state.values():
+                yield from state.values()
+
+    def moments(self) -> Iterator[tuple[str, Tensor]]:
+        """The state under its global names (`exp_avg.NAME`, `exp_avg_sq.NAME`, `momentum.NAME`)."""
+        for name, parameter in self.named:
+            for part in self.parts:
+                for moment, value in part.state.get(parameter, {}).items():
+                    if moment != "step":
+                        yield f"{moment}.{name}", value
+
+    def set_steps_taken(self, steps: int) -> None:
+        """The count that AdamW's bias correction uses."""
+        for part in self.parts:
+            for state in part.state.values():
+                if "step" in state:
+                    state["step"].fill_(float(steps))
+
+
 def adamw(named: Sequence[tuple[str, Tensor]], pretrain: Pretrain) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019) with its state made at once, so that a checkpoint can be read into it. One
-    for all parts of the model that a rank holds."""
+    """AdamW (Loshchilov and Hutter 2019) with its state made at once, so that a checkpoint can be read into it."""
     groups = [
         {"params": [p for n, p in named if decays(n, p)], "weight_decay": pretrain.weight_decay},
         {"params": [p for n, p in named if not decays(n, p)], "weight_decay": 0.0},
@@ -39,27 +90,6 @@ def adamw(named: Sequence[tuple[str, Tensor]], pretrain: Pretrain) -> torch.opti
         state = {moment: torch.zeros_like(parameter) for moment in MOMENTS}
         optimizer.state[parameter] = {"step": torch.zeros((), device=local(parameter).device), **state}
     return optimizer
-
-
-def learning_rate(step: int, pretrain: Pretrain) -> float:
-    """Rate of step 1, 2, … `steps`: linear warm-up, then a cosine to `final_learning_rate_fraction` of the peak."""
-    if step <= pretrain.warmup_steps:
-        return pretrain.learning_rate * step / pretrain.warmup_steps
-    done = (step - pretrain.warmup_steps) / (pretrain.steps - pretrain.warmup_steps)
-    floor = pretrain.final_learning_rate_fraction
-    return pretrain.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done)))
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """The same rate for every group."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-
-
-def set_steps_taken(optimizer: torch.optim.Optimizer, steps: int) -> None:
-    """The count that AdamW's bias correction uses."""
-    for state in optimizer.state.values():
-        state["step"].fill_(float(steps))
 
 
 def squared_norm(tensors: Iterable[Tensor]) -> Tensor:

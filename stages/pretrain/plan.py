@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from stages import paths
 from stages.cluster import Cluster, cluster_name
 from stages.configuration import Section
 from stages.errors import DataError, UserError
+from stages.pretrain.mixture import SampleOrder
 from stages.settings import Model, Settings
-from stages.storage import write_text
-from stages.token_files import TokenSplit
+from stages.storage import sha256_file, write_text
+from stages.token_files import TokenSplit, read_index
 
 PLAN = "GPTOSS_PRETRAIN_PLAN"
 """Environment of a rank: the plan's file."""
@@ -144,7 +146,7 @@ def _largest_divisor(number: int, limit: int) -> int:
 
 
 def check_data(settings: Settings, train: TokenSplit, validation: TokenSplit) -> None:
-    """The shards hold what the settings ask for. Raises `DataError`."""
+    """The shards hold what the settings ask for, in the ids of the tokenizer. Raises `DataError`."""
     padded = settings.tokenizer.padded_vocab_size
     if train.vocab_size != padded:
         raise DataError(
@@ -159,3 +161,10 @@ def check_data(settings: Settings, train: TokenSplit, validation: TokenSplit) ->
                 f"the {split.name} split has {len(split)} tokens; model.context({context}) needs at least {needed}",
                 "add text, raise shards.validation_fraction or lower model.context",
             )
+    SampleOrder(train, settings)
+    tokenizer = paths.TOKENIZER / "tokenizer.json"
+    if tokenizer.is_file() and sha256_file(tokenizer) != read_index(train.folder)["tokenizer_sha256"]:
+        raise DataError(
+            f"{train.folder} was not made with {tokenizer}: its ids would mean other text",
+            "run `dvc repro pretrain`, which makes the shards again",
+        )

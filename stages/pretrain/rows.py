@@ -15,7 +15,7 @@ import os
 import resource
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stages.pretrain.plan import Plan
 from stages.storage import atomic_file, write_text
@@ -41,6 +41,14 @@ def path(state: Path) -> Path:
     return state / ROWS
 
 
+class Seconds(NamedTuple):
+    """Times of one step on rank 0."""
+
+    step: float
+    data: float
+    """Waiting for the batch, a part of `step`."""
+
+
 class RowWriter:
     """Rank 0's side."""
 
@@ -52,8 +60,10 @@ class RowWriter:
             partial.write_text("".join(json.dumps(line) + "\n" for line in [header, *kept]))
         self.stream = open(path(plan.state), "a", encoding="utf-8")  # noqa: SIM115 - open for the run
 
-    def training(self, step: int, measured: Measured, skipped: int, seconds: float) -> None:
-        """One training step."""
+    def training(
+        self, step: int, measured: Measured, skipped: int, source_tokens: dict[str, int], seconds: Seconds
+    ) -> None:
+        """One training step; `source_tokens` were read up to and with it, on all ranks together."""
         norm = measured.gradient_norm
         self._write({
             "step": step,
@@ -63,7 +73,9 @@ class RowWriter:
             "gradient_norm": _number(norm),
             "loss_scale": measured.loss_scale,
             "skipped": skipped,
-            "seconds": seconds,
+            "source_tokens": source_tokens,
+            "seconds": seconds.step,
+            "data_seconds": seconds.data,
             "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         })  # fmt: skip
 
@@ -170,14 +182,18 @@ def _table(columns: tuple[str, ...], rows: Iterable[Row]) -> str:
     return text.getvalue()
 
 
-def summary(rows: list[Row]) -> dict[str, Any]:
-    """The deterministic figures of a finished run."""
+def summary(rows: list[Row], train: TokenSplit) -> dict[str, Any]:
+    """The deterministic figures of a finished run, among them how often each source was read through."""
     training = [row for row in rows if "learning_rate" in row]
     validation = [row for row in rows if "validation_loss" in row][-1]
     final = [row["loss"] for row in training[-FINAL_STEPS:] if row["loss"] is not None]
     return {
         "steps": training[-1]["step"],
         "tokens": training[-1]["tokens"],
+        "sources": {
+            source: {"tokens": tokens, "epochs": tokens / train.sources[source]["tokens"]}
+            for source, tokens in training[-1]["source_tokens"].items()
+        },
         "train_loss": math.fsum(final) / len(final) if final else None,
         "validation_loss": validation["validation_loss"],
         "validation_bits_per_byte": validation["bits_per_byte"],

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from stages import paths
 from stages.pretrain import data
 from stages.pretrain.checkpoint import State
 from stages.pretrain.mesh import Ranks
-from stages.pretrain.objectives import OBJECTIVES
-from stages.pretrain.optimizer import (
-    MOMENTS,
-    adamw,
-    learning_rate,
-    set_learning_rate,
-    set_steps_taken,
-    squared_norm,
-)
+from stages.pretrain.mixture import SampleOrder
+from stages.pretrain.optimizer import Optimizer, squared_norm
 from stages.pretrain.parallel import local, named_parameters, sharded_parts
 from stages.pretrain.pipeline import Pipeline
 from stages.pretrain.plan import Plan
 from stages.pretrain.precision import MeshGradScaler
+from stages.pretrain.schedule import learning_rate
 from stages.token_files import TokenSplit
 
 
@@ -72,16 +66,20 @@ class Trainer:
         self.parts = sharded_parts(plan, ranks)
         self.parameters = list(named_parameters(self.parts))
         self.pipeline = Pipeline(self.parts, plan, ranks)
-        self.optimizer = adamw(self.parameters, settings.pretrain)
+        self.optimizer = Optimizer(self.parameters, settings.pretrain)
         scale = settings.pretrain.loss_scale
         self.scaler = MeshGradScaler(scale.initial if plan.precision == "float16" else None, scale.growth_interval)
+        self.data_seconds = 0.0
+        """How long this rank waited for the batch of the last step."""
         self.open_data()
 
     def open_data(self) -> None:
-        """Open both splits of the shards."""
-        settings = self.plan.settings
+        """Open both splits of the shards; the ranks share the work of verifying them."""
+        settings, ranks = self.plan.settings, self.ranks
         train, self.validation = (TokenSplit.open(paths.SHARDS, split) for split in ("train", "validation"))
-        self.windows = data.TrainingWindows(train, settings.model.context, settings.seed)
+        for split in (train, self.validation):
+            split.verify(ranks.rank, ranks.size)
+        self.batches = data.TrainingBatches(train, SampleOrder(train, settings), self.plan, ranks.dp_rank, ranks.device)
         self.held_out = data.validation_windows(
             self.validation, settings.model.context, settings.pretrain.validation_tokens
         )
@@ -100,24 +98,20 @@ class Trainer:
         if self.scaler.update(norm):
             clip = min(1.0, self.pretrain.gradient_clip / (norm + 1e-6))
             torch._foreach_mul_([local(grad) for grad in grads], clip / scale)
-            set_learning_rate(self.optimizer, rate)
-            self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.step(rate)
+        self.optimizer.clear()
         return Measured(summed_loss / scale, norm, scale, rate, written == self.ranks.size, stop > 0, save > 0)
 
     def backward(self, step: int, factor: float) -> torch.Tensor:
         """Leave the gradients of `factor` * summed loss on the parameters; returns this rank's part of that loss."""
-        layout = self.plan.layout
-        first = (step - 1) * layout.sequences + self.ranks.dp_rank * layout.sequences_per_rank
-        samples = np.arange(first, first + layout.sequences_per_rank)
-        objective = OBJECTIVES[self.pretrain.objective]
-        parts = objective(self.read(samples), samples, self.plan.settings)
-        inputs, targets = (torch.from_numpy(part).to(self.ranks.device) for part in parts)
+        began = time.monotonic()
+        inputs, targets = self.batch(step)
+        self.data_seconds = time.monotonic() - began
         return self.pipeline.train(inputs, targets, factor)
 
-    def read(self, samples: data.Integers) -> data.Integers:
-        """Windows `(len(samples), context + 1)` of consecutive samples: tokens, int64."""
-        return self.windows.read(int(samples[0]), len(samples))
+    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs and targets of this rank's part of a global batch, `(sequences_per_rank, context)` int64 each."""
+        return self.batches.take(step)
 
     def validate(self) -> float:
         """Nats a token over the held-out windows."""
@@ -136,15 +130,16 @@ class Trainer:
 
     def tensors(self) -> State:
         """The tensors of a checkpoint under their global names."""
-        state: State = {}
-        for name, parameter in self.parameters:
-            state[f"model.{name}"] = parameter.detach()
-            for moment in MOMENTS:
-                state[f"{moment}.{name}"] = self.optimizer.state[parameter][moment]
-        return state
+        weights = {f"model.{name}": parameter.detach() for name, parameter in self.parameters}
+        return weights | dict(self.optimizer.moments())
+
+    def numbers(self, step: int) -> dict[str, Any]:
+        """The rest of a checkpoint, for its manifest. The tokens read so far are told, not needed: they follow from
+        the step, as the order of the samples does."""
+        return {"loss_scale": self.scaler.state(), "source_tokens": self.batches.source_tokens(step)}
 
     def restore(self, manifest: dict[str, Any]) -> int:
         """Take over the numbers of a checkpoint whose tensors are loaded; returns its step."""
         self.scaler.restore(manifest["loss_scale"])
-        set_steps_taken(self.optimizer, manifest["step"] - self.scaler.skipped)
+        self.optimizer.set_steps_taken(manifest["step"] - self.scaler.skipped)
         return int(manifest["step"])

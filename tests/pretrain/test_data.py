@@ -1,15 +1,20 @@
-"""The order of samples: a bijection, a pure function of (seed, step), the same for any number of ranks."""
+"""What a step reads: the same for any number of ranks, slices of the shards, and nothing that is not text."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from stages.pretrain.data import IGNORED, TrainingWindows, pad, permute, read_windows, round_keys, validation_windows
+from stages.errors import DataError
+from stages.pretrain.data import IGNORED, TrainingBatches, pad, read_windows, validation_windows
+from stages.pretrain.mixture import SampleOrder
+from stages.pretrain.plan import Plan
 from stages.token_files import TokenSplit
-from tests.pretrain.conftest import write_shards
+from tests.pretrain.conftest import cluster, write_shards
 
 CONTEXT = 16
 
@@ -20,42 +25,37 @@ def train(workspace: Path) -> TokenSplit:
     return TokenSplit.open(Path("shards"), "train")
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 5, 64, 65, 1000, 4097])
-def test_the_permutation_is_a_bijection(size: int) -> None:
-    keys = round_keys(1234, 0)
-    assert sorted(permute(np.arange(size), size, keys)) == list(range(size))
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_any_number_of_ranks_reads_the_same_global_batch(plan: Callable[..., Plan], ranks: int) -> None:
+    made = plan(cluster(shard=ranks), **{"pretrain.steps": 40})
+    train = TokenSplit.open(Path("data/shards"), "train")
+    order = SampleOrder(train, made.settings)
+    parts = [TrainingBatches(train, order, made, rank, torch.device("cpu")) for rank in range(ranks)]
+    taken = [part.take(31) for part in parts]
+    whole = torch.from_numpy(read_windows(train, order.starts(8 * 30, 8), CONTEXT))
+    assert torch.equal(torch.cat([inputs for inputs, _ in taken]), whole[:, :-1])
+    assert torch.equal(torch.cat([targets for _, targets in taken]), whole[:, 1:])
+    assert whole.shape == (8, CONTEXT + 1) and taken[0][0].dtype == torch.int64
+    for step in (31, 32, 7):
+        assert list(parts[0].source_tokens(step).values()) == order.tokens(0, step * 8).tolist()
+    for part in parts:
+        part.close()
 
 
-def test_the_permutation_mixes_and_depends_on_seed_and_epoch() -> None:
-    orders = [permute(np.arange(1000), 1000, round_keys(seed, epoch)) for seed, epoch in ((1, 0), (1, 1), (2, 0))]
-    for order in orders:
-        assert abs(np.corrcoef(np.arange(1000), order)[0, 1]) < 0.13  # four standard deviations of a random order
-    assert not np.array_equal(orders[0], orders[1]) and not np.array_equal(orders[0], orders[2])
-
-
-def test_the_permutation_is_this_one() -> None:
-    """A golden value: a change of the order would change every model trained with the same seed."""
-    assert permute(np.arange(10), 10, round_keys(1234, 0)).tolist() == [8, 1, 4, 2, 6, 7, 5, 3, 0, 9]
-
-
-def test_every_window_comes_once_an_epoch(train: TokenSplit) -> None:
-    windows = TrainingWindows(train, CONTEXT, seed=7)
-    for epoch in range(3):
-        starts = windows.starts(epoch * windows.per_epoch, windows.per_epoch)
-        assert len(set(starts)) == windows.per_epoch
-        assert len(set(starts % CONTEXT)) == 1
-        assert starts.min() >= 0 and starts.max() + CONTEXT + 1 <= len(train)
-
-
-@pytest.mark.parametrize("ranks", [1, 2, 4, 8])
-def test_any_number_of_ranks_reads_the_same_global_batch(train: TokenSplit, ranks: int) -> None:
-    windows = TrainingWindows(train, CONTEXT, seed=7)
-    first, sequences = 8 * 30, 8
-    whole = windows.read(first, sequences)
-    each = sequences // ranks
-    parts = [windows.read(first + rank * each, each) for rank in range(ranks)]
-    assert np.array_equal(np.concatenate(parts), whole)
-    assert whole.shape == (sequences, CONTEXT + 1) and whole.dtype == np.int64
+def test_a_token_outside_the_vocabulary_is_found_where_it_is(train: TokenSplit) -> None:
+    path = Path("shards/train-00001.bin")
+    tokens = np.fromfile(path, "<u2")
+    tokens[7] |= 1 << 15
+    tokens.tofile(path)
+    damaged = TokenSplit.open(Path("shards"), "train")
+    read_windows(damaged, np.array([0]), CONTEXT)
+    with pytest.raises(DataError, match=r"train-00001\.bin holds token 327.., outside the vocabulary of 320"):
+        read_windows(damaged, np.array([0, 1500]), CONTEXT)
+    with pytest.raises(DataError, match=r"train-00001\.bin: SHA-256"):
+        damaged.verify()
+    damaged.verify(part=0, parts=3)
+    with pytest.raises(DataError, match=r"train-00001\.bin: SHA-256"):
+        damaged.verify(part=1, parts=3)
 
 
 def test_a_window_is_a_slice_across_files(train: TokenSplit) -> None:

@@ -69,6 +69,11 @@ def test_shards_must_fit_the_settings(workspace: Path, tiny: Callable[..., Setti
     check_data(tiny(), *splits)
     with pytest.raises(DataError, match="vocabulary of 320, the settings say 384"):
         check_data(tiny(**{"tokenizer.vocab_size": 321}), *splits)
+    Path("data/tokenizer").mkdir(parents=True)
+    Path("data/tokenizer/tokenizer.json").write_text("{}")
+    with pytest.raises(DataError, match=r"shards was not made with data/tokenizer/tokenizer\.json"):
+        check_data(tiny(), *splits)
+    Path("data/tokenizer/tokenizer.json").unlink()
     long = {"model.context": 512, "pretrain.batch_tokens": 4096}
     with pytest.raises(DataError, match=r"validation split has 401 tokens; model.context\(512\) needs at least 513"):
         check_data(tiny(**long), *splits)

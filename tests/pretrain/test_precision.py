@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from stages.pretrain.data import IGNORED
 from stages.pretrain.loss import CHUNK_ELEMENTS, ChunkedCrossEntropy, ScaledLoss
 from stages.pretrain.model import Decoder
-from stages.pretrain.optimizer import decays, learning_rate, squared_norm
+from stages.pretrain.optimizer import decays, squared_norm
 from stages.pretrain.precision import MeshGradScaler, embedding, projections
 from stages.settings import Settings
 
@@ -118,15 +118,6 @@ def test_a_norm_is_not_finite_when_one_element_is_not() -> None:
     for bad in (math.inf, -math.inf, math.nan):
         tensors[0][1] = bad
         assert not math.isfinite(squared_norm(tensors).item())
-
-
-def test_the_rate_warms_up_and_falls_to_its_floor(settings: Settings) -> None:
-    pretrain = settings.pretrain
-    rates = [learning_rate(step, pretrain) for step in range(1, pretrain.steps + 1)]
-    assert rates[0] == pretrain.learning_rate / pretrain.warmup_steps
-    assert max(rates) == rates[pretrain.warmup_steps - 1] == pretrain.learning_rate
-    assert math.isclose(rates[-1], pretrain.learning_rate * pretrain.final_learning_rate_fraction)
-    assert rates[pretrain.warmup_steps :] == sorted(rates[pretrain.warmup_steps :], reverse=True)
 
 
 def test_norms_and_the_input_embedding_do_not_decay(tiny: Callable[..., Settings]) -> None:

@@ -29,7 +29,8 @@ def write(plan: Plan, resumed: int, steps: range) -> rows.RowWriter:
             step,
             Measured(5.0 - step, norm, 8.0, 0.1, written=False, stop=False, save=False),
             int(step >= 3),
-            seconds=step / 7,
+            {"web": 100 * step},
+            rows.Seconds(step / 7, data=0.001),
         )
     writer.validation(steps[-1], math.log(2), TokenSplit.open(Path("data/shards"), "validation"))
     writer.sync()
@@ -63,8 +64,9 @@ def test_curves_hold_no_timing_and_no_number_that_is_none(plan: Callable[..., Pl
     assert training[0] == "step,tokens,loss,learning_rate,gradient_norm,loss_scale,skipped"
     assert training[3:] == ["3,384,2.0,0.1,,8.0,1", "4,512,1.0,0.1,0.5,8.0,1"]
     assert Path("plots/validation.csv").read_text().splitlines()[1] == f"4,512,{math.log(2)},{1 / 3}"
-    assert rows.summary(measured) == {
-        "steps": 4, "tokens": 512, "train_loss": 2.5, "validation_loss": math.log(2),
+    assert rows.summary(measured, TokenSplit.open(Path("data/shards"), "train")) == {
+        "steps": 4, "tokens": 512, "sources": {"web": {"tokens": 400, "epochs": 400 / 1161}},
+        "train_loss": 2.5, "validation_loss": math.log(2),
         "validation_bits_per_byte": 1 / 3, "skipped_steps": 1, "final_loss_scale": 8.0,
     }  # fmt: skip
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -25,7 +24,6 @@ from torch.distributed.pipelining.schedules import _PipelineSchedule
 from torch.distributed.pipelining.stage import InferenceMode
 
 from stages.cluster import Cluster
-from stages.pretrain.data import Integers
 from stages.pretrain.mesh import Ranks, device_mesh
 from stages.pretrain.plan import Plan
 from stages.pretrain.precision import as_if_on
@@ -79,9 +77,8 @@ def measured_peak(trainer: Trainer, steps: int) -> Peak:
 
 def sharded_state(trainer: Trainer) -> Iterator[Tensor]:
     """What a rank holds between steps."""
-    for _, parameter in trainer.parameters:
-        yield parameter
-        yield from (value for value in trainer.optimizer.state[parameter].values() if isinstance(value, Tensor))
+    yield from (parameter for _, parameter in trainer.parameters)
+    yield from trainer.optimizer.tensors()
 
 
 def held(trainer: Trainer) -> tuple[list[Tensor | None], list[Tensor | None], list[Tensor | None]]:
@@ -94,8 +91,7 @@ def held(trainer: Trainer) -> tuple[list[Tensor | None], list[Tensor | None], li
         parameters += [shard.sharded_param, whole, *getattr(shard, "all_gather_outputs", ())]
         gradients += [shard.sharded_param.grad, getattr(shard, "unsharded_accumulated_grad", None)]
         gradients += [whole.grad] if whole is not None else []
-    states = trainer.optimizer.state.values()
-    return parameters, gradients, [value for state in states for value in state.values() if isinstance(value, Tensor)]
+    return parameters, gradients, [*trainer.optimizer.tensors()]
 
 
 def fsdp_parameters(parts: Iterable[torch.nn.Module]) -> Iterator[Any]:
@@ -113,9 +109,10 @@ class FakeTrainer(Trainer):
     def open_data(self) -> None:
         """There are no shards."""
 
-    def read(self, samples: Integers) -> Integers:
-        """Windows of the right shape."""
-        return np.zeros((len(samples), self.plan.settings.model.context + 1), np.int64)
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Tokens of the right shape."""
+        shape = self.plan.layout.sequences_per_rank, self.plan.settings.model.context
+        return tuple(torch.zeros(shape, dtype=torch.int64, device=self.ranks.device) for _ in range(2))
 
 
 class FakeRanks(Ranks):
