@@ -95,10 +95,10 @@ def run_rank(folder: Path, seconds: float) -> None:
         def open_data(self) -> None:
             """There are no shards."""
 
-        def read(self, step: int) -> Any:
+        def batch(self, step: int) -> tuple[Tensor, Tensor]:
             shape = (self.plan.layout.sequences_per_rank, self.plan.settings.model.context + 1)
-            windows: Tensor = torch.randint(0, self.plan.settings.tokenizer.vocab_size, shape)
-            return windows
+            windows = torch.randint(0, self.plan.settings.tokenizer.vocab_size, shape)
+            return windows[:, :-1], windows[:, 1:]
 
     plan = Plan.read(folder / "plan.json")
     with joined(plan.cluster) as ranks:

@@ -28,7 +28,7 @@ class TrainingBatches:
 
     def __init__(self, split: TokenSplit, order: SampleOrder, plan: Plan, dp_rank: int, device: torch.device) -> None:
         self.split, self.order, self.plan, self.dp_rank, self.device = split, order, plan, dp_rank, device
-        self.ahead = Prefetch(self._read, last=plan.settings.pretrain.steps)
+        self.ahead = Prefetch(self.read, last=plan.settings.pretrain.steps)
         self._counted = 0, np.zeros(len(order.sources), np.int64)
 
     def take(self, step: int) -> tuple[Tensor, Tensor]:
@@ -36,6 +36,17 @@ class TrainingBatches:
         reading them raised in the thread."""
         inputs, targets = self.ahead.take(step)
         return inputs.to(self.device, non_blocking=True), targets.to(self.device, non_blocking=True)
+
+    def read(self, step: int) -> tuple[Tensor, Tensor]:
+        """What `take` takes, on the host: what the thread does."""
+        layout, settings = self.plan.layout, self.plan.settings
+        first = (step - 1) * layout.sequences + self.dp_rank * layout.sequences_per_rank
+        samples = np.arange(first, first + layout.sequences_per_rank)
+        windows = read_windows(self.split, self.order.starts(first, len(samples)), self.order.context)
+        parts = OBJECTIVES[settings.pretrain.objective](windows, samples, settings)
+        inputs, targets = (torch.from_numpy(np.ascontiguousarray(part)) for part in parts)
+        # Only from pinned memory does a copy to a GPU go on beside the host.
+        return (inputs.pin_memory(), targets.pin_memory()) if self.device.type == "cuda" else (inputs, targets)
 
     def source_tokens(self, step: int) -> dict[str, int]:
         """Tokens of each source in the *global* batches of the steps up to and with this one."""
@@ -50,16 +61,6 @@ class TrainingBatches:
     def close(self) -> None:
         """End the thread."""
         self.ahead.close()
-
-    def _read(self, step: int) -> tuple[Tensor, Tensor]:
-        layout, settings = self.plan.layout, self.plan.settings
-        first = (step - 1) * layout.sequences + self.dp_rank * layout.sequences_per_rank
-        samples = np.arange(first, first + layout.sequences_per_rank)
-        windows = read_windows(self.split, self.order.starts(first, len(samples)), self.order.context)
-        parts = OBJECTIVES[settings.pretrain.objective](windows, samples, settings)
-        inputs, targets = (torch.from_numpy(np.ascontiguousarray(part)) for part in parts)
-        # Only from pinned memory does a copy to a GPU go on beside the host.
-        return (inputs.pin_memory(), targets.pin_memory()) if self.device.type == "cuda" else (inputs, targets)
 
 
 def read_windows(split: TokenSplit, starts: Integers, context: int) -> Integers:

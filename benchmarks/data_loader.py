@@ -1,0 +1,162 @@
+"""How fast batches are read, and how long the training step of `params.yaml` waits for them.
+
+    python benchmarks/data_loader.py [--tokens 50000000] [--seconds 15]
+
+Shards of random tokens of four sources in a temporary folder, read at three contexts in proportion to tokens and by a
+mixture, one thread, files in the page cache. Then the real step (`stages.pretrain.train`) on one process: the wait for
+each batch beside the whole step, with the thread that reads ahead and with each batch read when it is needed. The last
+line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARES = {"books": 0.05, "code": 0.1, "papers": 0.15, "web": 0.7}
+MIXTURE = {"books": 0.3, "code": 0.1, "papers": 0.2, "web": 0.4}
+CONTEXTS = (256, 2_048, 8_192)
+BATCH_TOKENS = 2**19
+WARM_UP = 5
+"""Steps before the clock starts."""
+
+
+def write_shards(folder: Path, tokens: int, vocab_size: int) -> None:
+    """A training and a validation split of random tokens, four files each."""
+    from stages.token_files import INDEX, token_dtype
+
+    folder.mkdir(parents=True)
+    splits: dict[str, Any] = {}
+    for split, size in (("train", tokens), ("validation", 100_000)):
+        parts = np.array_split(
+            np.random.default_rng(size).integers(0, vocab_size, size).astype(token_dtype(vocab_size)), 4
+        )
+        shards = []
+        for number, part in enumerate(parts):
+            name = f"{split}-{number:05d}.bin"
+            part.tofile(folder / name)
+            digest = hashlib.sha256(part.tobytes()).hexdigest()
+            shards.append({"file": name, "tokens": len(part), "sha256": digest})
+        ends = np.round(np.cumsum([0, *SHARES.values()]) * size).astype(int).tolist()
+        sources = {
+            name: {"start": start, "tokens": stop - start}
+            for name, start, stop in zip(SHARES, ends[:-1], ends[1:], strict=True)
+        }
+        splits[split] = {"shards": shards, "tokens": size, "documents": 1, "bytes": 4 * size, "sources": sources}
+    index = {"dtype": token_dtype(vocab_size).name, "vocab_size": vocab_size, "tokenizer_sha256": "", "splits": splits}
+    (folder / INDEX).write_text(json.dumps(index))
+
+
+def settings(**changes: Any) -> Any:
+    """`params.yaml` with the sources of this benchmark and changes of `model` and `pretrain`."""
+    from stages.configuration import check, load_yaml
+    from stages.settings import Settings
+
+    values = load_yaml(ROOT / "params.yaml")
+    source = next(iter(values["sources"].values()))
+    values["sources"] = dict.fromkeys(SHARES, source)
+    for key, value in changes.items():
+        section, name = key.split("__")
+        values[section][name] = value
+    return check(Settings, values, origin="params.yaml")
+
+
+def reading_rate(context: int, mixture: dict[str, float] | None, seconds: float) -> float:
+    """Tokens a second of one thread that does nothing but read batches."""
+    from stages import paths
+    from stages.pretrain.data import read_windows
+    from stages.pretrain.mixture import SampleOrder
+    from stages.token_files import TokenSplit
+
+    split = TokenSplit.open(paths.SHARDS, "train")
+    made = settings(
+        model__context=context, pretrain__batch_tokens=BATCH_TOKENS, pretrain__steps=10**6, pretrain__mixture=mixture,
+        instruct__max_length=256,
+    )  # fmt: skip
+    order, sequences = SampleOrder(split, made), made.sequences_per_step
+    began, batches = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        read_windows(split, order.starts(batches * sequences, sequences), context)
+        batches += 1
+    return batches * BATCH_TOKENS / (time.perf_counter() - began)
+
+
+def waits(folder: Path, seconds: float) -> dict[str, float]:
+    """Medians of a step and of its wait for the batch, in seconds: read ahead, and read when needed."""
+    from stages.cluster import load_cluster
+    from stages.pretrain.mesh import joined
+    from stages.pretrain.plan import Plan
+    from stages.pretrain.train import Trainer
+
+    os.environ |= {
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "29431",
+    }
+    on = load_cluster()
+    made = settings(pretrain__steps=10**6, pretrain__mixture=MIXTURE)
+    plan = Plan(settings=made, cluster=on, precision=made.pretrain.precision, state=folder, attempt="benchmark")
+    measured: dict[str, list[float]] = {"step": [], "wait": [], "wait_without_thread": []}
+    with joined(on) as ranks:
+        trainer = Trainer(plan, ranks)
+        began, step = time.monotonic(), 0
+        while time.monotonic() - began < seconds:
+            step += 1
+            start = time.perf_counter()
+            trainer.step(step)
+            if step > WARM_UP:
+                measured["step"].append(time.perf_counter() - start)
+                measured["wait"].append(trainer.data_seconds)
+        trainer.batches.close()
+        for number in range(1, 201):
+            start = time.perf_counter()
+            trainer.batches.read(number)
+            measured["wait_without_thread"].append(time.perf_counter() - start)
+    return {key: statistics.median(values) for key, values in measured.items()}
+
+
+def main() -> None:
+    """Measure and print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokens", type=int, default=50_000_000)
+    parser.add_argument("--seconds", type=float, default=15.0)
+    arguments = parser.parse_args()
+    sys.path.insert(0, str(ROOT))
+    os.environ["GPTOSS_CLUSTER"] = "single"
+    from stages import paths
+    from stages.settings import load_settings
+
+    vocab_size = load_settings(ROOT / "params.yaml").tokenizer.padded_vocab_size
+    result: dict[str, Any] = {"tokens_per_second": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "infra").symlink_to(ROOT / "infra")
+        os.chdir(folder)
+        write_shards(paths.SHARDS, arguments.tokens, vocab_size)
+        for context in CONTEXTS:
+            for name, mixture in (("proportional", None), ("mixture", MIXTURE)):
+                rate = reading_rate(context, mixture, arguments.seconds / 6)
+                result["tokens_per_second"][f"{name}-{context}"] = round(rate)
+                print(f"{name}, context {context}: {rate:,.0f} tokens/s", file=sys.stderr, flush=True)
+        seconds = waits(Path(folder), arguments.seconds)
+        os.chdir(ROOT)
+    result["seconds"] = {key: round(value, 6) for key, value in seconds.items()}
+    result["waited_share_of_a_step"] = round(seconds["wait"] / seconds["step"], 5)
+    result["share_without_thread"] = round(seconds["wait_without_thread"] / seconds["step"], 5)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Seconds of one optimizer step on a CPU: AdamW fused, for each tensor list (foreach) and tensor by tensor, and Muon.
+
+    python benchmarks/optimizers.py [--profile 125m] [--layers 2] [--rounds 7]
+
+The parameters of some layers of a profile with its embeddings, float32, all threads, in turns, medians. The last line
+is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> None:
+    """Measure and print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", default="125m")
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=7)
+    arguments = parser.parse_args()
+    sys.path.insert(0, str(ROOT))
+    import torch
+
+    from flows.profile import compose
+    from stages.configuration import check
+    from stages.pretrain.model import Decoder
+    from stages.pretrain.optimizer import Optimizer
+    from stages.settings import Settings
+
+    settings = check(Settings, compose(arguments.profile, ROOT / "profiles"), origin=arguments.profile)
+    module = Decoder(settings.model, settings.tokenizer.padded_vocab_size, range(arguments.layers))
+    named = list(module.named_parameters())
+    generator = torch.Generator().manual_seed(0)
+    for _, parameter in named:
+        parameter.grad = torch.randn(parameter.shape, generator=generator) * 1e-3
+    muon = Optimizer(named, settings.pretrain.model_copy(update={"optimizer": "muon"}))
+    steps: dict[str, Callable[[], object]] = {"muon_and_adamw": lambda: muon.step(1e-4)}
+    for name, options in (("fused", {"fused": True}), ("foreach", {"foreach": True}), ("plain", {"foreach": False})):
+        steps[f"adamw_{name}"] = torch.optim.AdamW(module.parameters(), lr=1e-4, **options).step
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(arguments.rounds + 1):
+        for name, step in steps.items():
+            began = time.perf_counter()
+            step()
+            seconds[name].append(time.perf_counter() - began)
+    medians = {name: statistics.median(measured[1:]) for name, measured in seconds.items()}
+    result = {"parameters": sum(parameter.numel() for _, parameter in named), "threads": torch.get_num_threads()}
+    print(json.dumps(result | {f"seconds_{name}": round(value, 4) for name, value in medians.items()}))
+
+
+if __name__ == "__main__":
+    main()
