@@ -113,7 +113,7 @@ def waits(folder: Path, seconds: float) -> dict[str, float]:
     with joined(on) as ranks:
         trainer = Trainer(plan, ranks)
         began, step = time.monotonic(), 0
-        while time.monotonic() - began < seconds:
+        while step < 2 * WARM_UP or time.monotonic() - began < seconds:
             step += 1
             start = time.perf_counter()
             trainer.step(step)
