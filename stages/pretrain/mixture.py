@@ -119,13 +119,20 @@ class SampleOrder:
 
     def tokens(self, first: int, count: int) -> Integers:
         """Tokens of each source that these samples read as inputs, shape (sources,): `count * context` in all.
-        A window of the whole split may reach from one source into the next."""
+        A window of the whole split may reach from one source into the next; one of a source's own range may not."""
+        if len(self.ranges) == len(self.sources):
+            return (self._counts(first + count) - self._counts(first)) * self.context
         total = np.zeros(len(self.sources), np.int64)
         for at in range(first, first + count, AT_ONCE):
             starts_N1 = self.starts(at, min(AT_ONCE, first + count - at))[:, None]
             below_NS = np.clip(self.edges - starts_N1, 0, self.context)
             total += np.diff(below_NS, axis=1).sum(axis=0)
         return total
+
+    def _counts(self, samples: int) -> Integers:
+        """How many of the first `samples` samples of the run each range gives, shape (ranges,)."""
+        phase = int(np.searchsorted(self.begins, samples, side="right")) - 1
+        return np.asarray(self.before[phase] + self.cycles[phase].counts(samples - int(self.begins[phase])))
 
 
 def source_windows(split: TokenSplit, source: str, context: int, seed: int) -> Windows:

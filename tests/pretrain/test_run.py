@@ -175,6 +175,51 @@ def test_another_launcher_gives_the_same_model(checkout: Callable[..., Path]) ->
 
 
 @pytest.mark.slow
+def test_a_curriculum_with_muon_resumes_to_the_same_bytes_and_counts_what_it_read(
+    checkout: Callable[..., Path],
+) -> None:
+    """The last checkpoint lost, in the second phase: weights, curves and metrics are the same bytes. The tokens of each
+    source in the metrics and in the manifest are those of the windows."""
+    changes = {
+        "pretrain.optimizer": "muon", "pretrain.schedule": "wsd", "pretrain.decay_fraction": 0.5, "pretrain.steps": 8,
+        "pretrain.mixture": {"gutenberg": 2, "wikipedia": 1},
+        "pretrain.phases": [{"from_fraction": 0.5, "mixture": {"wikipedia": 1}}],
+    }  # fmt: skip
+    checkout(cluster(shard=2, checkpoints={"every_steps": 3, "keep": 2}), **changes)
+    out, err = start().communicate()
+    expected = outputs()
+    assert len(expected) == 4, err
+    metrics = json.loads(out)
+    gutenberg, wikipedia = 22 * 16, (4 * 8 - 22 + 4 * 8) * 16
+    assert metrics["sources"]["gutenberg"] == {"tokens": gutenberg, "epochs": gutenberg / 387}
+    assert {name: source["tokens"] for name, source in metrics["sources"].items()} == {
+        "gutenberg": gutenberg, "web": 0, "wikipedia": wikipedia,
+    }  # fmt: skip
+    left = RUN.state / "checkpoints" / finished()[-1]
+    manifest = json.loads((left / "manifest.json").read_text())
+    assert manifest["source_tokens"] == {"gutenberg": gutenberg, "web": 0, "wikipedia": wikipedia}
+    shutil.rmtree(left)
+    shutil.rmtree("models")
+    resumed_out, err = start().communicate()
+    assert "resumed after step 6" in err
+    assert outputs() == expected and resumed_out == out
+
+
+@pytest.mark.slow
+def test_a_flipped_bit_in_a_shard_is_named_before_the_first_step(
+    checkout: Callable[..., Path], tiny: Callable[..., Settings]
+) -> None:
+    path = checkout(cluster()) / "data/shards/train-00001.bin"
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"train-00001\.bin: SHA-256 is .*, the index says") as error:
+        pretrain(tiny(), RUN)
+    assert "dvc repro shards" in error.value.fix
+    assert not training_rows()
+
+
+@pytest.mark.slow
 def test_a_dead_rank_is_named_and_sigterm_ends_all(checkout: Callable[..., Path]) -> None:
     checkout(cluster(shard=2), **{"pretrain.steps": 5000})
     process = start()
