@@ -41,7 +41,11 @@ def main() -> None:
         print(json.dumps(about))
         return
     cores = sorted(os.sched_getaffinity(0))
-    pythons = {rival.name: environment(arguments.cache / rival.environment, rival.requirements) for rival in RIVALS}
+    pythons = {
+        rival.name: environment(arguments.cache / rival.environment, rival.requirements)
+        for rival in RIVALS
+        if rival.name in arguments.peers
+    }
     outcomes = contest(sizes, pythons, cores, arguments.repetitions)
     if not outcomes[OURS.name]:
         sys.exit("error: the deduplication of this checkout failed, see above")
@@ -57,6 +61,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--megabytes", type=float, default=300, help="size of the corpus, 10^6 bytes of text")
     parser.add_argument("--seed", type=int, default=1, help="of the corpus")
     parser.add_argument("--repetitions", type=int, default=3, help="of each contestant, in turns; medians count")
+    names = [rival.name for rival in RIVALS]
+    parser.add_argument("--peers", nargs="*", choices=names, default=names, help="only these; without any, ours alone")
     parser.add_argument("--cache", type=Path, default=ROOT / ".benchmarks" / "dedup", help="corpora and environments")
     parser.add_argument("--build-only", action="store_true", help="build the corpus and stop")
     return parser.parse_args()
@@ -70,7 +76,7 @@ def contest(
     run(Contestant("warm-up", OURS.script, "thirtieth"), python, sizes["thirtieth"], cores[:1])
     field: list[tuple[Contestant, Path, Sequence[int]]] = [(OURS, python, cores[:1]), (TENTH, python, cores[:1])]
     field += [(TWO_WORKERS, python, cores[:2])] if two_workers(sizes["all"], cores) else []
-    field += [(rival, found, cores[:1]) for rival in RIVALS if (found := pythons[rival.name])]
+    field += [(rival, found, cores[:1]) for rival in RIVALS if (found := pythons.get(rival.name))]
     outcomes: dict[str, list[Outcome]] = {contestant.name: [] for contestant in (OURS, TENTH, TWO_WORKERS, *RIVALS)}
     for repetition in range(repetitions):
         for contestant, found, own_cores in field:

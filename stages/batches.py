@@ -7,6 +7,7 @@ equal input gives equal bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 
 from stages.documents import DOCUMENT, REMOVED, document_files
 from stages.errors import DataError
+from stages.storage import atomic_file
 
 BATCH_BYTES = 2 * 2**20
 """Arrays of this many words stay near the processor's cache: larger batches were measured slower."""
@@ -143,9 +145,17 @@ def table_writer(path: Path, schema: pa.Schema) -> TableFiles:
     return TableFiles(lambda _: path, schema, rows_per_file=2**62)
 
 
-def removed_writer(folder: Path) -> TableFiles:
-    """`folder/removed-00000.parquet`, documents with the reason of their removal."""
-    return table_writer(folder / "removed-00000.parquet", REMOVED)
+@contextmanager
+def kept_and_removed(kept: Path, removed: Path) -> Iterator[tuple[TableFiles, TableFiles]]:
+    """The two tables that a part becomes, there whole or not at all: its documents, and those removed with the
+    reason."""
+    with (
+        atomic_file(kept) as kept_file,
+        atomic_file(removed) as removed_file,
+        table_writer(kept_file, DOCUMENT) as kept_table,
+        table_writer(removed_file, REMOVED) as removed_table,
+    ):
+        yield kept_table, removed_table
 
 
 def removed_rows(

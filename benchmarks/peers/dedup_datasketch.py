@@ -3,12 +3,11 @@ finds another goes."""
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 
-import orjson
 from datasketch import MinHash, MinHashLSH
+from grams import word_grams
 from measure import Clock, report
 
 BANDS, ROWS, NGRAM = 14, 8, 5
@@ -31,12 +30,8 @@ def main(documents: str, target: str) -> None:
 
 def shingle_sets(documents: str) -> Iterator[list[bytes]]:
     """The word 5-grams of each document."""
-    words = re.compile(r"\w+")
-    with open(documents, "rb") as lines:
-        for line in lines:
-            found = words.findall(orjson.loads(line)["text"].lower())
-            grams = zip(*(found[start:] for start in range(NGRAM)), strict=False)
-            yield [" ".join(gram).encode() for gram in grams]
+    for grams in word_grams(documents, NGRAM):
+        yield [" ".join(gram).encode() for gram in grams]
 
 
 if __name__ == "__main__":

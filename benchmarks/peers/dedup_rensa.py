@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 
-import orjson
+from grams import word_grams
 from measure import Clock, report
 from rensa import RMinHash, RMinHashLSH
 
@@ -33,12 +32,8 @@ def main(documents: str, target: str) -> None:
 
 def shingle_sets(documents: str) -> Iterator[list[str]]:
     """The word 5-grams of each document."""
-    words = re.compile(r"\w+")
-    with open(documents, "rb") as lines:
-        for line in lines:
-            found = words.findall(orjson.loads(line)["text"].lower())
-            grams = zip(*(found[start:] for start in range(NGRAM)), strict=False)
-            yield [" ".join(gram) for gram in grams]
+    for grams in word_grams(documents, NGRAM):
+        yield [" ".join(gram) for gram in grams]
 
 
 if __name__ == "__main__":

@@ -13,15 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stages.batches import part_batches, removed_rows, table_writer
+from stages.batches import kept_and_removed, part_batches, removed_rows
 from stages.decontaminate.index import benchmark
 from stages.decontaminate.search import MATCHES
 from stages.dedup.overlap import Benchmark
 from stages.dedup.passages import with_changes
 from stages.dedup.words import find_words
-from stages.documents import DOCUMENT, REMOVED
 from stages.engine.tasks import Result
-from stages.storage import atomic_file, read_json
+from stages.storage import read_json
 
 SENTENCE_REACH = 200
 """Characters to each side of a match within which `trim` looks for the ends of its sentence; GPT-3 cut them all."""
@@ -43,12 +42,7 @@ def treat(
     hits = contaminated(Path(matches), treatment.common)
     tally: Counter[str] = Counter(contaminated=len(hits))
     position = 0
-    with (
-        atomic_file(Path(kept)) as kept_file,
-        atomic_file(Path(removed)) as removed_file,
-        table_writer(kept_file, DOCUMENT) as kept_table,
-        table_writer(removed_file, REMOVED) as removed_table,
-    ):
+    with kept_and_removed(Path(kept), Path(removed)) as (kept_table, removed_table):
         for batch in part_batches(Path(part)):
             rows = [row for row in range(batch.num_rows) if position + row in hits]
             left, gone = treatment.applied(batch, rows)

@@ -10,9 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stages.batches import part_batches, removed_rows, table_writer
+from stages.batches import kept_and_removed, part_batches, removed_rows
 from stages.dedup.labels import Fate
-from stages.documents import DOCUMENT, REMOVED
 from stages.engine.tasks import Result
 from stages.storage import atomic_file
 
@@ -56,12 +55,7 @@ def write_part(part: str, fates: str, kept: str, removed: str) -> Result:
     gone = pq.read_table(fates).combine_chunks()
     rows = np.asarray(gone.column("row"))
     first = kept_bytes = all_bytes = 0
-    with (
-        atomic_file(Path(kept)) as kept_file,
-        atomic_file(Path(removed)) as removed_file,
-        table_writer(kept_file, DOCUMENT) as kept_table,
-        table_writer(removed_file, REMOVED) as removed_table,
-    ):
+    with kept_and_removed(Path(kept), Path(removed)) as (kept_table, removed_table):
         for batch in part_batches(Path(part)):
             start, end = np.searchsorted(rows, (first, first + batch.num_rows))
             keep = np.ones(batch.num_rows, dtype=np.bool_)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -128,8 +129,17 @@ def mix(values: Hashes) -> Hashes:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-@cache
+_ONE_AT_A_TIME = Lock()
+
+
 def word_table(lowercase: bool) -> Points:
+    """The same as `_word_table`, computed once for all threads: the second waits, instead of slowing the first."""
+    with _ONE_AT_A_TIME:
+        return _word_table(lowercase)
+
+
+@cache
+def _word_table(lowercase: bool) -> Points:
     """What each code point is written as, int32 [0x110000]: itself or its simple lowercase; `NO_WORD` where it is no
     word character. All from Python's Unicode tables: a letter is a word character when its lowercase is."""
     table = np.full(0x110000, NO_WORD, dtype=np.int32)
