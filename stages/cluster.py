@@ -59,6 +59,10 @@ class Checkpoints(Section):
     keep_every: PositiveInt | None = None
     """Those of steps that this divides are kept for good, after the run too."""
 
+    def keeps_for_good(self, step: int) -> bool:
+        """Whether newer checkpoints leave that of this step be."""
+        return self.keep_every is not None and step % self.keep_every == 0
+
     @model_validator(mode="after")
     def _kept_ones_are_saved(self) -> Checkpoints:
         if self.keep_every and self.keep_every % self.every_steps:

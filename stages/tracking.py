@@ -1,15 +1,16 @@
 """MLflow as observer: one run a stage, with tags that lead from the run to its code, data and place.
 
-An unreachable MLflow never stops a stage: what cannot be logged is said once and the work goes on.
+An MLflow that is away never stops a stage, and misses nothing: all goes through an outbox on the disk (`outbox.py`).
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,20 @@ from typing import Any
 from stages import paths
 from stages.cluster import cluster_name
 from stages.errors import Preempted
+from stages.outbox import PATIENCE_SECONDS, Entry, Outbox
 from stages.provenance import Dependencies
 
 PARENT_RUN = "GPTOSS_PARENT_RUN"
 """Environment: the MLflow run of the pipeline run, under which stage runs nest."""
 FLOW_RUN = "GPTOSS_FLOW_RUN"
 """Environment: the id of the Prefect flow run."""
+OUTBOXES = paths.RUNS / "outbox"
+METRICS_A_CALL = 900
+"""MLflow takes a thousand."""
 
 
 class StageRun:
     """What a stage can report. This base class keeps nothing: it serves tests and runs without tracking."""
-
-    run_id: str | None = None
 
     def __init__(self, stage: str, fingerprint: str = "untracked") -> None:
         self.stage = stage
@@ -42,8 +45,15 @@ class StageRun:
     def params(self, values: Mapping[str, Any]) -> None:
         """Log configuration values once."""
 
-    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        """Log measured numbers, at a step of a curve or once."""
+    def metrics(
+        self, values: Mapping[str, float], step: int | None = None, *, at: float | None = None, mark: Any = None
+    ) -> None:
+        """Log measured numbers, at a step of a curve or once; `at` is when they were measured (seconds of the epoch,
+        now when left out), `mark` is what `last_mark` shall return."""
+
+    def last_mark(self) -> Any:
+        """The `mark` of the last metrics that an attempt at these inputs has logged; None when there is none."""
+        return None
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags on the run."""
@@ -55,45 +65,49 @@ class StageRun:
 class MlflowRun(StageRun):
     """A stage run in MLflow."""
 
-    def __init__(self, stage: str, fingerprint: str, client: Any, run_id: str) -> None:
+    def __init__(self, stage: str, fingerprint: str, outbox: Outbox) -> None:
         super().__init__(stage, fingerprint)
-        self.client = client
-        self.run_id = run_id
-        self._failed = False
+        self.outbox = outbox
+
+    @property
+    def run_id(self) -> str | None:
+        """Of the MLflow run; None while MLflow has not taken it."""
+        self.outbox.wait_until_sent()
+        return self.outbox.run_id
+
+    @property
+    def client(self) -> Any:
+        """For what has to be asked and not only told."""
+        return _client()
 
     def params(self, values: Mapping[str, Any]) -> None:
-        from mlflow.entities import Param
+        self.outbox.put({"params": {key: str(value)[:6000] for key, value in values.items()}})
 
-        entities = [Param(key, str(value)[:6000]) for key, value in values.items()]
-        self._observe(lambda: self.client.log_batch(self.run_id, params=entities))
+    def metrics(
+        self, values: Mapping[str, float], step: int | None = None, *, at: float | None = None, mark: Any = None
+    ) -> None:
+        when = int(1000 * (time.time() if at is None else at))
+        numbers = {key: float(value) for key, value in values.items()}
+        self.outbox.put({"metrics": numbers, "step": step or 0, "at": when, "mark": mark})
 
-    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        entities = [Metric(key, float(value), now, step or 0) for key, value in values.items()]
-        self._observe(lambda: self.client.log_batch(self.run_id, metrics=entities))
+    def last_mark(self) -> Any:
+        marks = [entry["mark"] for entry in self.outbox.entries() if entry.get("mark") is not None]
+        return marks[-1] if marks else None
 
     def tags(self, values: Mapping[str, str]) -> None:
-        from mlflow.entities import RunTag
-
-        entities = [RunTag(key, str(value)) for key, value in values.items()]
-        self._observe(lambda: self.client.log_batch(self.run_id, tags=entities))
+        self.outbox.put({"tags": {key: str(value) for key, value in values.items()}})
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
-        self._observe(lambda: self.client.log_artifact(self.run_id, str(path), folder))
+        kept = self.outbox.files / path.name
+        kept.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, kept)
+        self.outbox.put({"artifact": str(kept), "folder": folder})
 
     def finish(self, status: str) -> None:
         """Close the run as FINISHED, FAILED or KILLED."""
-        self._observe(lambda: self.client.set_terminated(self.run_id, status))
-
-    def _observe(self, call: Callable[[], object]) -> None:
-        try:
-            call()
-        except Exception as error:  # MLflow raises its own, SQLAlchemy's and requests' errors alike
-            if not self._failed:
-                print(f"MLflow did not take what {self.stage} logged ({error}); the stage goes on", file=sys.stderr)
-            self._failed = True
+        self.outbox.put({"status": status, "at": int(1000 * time.time())})
+        if not self.outbox.close(remove=status == "FINISHED"):
+            print(f"MLflow at {tracking_uri()} is away: the next stage tells it the rest", file=sys.stderr)
 
 
 def tracking_uri() -> str:
@@ -101,18 +115,23 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db?timeout=60"
 
 
+def _client() -> Any:
+    from mlflow import MlflowClient
+
+    uri = tracking_uri()
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
 def connect(experiment: str) -> tuple[Any, str]:
     """An `MlflowClient` and the id of the experiment, made when missing. Serialised, since the first
     connection creates the SQLite schema."""
     from filelock import FileLock
-    from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     paths.RUNS.mkdir(exist_ok=True)
-    uri = tracking_uri()
-    local = uri.startswith("sqlite:")
+    local = tracking_uri().startswith("sqlite:")
     with FileLock(paths.RUNS / "mlflow.lock"):
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client = _client()
         found = client.get_experiment_by_name(experiment)
         if found is not None:
             return client, found.experiment_id
@@ -125,11 +144,21 @@ def connect(experiment: str) -> tuple[Any, str]:
 
 @contextmanager
 def stage_run(stage: str, experiment: str, dependencies: Dependencies) -> Iterator[StageRun]:
-    """Open the MLflow run of a stage. An unfinished run of the same inputs (a killed attempt) is continued."""
-    run = _open(stage, experiment, dependencies)
-    if not isinstance(run, MlflowRun):
-        yield run
+    """Open the MLflow run of a stage. An unfinished run of the same inputs (an attempt that was killed, stopped or
+    failed) is continued."""
+    fingerprint = dependencies.fingerprint
+    name = f"{stage.replace('@', '-')}-{fingerprint[:16]}"
+    leftovers = _leftovers(besides=name)
+    try:
+        run = MlflowRun(stage, fingerprint, Outbox(OUTBOXES / f"{name}.jsonl", send))
+    except BlockingIOError:
+        print(f"another process logs {stage} of the same inputs: this one is not tracked", file=sys.stderr)
+        yield StageRun(stage, fingerprint)
         return
+    begin = {"experiment": experiment, "stage": stage, "parent": os.environ.get(PARENT_RUN)}
+    run.outbox.put({"begin": begin, "fingerprint": fingerprint})
+    run.tags(_tags(stage, fingerprint, dependencies))
+    run.params({f"{key}": value for key, value in dependencies.params.items()})
     try:
         yield run
     except (KeyboardInterrupt, Preempted):
@@ -138,35 +167,68 @@ def stage_run(stage: str, experiment: str, dependencies: Dependencies) -> Iterat
     except BaseException:
         run.finish("FAILED")
         raise
+    finally:
+        for outbox in leftovers:
+            outbox.close(remove=_ended(outbox), patience=0.0 if run.outbox.failing else PATIENCE_SECONDS)
     run.finish("FINISHED")
 
 
-def _open(stage: str, experiment: str, dependencies: Dependencies) -> StageRun:
-    fingerprint = dependencies.fingerprint
-    try:
-        client, experiment_id = connect(experiment)
-        run_id = _unfinished(client, experiment_id, fingerprint) or _create(client, experiment_id, stage)
-        run = MlflowRun(stage, fingerprint, client, run_id)
-    except Exception as error:
-        print(f"MLflow at {tracking_uri()} is not reachable ({error}); {stage} goes on without it", file=sys.stderr)
-        return StageRun(stage, fingerprint)
-    run.tags(_tags(stage, fingerprint, dependencies))
-    run.params({f"{key}": value for key, value in dependencies.params.items()})
-    return run
+def _leftovers(besides: str) -> list[Outbox]:
+    """Outboxes of ended processes, which begin to be sent."""
+    found = []
+    for file in sorted(OUTBOXES.glob("*.jsonl")):
+        try:
+            if file.stem != besides:
+                found.append(Outbox(file, send))
+        except BlockingIOError:
+            continue
+    return found
 
 
-def _unfinished(client: Any, experiment_id: str, fingerprint: str) -> str | None:
+def _ended(outbox: Outbox) -> bool:
+    entries = outbox.entries()
+    return not entries or entries[-1].get("status") == "FINISHED"
+
+
+def send(entries: list[Entry], run_id: str | None) -> str | None:
+    """Tell MLflow; returns the id of the run that later entries are about."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    if "begin" in entries[0]:
+        return _begin(entries[0]["begin"], entries[0]["fingerprint"])
+    client = _client()
+    metrics: list[Any] = []
+    for entry in [*entries, {}]:
+        metrics += [Metric(key, value, entry["at"], entry["step"]) for key, value in entry.get("metrics", {}).items()]
+        if metrics and (not entry.get("metrics") or len(metrics) > METRICS_A_CALL):
+            client.log_batch(run_id, metrics=metrics)
+            metrics = []
+        if "params" in entry:
+            client.log_batch(run_id, params=[Param(*item) for item in entry["params"].items()])
+        if "tags" in entry:
+            client.log_batch(run_id, tags=[RunTag(*item) for item in entry["tags"].items()])
+        if "artifact" in entry and Path(entry["artifact"]).exists():
+            client.log_artifact(run_id, entry["artifact"], entry["folder"])
+        if "status" in entry:
+            client.set_terminated(run_id, entry["status"], entry["at"])
+    return run_id
+
+
+def _begin(begin: dict[str, Any], fingerprint: str) -> str:
+    client, experiment_id = connect(begin["experiment"])
     found = client.search_runs(
         [experiment_id],
-        filter_string=f"tags.`gptoss.fingerprint` = '{fingerprint}' and attributes.status = 'RUNNING'",
+        filter_string=f"tags.`gptoss.fingerprint` = '{fingerprint}' and attributes.status != 'FINISHED'",
         max_results=1,
     )
-    return found[0].info.run_id if found else None
-
-
-def _create(client: Any, experiment_id: str, stage: str) -> str:
-    tags = {"mlflow.parentRunId": os.environ[PARENT_RUN]} if os.environ.get(PARENT_RUN) else {}
-    return str(client.create_run(experiment_id, run_name=stage, tags=tags).info.run_id)
+    if found:
+        run_id = str(found[0].info.run_id)
+        client.update_run(run_id, status="RUNNING")
+        return run_id
+    tags = {"gptoss.fingerprint": fingerprint, "gptoss.stage": begin["stage"]}
+    if begin["parent"]:
+        tags["mlflow.parentRunId"] = begin["parent"]
+    return str(client.create_run(experiment_id, run_name=begin["stage"], tags=tags).info.run_id)
 
 
 def _tags(stage: str, fingerprint: str, dependencies: Dependencies) -> dict[str, str]:

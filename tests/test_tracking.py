@@ -1,13 +1,21 @@
-"""MLflow observes: a killed attempt is continued, an unreachable server never stops a stage."""
+"""MLflow observes: a killed attempt is continued, a server that is away never stops a stage and misses nothing."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from flows.environment import answers
+from stages import outbox
 from stages.provenance import Dependencies
 from stages.tracking import PARENT_RUN, MlflowRun, StageRun, connect, stage_run
+from tests.pretrain.conftest import free_port
 
 
 def dependencies(value: str) -> Dependencies:
@@ -25,46 +33,103 @@ def test_runs_nest_carry_their_inputs_and_an_unfinished_one_is_continued(monkeyp
     monkeypatch.setenv(PARENT_RUN, parent)
 
     killed = stage_run("dedup", "test", dependencies("aa"))
-    first = killed.__enter__()  # never left: as after SIGKILL
-    first.metrics({"loss": 2.0}, step=1)
+    first = killed.__enter__()  # left only in the end: as after SIGKILL
+    assert isinstance(first, MlflowRun)
+    first.metrics({"loss": 2.0}, step=1, mark=[0, 1])
+    first_id = first.run_id
+    first.outbox.close(remove=False)
 
     with stage_run("dedup", "test", dependencies("aa")) as again:
-        assert again.run_id == first.run_id
+        assert isinstance(again, MlflowRun) and again.run_id == first_id
+        assert again.last_mark() == [0, 1]
         again.metrics({"loss": 1.0}, step=2)
     with stage_run("dedup", "test", dependencies("bb")) as other:
-        assert other.run_id != first.run_id
+        assert isinstance(other, MlflowRun) and other.run_id != first_id
     with stage_run("dedup", "test", dependencies("aa")) as later:  # the first is finished: a new run
-        assert later.run_id != first.run_id
+        assert isinstance(later, MlflowRun) and later.run_id != first_id
 
-    run = client.get_run(first.run_id)
+    run = client.get_run(first_id)
     assert run.info.status == "FINISHED"
     assert run.data.tags["mlflow.parentRunId"] == parent
     assert run.data.tags["dep/data/curated"] == "aa"
     assert run.data.params["dedup.bands"] == "14"
-    assert [(m.step, m.value) for m in client.get_metric_history(first.run_id, "loss")] == [(1, 2.0), (2, 1.0)]
+    with pytest.raises(ValueError, match="closed"):
+        killed.__exit__(None, None, None)
+    assert [(m.step, m.value) for m in client.get_metric_history(first_id, "loss")] == [(1, 2.0), (2, 1.0)]
 
 
-def test_a_failed_stage_is_failed() -> None:
+def test_a_failed_stage_is_failed_and_continued_by_the_next_attempt() -> None:
     with pytest.raises(RuntimeError), stage_run("dedup", "test", dependencies("aa")) as run:
         raise RuntimeError
     client, _ = connect("test")
-    assert client.get_run(run.run_id).info.status == "FAILED"
+    assert isinstance(run, MlflowRun)
+    failed = run.outbox.run_id
+    assert client.get_run(failed).info.status == "FAILED"
+    with stage_run("dedup", "test", dependencies("aa")) as again:
+        assert isinstance(again, MlflowRun) and again.run_id == failed
+    assert client.get_run(failed).info.status == "FINISHED"
 
 
-def test_without_mlflow_the_stage_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+def test_two_of_the_same_stage_at_once_do_not_mix(capsys: pytest.CaptureFixture[str]) -> None:
+    with stage_run("dedup", "test", dependencies("aa")), stage_run("dedup", "test", dependencies("aa")) as second:
+        assert type(second) is StageRun
+    assert "is not tracked" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_and_comes_gets_every_metric_in_order_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A real server: away when the stage starts, there, killed in the middle, and away when the stage ends. The next
+    stage delivers what is left, artifact and all."""
+    port = free_port()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with stage_run("dedup", "test", dependencies("aa")) as run:
-        assert type(run) is StageRun
-        run.metrics({"loss": 1.0})
-    assert "goes on without it" in capsys.readouterr().err
-
-
-def test_mlflow_failing_in_the_middle_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
-    with stage_run("dedup", "test", dependencies("aa")) as run:
+    monkeypatch.setattr(outbox, "LONGEST_PAUSE", 1.0)
+    monkeypatch.setattr(outbox, "PATIENCE_SECONDS", 2.0)
+    with stage_run("pretrain", "test", dependencies("aa")) as run:
         assert isinstance(run, MlflowRun)
-        working, run.client = run.client, None
-        run.metrics({"loss": 1.0})
-        run.metrics({"loss": 2.0})
-        run.client = working
-    assert capsys.readouterr().err.count("did not take what dedup logged") == 1
+        for step in range(300):
+            run.metrics({"loss": float(step)}, step=step)
+        server = serve(port)
+        assert run.outbox.wait_until_sent(patience=120)
+        first_id = run.outbox.run_id
+        for step in range(300, 1500):
+            run.metrics({"loss": float(step)}, step=step)
+            if step == 900:
+                stop(server)
+        Path("plot.png").write_bytes(b"plot")
+        run.artifact(Path("plot.png"))
+    assert "the next stage tells it the rest" in capsys.readouterr().err
+    server = serve(port)
+    try:
+        with stage_run("publish", "test", dependencies("bb")) as other:
+            assert isinstance(other, MlflowRun) and other.run_id != first_id
+        client, _ = connect("test")
+        history = client.get_metric_history(first_id, "loss")
+        assert [(point.step, point.value) for point in history] == [(step, float(step)) for step in range(1500)]
+        assert client.get_run(first_id).info.status == "FINISHED"
+        assert [file.path for file in client.list_artifacts(first_id)] == ["plot.png"]
+        assert list((Path(".runs") / "outbox").iterdir()) == []
+    finally:
+        stop(server)
+
+
+def serve(port: int) -> subprocess.Popen[bytes]:
+    """MLflow's server over the SQLite store of this folder."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1",
+         "--backend-store-uri", "sqlite:///server.db", "--default-artifact-root", Path("artifacts").resolve().as_uri()],
+        start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env={key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")},
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not answers(f"http://127.0.0.1:{port}/health"):
+        assert server.poll() is None and time.monotonic() < deadline
+        time.sleep(0.2)
+    return server
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    os.killpg(server.pid, signal.SIGKILL)
+    server.wait()

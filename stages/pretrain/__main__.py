@@ -2,8 +2,9 @@
 
 In: `data/shards`, and from the settings `model`, `pretrain`, `tokenizer`, `seed`; from the cluster file the mesh,
 micro-batch and checkpoints. Out: `models/base` (float32 master weights as a stock Hugging Face Llama checkpoint),
-`reports/plots/pretrain.csv` and `validation.csv`. Checkpoints of the unfinished run are in the stage's state folder;
-the same command after a kill, of one rank or of all, continues from the newest sound one, bit for bit.
+`reports/plots/pretrain.csv` and `validation.csv`, checkpoints kept for good in `.runs/kept`. Those of the unfinished
+run are in the stage's state folder; the same command after a kill, of one rank or of all, continues from the newest
+sound one, bit for bit. Asked to stop (SIGTERM, Ctrl-C), it saves first and exits with code 75.
 
 What can go wrong: the global batch does not divide over the mesh (`UserError`, before any process starts, with the
 arithmetic); shards that are damaged or made for another vocabulary, or gradients that stay non-finite (`DataError`);
@@ -27,7 +28,7 @@ import uuid
 from stages import paths
 from stages.cluster import load_cluster
 from stages.entry import Metrics, guarded, run_stage
-from stages.pretrain import launch, rank, rows, slurm
+from stages.pretrain import launch, observe, rank, rows, slurm
 from stages.pretrain.plan import PLAN, Plan, check_data
 from stages.settings import Settings
 from stages.token_files import TokenSplit
@@ -51,7 +52,19 @@ def pretrain(settings: Settings, run: StageRun) -> Metrics:
     run.metrics({"pretrain_seconds": time.monotonic() - started})
     measured = rows.read(plan.state)
     rows.write_curves(measured, paths.REPORTS / "plots")
+    observe.plot(measured, plan.state / "loss.png")
+    run.artifact(plan.state / "loss.png", "plots")
+    keep_checkpoints(plan)
     return {"parameters": settings.model.parameters(plan.vocab_size), **rows.summary(measured, train)}
+
+
+def keep_checkpoints(plan: Plan) -> None:
+    """Move the checkpoints that are kept for good out of the state folder, which goes when the stage is done."""
+    for path in sorted((plan.state / "checkpoints").glob("step-*")):
+        if plan.cluster.checkpoints.keeps_for_good(int(path.name.removeprefix("step-"))):
+            kept = paths.RUNS / "kept" / plan.state.name / path.name
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(kept)
 
 
 if __name__ == "__main__":

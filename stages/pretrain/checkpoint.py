@@ -34,6 +34,7 @@ class Checkpoints:
     def __init__(self, folder: Path, policy: Policy, ranks: Ranks) -> None:
         self.folder, self.policy, self.ranks = folder, policy, ranks
         self._saved = time.monotonic()
+        self._stalled = self._took = 0.0
         self._worker = concurrent.futures.ThreadPoolExecutor(max_workers=1)
         self._writing: concurrent.futures.Future[None] | None = None
         self._step = 0
@@ -66,6 +67,7 @@ class Checkpoints:
         """Begin a save of the state after `step`: returns when the tensors are copied. Collective."""
         if self.unpublished:
             self.publish()
+        began = time.monotonic()
         self._step, self._values, self._saved = step, values, time.monotonic()
         partial = self._partial
         if self.ranks.rank == 0:
@@ -76,6 +78,7 @@ class Checkpoints:
             warnings.simplefilter("ignore")
             saving = dcp.async_save(tensors, checkpoint_id=partial, process_group=self.ranks.checkpoint_group)
         self._writing = self._worker.submit(self._finish, saving, partial)
+        self._stalled += time.monotonic() - began
 
     def _finish(self, saving: Any, partial: Path) -> None:
         saving.result()
@@ -87,12 +90,22 @@ class Checkpoints:
         """Make the save that was begun a checkpoint, waiting for it where it is still being written. Collective."""
         if self._writing is None:
             return
+        began = time.monotonic()
         self._writing.result()
         self._writing = None
         self.ranks.barrier()
         if self.ranks.rank == 0:
             self._seal()
         self.ranks.barrier()
+        self._stalled += time.monotonic() - began
+        self._took = time.monotonic() - self._saved
+
+    def seconds_spent(self) -> dict[str, float]:
+        """Since the last call: seconds that training stood still for checkpoints, and, when one was published, from
+        its beginning to then."""
+        spent = {"checkpoint_stall_seconds": self._stalled} | ({"checkpoint_seconds": self._took} if self._took else {})
+        self._stalled = self._took = 0.0
+        return spent
 
     def _seal(self) -> None:
         files: dict[str, str] = {}
@@ -104,17 +117,18 @@ class Checkpoints:
         shutil.rmtree(final, ignore_errors=True)
         self._partial.replace(final)
         for old in published(self.folder)[: -self.policy.keep]:
-            if not kept_for_good(old, self.policy):
+            if not self.policy.keeps_for_good(step_of(old)):
                 shutil.rmtree(old)
 
     @property
     def _partial(self) -> Path:
         return self.folder / f"step-{self._step:08d}.partial"
 
-    def restore(self, tensors: State) -> dict[str, Any] | None:
-        """Read the newest sound checkpoint into `tensors`; returns its manifest, or None when there is none.
-        A damaged one is reported and removed, and the one before it is tried. Collective."""
-        for name in self.ranks.broadcast([path.name for path in reversed(published(self.folder))]):
+    def restore(self, tensors: State, newest: int | None = None) -> dict[str, Any] | None:
+        """Read the newest sound checkpoint (of step `newest` or before) into `tensors`; returns its manifest, or None
+        when there is none. A damaged one is reported and removed, and the one before it is tried. Collective."""
+        found = [path for path in reversed(published(self.folder)) if newest is None or step_of(path) <= newest]
+        for name in self.ranks.broadcast([path.name for path in found]):
             path = self.folder / name
             wrong = self._first_fault(path)
             if wrong is None:
@@ -128,6 +142,16 @@ class Checkpoints:
                 print(f"checkpoint {path} is damaged ({wrong}): the previous one is used", file=sys.stderr)
                 shutil.rmtree(path, ignore_errors=True)
         return None
+
+    def forget_after(self, step: int, values: dict[str, Any]) -> None:
+        """Remove the checkpoints after that of `step`, whose manifest gets new `values`. Collective."""
+        if self.ranks.rank == 0:
+            for path in reversed(published(self.folder)):
+                if step_of(path) > step:
+                    shutil.rmtree(path)
+                elif step_of(path) == step:
+                    write_json(path / MANIFEST, read_json(path / MANIFEST) | values)
+        self.ranks.barrier()
 
     def _first_fault(self, path: Path) -> str | None:
         """What is wrong with a checkpoint; the ranks share the work of hashing and agree on the answer."""
@@ -150,9 +174,9 @@ def fault(path: Path, part: int = 0, parts: int = 1) -> str | None:
     return f"{wrong[0]} does not match its checksum" if wrong else None
 
 
-def kept_for_good(path: Path, policy: Policy) -> bool:
-    """Whether newer checkpoints leave this one be."""
-    return policy.keep_every is not None and int(path.name.removeprefix("step-")) % policy.keep_every == 0
+def step_of(path: Path) -> int:
+    """The step after which a checkpoint was saved."""
+    return int(path.name.removeprefix("step-"))
 
 
 def published(folder: Path) -> list[Path]:

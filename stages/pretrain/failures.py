@@ -33,7 +33,8 @@ class Failure:
     rank: int
     time: float
     kind: str
-    """`Preempted`, `UserError`, `DataError`, `ClusterError`; `bug`; `died`; `connection`."""
+    """`Preempted`, `UserError`, `DataError`, `ClusterError`; by the watchdog `hangs` or `waits`; `bug`; `died`;
+    `connection`."""
     problem: str
     fix: str = ""
     trace: str = ""
@@ -41,7 +42,7 @@ class Failure:
     @property
     def weight(self) -> tuple[int, float]:
         """Sort key: the smallest explains the most."""
-        order = {"bug": 1, "died": 2, "connection": 3}
+        order = {"hangs": 1, "waits": 2, "bug": 3, "died": 4, "connection": 5}
         return order.get(self.kind, 0), self.time
 
 
@@ -99,8 +100,28 @@ def stopped(state: Path) -> Preempted | None:
     return Preempted(said.problem, said.fix) if said.kind == Preempted.__name__ else None
 
 
-def explain(state: Path, log: Path, checkpoint: str) -> PipelineError:
-    """The one error that a person sees."""
+def silent(state: Path, size: int) -> list[int]:
+    """The ranks that left no note, of those that failed together: ended by a signal, or stopped."""
+    told = {int(path.stem.removeprefix("rank-")) for path in folder(state).glob("rank-*.json")}
+    return [rank for rank in range(size) if rank not in told] if told else []
+
+
+def hopeless(state: Path) -> bool:
+    """Whether the ranks failed at what would fail again: the request or the data."""
+    notes = [Failure(**read_json(path)) for path in folder(state).glob("rank-*.json")]
+    return any(note.kind in (UserError.__name__, DataError.__name__) for note in notes)
+
+
+def restart_reason(state: Path, size: int) -> str:
+    """Why the ranks were started again, in a few words."""
+    gone = silent(state, size)
+    if len(gone) == 1:
+        return f"rank {gone[0]} died or hung"
+    return explain(state, state / "ranks.log", "", size).problem.splitlines()[0]
+
+
+def explain(state: Path, log: Path, checkpoint: str, size: int = 0) -> PipelineError:
+    """The one error that a person sees. `size` is the number of ranks."""
     notes = [Failure(**read_json(path)) for path in folder(state).glob("*.json")]
     if not notes:
         full = from_os_error(OSError(errno.ENOSPC, "", str(state)))
@@ -111,6 +132,16 @@ def explain(state: Path, log: Path, checkpoint: str) -> PipelineError:
     first = min(notes, key=lambda note: note.weight)
     if first.kind in KNOWN:
         return KNOWN[first.kind](first.problem, first.fix)
+    if first.kind in ("hangs", "waits"):
+        gone = silent(state, size)
+        who = f"rank {first.rank} hangs" if first.kind == "hangs" else "all ranks wait for each other"
+        if first.kind == "waits" and gone:
+            who = f"rank {', '.join(map(str, gone))} hangs (stopped, or stuck in the kernel)"
+        return ClusterError(
+            f"{who}: no step finished within {first.problem}",
+            f"see the stacks of all ranks in {log} and the machine of that rank; raise watchdog_seconds in the cluster "
+            f"file if steps may take so long. The same command continues {checkpoint}",
+        )
     if first.kind == "died":
         return ClusterError(
             f"rank {first.rank} died ({first.problem})",

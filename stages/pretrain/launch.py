@@ -20,10 +20,9 @@ from stages import lifeline
 from stages.cluster import Cluster, load_cluster
 from stages.errors import Preempted, UserError
 from stages.pretrain import failures, slurm
+from stages.pretrain.observe import Observer
 from stages.pretrain.plan import PLAN, Plan
-from stages.pretrain.rows import Row, RowReader
 from stages.pretrain.stop import StopRequest, stop_request
-from stages.progress import SECONDS_BETWEEN_LINES
 from stages.tracking import StageRun
 
 POLL_SECONDS = 0.2
@@ -31,7 +30,6 @@ END_SECONDS = 10.0
 RANK = [sys.executable, "-u", "-m", "stages.pretrain"]
 AGENT = [sys.executable, "-m", "stages.pretrain.agent"]
 PLACE = ("PET_NODE_RANK", "PET_MASTER_ADDR", "PET_MASTER_PORT")
-CURVES = ("loss", "learning_rate", "gradient_norm", "loss_scale", "skipped", "data_seconds", "memory_mib")
 
 
 class Ranks(Protocol):
@@ -52,18 +50,18 @@ def launch(plan: Plan, run: StageRun) -> None:
     if job:
         plan = plan.model_copy(update={"attempt": job.attempt})
         print(f"pretrain: following Slurm job {job.number}, which was submitted before", file=sys.stderr, flush=True)
-    reader = RowReader(plan.state, plan.attempt)
+    observer = Observer(plan, run)
     with stop_request(insist=interrupt) as stop:
         process: Ranks = job or start(plan, log)
         try:
-            code = follow(plan, run, process, reader, stop)
+            code = follow(plan, observer, process, stop)
         finally:
             end(process)
     stopped = failures.stopped(plan.state)
     if stopped:
         raise stopped
     if code:
-        error = failures.explain(plan.state, log, "from the last checkpoint")
+        error = failures.explain(plan.state, log, "from the last checkpoint", plan.cluster.mesh.size)
         for unfinished in (plan.state / "checkpoints").glob("*.partial"):
             shutil.rmtree(unfinished, ignore_errors=True)
         raise error
@@ -121,7 +119,8 @@ def node_command(cluster: Cluster) -> list[str]:
 
 def ranks_of_a_node(cluster: Cluster) -> list[str]:
     """What torchrun starts."""
-    return [f"--nproc-per-node={cluster.processes_per_node}", "--no-python", *RANK]
+    many = [f"--nproc-per-node={cluster.processes_per_node}", f"--max-restarts={cluster.restarts}"]
+    return [*many, "--no-python", *RANK]
 
 
 def environment(plan: Plan) -> dict[str, str]:
@@ -139,14 +138,13 @@ def environment(plan: Plan) -> dict[str, str]:
     return values
 
 
-def follow(plan: Plan, run: StageRun, process: Ranks, reader: RowReader, stop: StopRequest) -> int:
+def follow(plan: Plan, observer: Observer, process: Ranks, stop: StopRequest) -> int:
     """Show and log the rows until the ranks have ended; returns their exit code. Passes on a request to stop."""
-    line = ProgressLine(plan)
     asked: float | None = None
     while True:
         code = process.poll()
         if stop.requested and asked is None:
-            if reader.resumed is None:
+            if not observer.ready:
                 raise Preempted("stopped on request before the first step", "the same command continues")
             asked = time.monotonic()
             process.terminate()
@@ -156,66 +154,11 @@ def follow(plan: Plan, run: StageRun, process: Ranks, reader: RowReader, stop: S
                 f"stopped on request; the ranks did not save within grace_seconds({plan.cluster.grace_seconds:g})",
                 "the same command continues from the last checkpoint",
             )
-        resumed = reader.resumed
-        for row in reader.new():
-            line.show(row)
-            log_row(plan, run, row)
-        if reader.resumed and reader.resumed != resumed:
-            print(f"pretrain: resumed after step {reader.resumed}", file=sys.stderr, flush=True)
+        observer.look()
         if code is not None:
-            line.close()
+            observer.close()
             return code
         time.sleep(POLL_SECONDS)
-
-
-def log_row(plan: Plan, run: StageRun, row: Row) -> None:
-    """Send a row to MLflow: every validation, and each `log_every_steps`-th step."""
-    if "validation_loss" in row:
-        values = {"validation_loss": row["validation_loss"], "bits_per_byte": row["bits_per_byte"]}
-    elif row["step"] % plan.cluster.log_every_steps == 0:
-        speed = plan.settings.pretrain.batch_tokens / row["seconds"]
-        values = {key: row[key] for key in CURVES} | {"tokens_per_second": speed}
-        values |= {f"tokens_{source}": tokens for source, tokens in row["source_tokens"].items()}
-    else:
-        return
-    run.metrics({key: value for key, value in values.items() if value is not None}, step=row["step"])
-
-
-class ProgressLine:
-    """Step, loss, speed and remaining time: rewritten in place on a terminal, a line every few seconds elsewhere."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.steps, self.batch_tokens = plan.settings.pretrain.steps, plan.settings.pretrain.batch_tokens
-        self.live = sys.stderr.isatty()
-        self.shown = time.monotonic()
-        self.seconds = 0.0
-        self.count = 0
-        self.validation = ""
-
-    def show(self, row: Row) -> None:
-        """Take in a row; print when it is time to."""
-        if "validation_loss" in row:
-            self.validation = f", validation {row['bits_per_byte'] or float('nan'):.3f} bits/byte"
-            return
-        self.seconds += row["seconds"]
-        self.count += 1
-        now = time.monotonic()
-        last = row["step"] == self.steps
-        if not last and now - self.shown < (0.5 if self.live else SECONDS_BETWEEN_LINES):
-            return
-        self.shown = now
-        each = self.seconds / self.count
-        left = round((self.steps - row["step"]) * each)
-        text = (
-            f"pretrain: step {row['step']}/{self.steps}, loss {row['loss'] or float('nan'):.3f}{self.validation}, "
-            f"{self.batch_tokens / each:,.0f} tokens/s, {left // 60}:{left % 60:02d} left"
-        )
-        print(f"\r{text}\033[K" if self.live else text, end="" if self.live else "\n", file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        """End the line."""
-        if self.live and self.count:
-            print(file=sys.stderr)
 
 
 def interrupt() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from stages.cluster import Cluster
@@ -72,6 +73,11 @@ class Ranks:
         total = torch.stack(wide)
         dist.all_reduce(total)
         return [float(value) for value in total.tolist()]
+
+    def max(self, values: Tensor) -> list[float]:
+        """Maxima over all ranks, element by element."""
+        dist.all_reduce(values, op=dist.ReduceOp.MAX)
+        return [float(value) for value in values.tolist()]
 
     def broadcast(self, value: Any) -> Any:
         """Rank 0's `value`, on every rank."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from stages import lifeline
 from stages.cluster import load_cluster
@@ -29,6 +30,8 @@ def main() -> int:
         lifeline.tie(signal.SIGKILL)
     rank = int(os.environ["RANK"])
     plan = Plan.read(Path(os.environ[PLAN])) if os.environ.get(PLAN) else None
+    if plan and restarts() and failures.hopeless(plan.state):
+        return 1
     try:
         with stop_request(insist=lambda: os._exit(128 + signal.SIGTERM)) as stop:
             run(plan, rank, stop)
@@ -56,7 +59,21 @@ def run(plan: Plan | None, rank: int, stop: StopRequest) -> None:
     with joined(plan.cluster if plan else load_cluster()) as ranks:
         agreed: Plan = ranks.broadcast(plan)
         with alone(agreed.state, rank):
-            train(agreed, ranks, stop)
+            train(agreed, ranks, stop, restarted(agreed.state, ranks.size) if rank == 0 else {})
+
+
+def restarts() -> int:
+    """How often torchrun has started the ranks again."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
+def restarted(state: Path, size: int) -> dict[str, Any]:
+    """How often, and because of what the ranks said when they failed, which is forgotten now that all are back."""
+    if not restarts():
+        return {"restarts": 0}
+    reason = failures.restart_reason(state, size)
+    failures.clear(state)
+    return {"restarts": restarts(), "restarted_because": reason}
 
 
 @contextmanager

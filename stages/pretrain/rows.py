@@ -12,7 +12,7 @@ import io
 import json
 import math
 import os
-import resource
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,7 +22,7 @@ from stages.storage import atomic_file, write_text
 from stages.token_files import TokenSplit
 
 if TYPE_CHECKING:
-    from stages.pretrain.train import Measured
+    from stages.pretrain.train import Measured, Wide
 
 Row = dict[str, Any]
 
@@ -47,22 +47,26 @@ class Seconds(NamedTuple):
     step: float
     data: float
     """Waiting for the batch, a part of `step`."""
+    checkpoints: dict[str, float]
+    """What `Checkpoints.seconds_spent` says."""
 
 
 class RowWriter:
     """Rank 0's side."""
 
-    def __init__(self, plan: Plan, resumed: int) -> None:
+    def __init__(
+        self, plan: Plan, resumed: int, train: TokenSplit, validation: TokenSplit, facts: dict[str, Any]
+    ) -> None:
+        """`facts` are of the whole attempt; they stand in the first line."""
+        self.train, self.validation_split = train, validation
         kept = [row for row in read(plan.state) if row["step"] <= resumed]
         self.batch_tokens = plan.settings.pretrain.batch_tokens
         with atomic_file(path(plan.state)) as partial:
-            header = {"attempt": plan.attempt, "resumed": resumed}
+            header = {"attempt": plan.attempt, "resumed": resumed, **facts}
             partial.write_text("".join(json.dumps(line) + "\n" for line in [header, *kept]))
         self.stream = open(path(plan.state), "a", encoding="utf-8")  # noqa: SIM115 - open for the run
 
-    def training(
-        self, step: int, measured: Measured, skipped: int, source_tokens: dict[str, int], seconds: Seconds
-    ) -> None:
+    def training(self, step: int, measured: Measured, source_tokens: dict[str, int], seconds: Seconds) -> None:
         """One training step; `source_tokens` were read up to and with it, on all ranks together."""
         norm = measured.gradient_norm
         self._write({
@@ -72,21 +76,32 @@ class RowWriter:
             "learning_rate": measured.rate,
             "gradient_norm": _number(norm),
             "loss_scale": measured.loss_scale,
-            "skipped": skipped,
+            "skipped": measured.skipped,
+            "bits_per_byte_estimate": _number(bits_per_byte(measured.loss, self.train)),
             "source_tokens": source_tokens,
+            "rollbacks": measured.rollbacks,
+            "time": time.time(),
             "seconds": seconds.step,
             "data_seconds": seconds.data,
-            "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            **seconds.checkpoints,
+            **_wide(measured.wide),
         })  # fmt: skip
 
-    def validation(self, step: int, loss: float, split: TokenSplit) -> None:
+    def validation(self, step: int, loss: float, rollbacks: int) -> None:
         """One validation, as `{"step", "tokens", "validation_loss", "bits_per_byte"}`."""
         self._write({
             "step": step,
             "tokens": step * self.batch_tokens,
             "validation_loss": _number(loss),
-            "bits_per_byte": _number(bits_per_byte(loss, split)),
+            "bits_per_byte": _number(bits_per_byte(loss, self.validation_split)),
+            "rollbacks": rollbacks,
+            "time": time.time(),
         })  # fmt: skip
+
+    def event(self, event: Row, rollbacks: int) -> None:
+        """A spike and what was done about it. A rollback takes back the rows after its step."""
+        self._write({**event, "rollbacks": rollbacks, "time": time.time()})
+        self.sync()
 
     def sync(self) -> None:
         """All rows so far are on the disk when this returns."""
@@ -95,6 +110,14 @@ class RowWriter:
     def _write(self, row: Row) -> None:
         self.stream.write(json.dumps(row) + "\n")
         self.stream.flush()
+
+
+def _wide(wide: Wide | None) -> Row:
+    if wide is None:
+        return {}
+    maxima = wide.activation_maxima
+    known = {"activation_maxima": [_number(value) for value in maxima]} if maxima else {}
+    return {"memory_bytes": wide.memory_bytes, **known}
 
 
 def _number(value: float) -> float | None:
@@ -111,15 +134,18 @@ def bits_per_byte(loss: float, split: TokenSplit) -> float:
 
 
 def read(state: Path) -> list[Row]:
-    """The rows on the disk, without the header and without a line that a kill cut short."""
+    """The rows on the disk, without the header, those taken back, and a line that a kill cut short."""
     if not path(state).exists():
         return []
-    rows = []
+    rows: list[Row] = []
     for line in path(state).read_text(encoding="utf-8").split("\n")[1:]:
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except ValueError:
             break
+        if row.get("event") == "rollback":
+            rows = [kept for kept in rows if kept["step"] <= row["step"]]
+        rows.append(row)
     return rows
 
 
@@ -128,25 +154,28 @@ class RowReader:
 
     def __init__(self, state: Path, attempt: str) -> None:
         self.state, self.attempt = state, attempt
-        self.resumed: int | None = None
-        """The step the attempt resumed from; None until the ranks are ready."""
+        self.header: Row = {}
+        """The facts of the attempt; empty until its ranks are ready."""
         self._stream: io.TextIOWrapper | None = None
         self._cut = ""
 
+    @property
+    def resumed(self) -> int | None:
+        """The step the ranks resumed from; None until they are ready."""
+        return self.header.get("resumed")
+
     def new(self) -> Iterator[Row]:
-        """Rows of this attempt, each once, and once more those that a restart of its ranks measures again."""
-        if not self._found():
+        """Rows since the last look. When ranks start (again), all rows of the run, those before their checkpoint too:
+        an earlier attempt may have been killed before these were logged."""
+        if not self._found() or self._stream is None:
             return
-        assert self._stream is not None and self.resumed is not None
         *lines, self._cut = (self._cut + self._stream.read()).split("\n")
         for line in lines:
-            row = json.loads(line)
-            if row["step"] > self.resumed:
-                yield row
+            yield json.loads(line)
 
     def _found(self) -> bool:
-        """Open the file once this attempt has made it, and again when it has replaced it, as ranks do that were
-        started again; an older attempt's is left alone."""
+        """Open the file once this attempt has made it, and again when ranks that were started again have replaced it;
+        an older attempt's is left alone."""
         try:
             if self._stream and os.path.samestat(path(self.state).stat(), os.fstat(self._stream.fileno())):
                 return True
@@ -159,7 +188,7 @@ class RowReader:
             return self._stream is not None
         if self._stream:
             self._stream.close()
-        self._stream, self._cut, self.resumed = stream, "", header["resumed"]
+        self._stream, self._cut, self.header = stream, "", header
         return True
 
 

@@ -42,8 +42,3 @@ def stage_count(cluster: Cluster) -> int:
 def stages_of(pp_rank: int, cluster: Cluster) -> range:
     """Numbers of the stages on one pipeline rank."""
     return range(pp_rank, stage_count(cluster), cluster.mesh.pp)
-
-
-def pp_rank_of(stage: int, cluster: Cluster) -> int:
-    """The pipeline rank that holds a stage."""
-    return stage % cluster.mesh.pp

@@ -20,6 +20,8 @@ from stages.pretrain.pipeline import Pipeline
 from stages.pretrain.plan import Plan
 from stages.pretrain.precision import MeshGradScaler
 from stages.pretrain.schedule import learning_rate
+from stages.pretrain.spikes import Event, Spikes
+from stages.pretrain.telemetry import Activations, memory_bytes
 from stages.token_files import TokenSplit
 
 
@@ -55,6 +57,24 @@ class Measured:
     """Some rank was asked to stop."""
     save: bool
     """Some rank finds a checkpoint due."""
+    skipped: int = 0
+    """Steps without an update so far: their gradients were not finite, or their loss was a spike."""
+    spike: bool = False
+    """The loss was a spike, so there was no update."""
+    rollbacks: int = 0
+    """How often the run has gone back."""
+    wide: Wide | None = None
+    """What is measured every `log_every_steps` steps only."""
+
+
+@dataclass(frozen=True)
+class Wide:
+    """Maxima over the whole mesh."""
+
+    memory_bytes: float
+    """Of the rank that uses most."""
+    activation_maxima: list[float] | None
+    """Largest magnitude that each layer put out; None where that is not measured."""
 
 
 class Trainer:
@@ -69,6 +89,8 @@ class Trainer:
         self.optimizer = Optimizer(self.parameters, settings.pretrain)
         scale = settings.pretrain.loss_scale
         self.scaler = MeshGradScaler(scale.initial if plan.precision == "float16" else None, scale.growth_interval)
+        self.spikes = Spikes(settings)
+        self.activations = Activations(self.parts, plan, ranks.device)
         self.data_seconds = 0.0
         """How long this rank waited for the batch of the last step."""
         self.open_data()
@@ -76,10 +98,11 @@ class Trainer:
     def open_data(self) -> None:
         """Open both splits of the shards; the ranks share the work of verifying them."""
         settings, ranks = self.plan.settings, self.ranks
-        train, self.validation = (TokenSplit.open(paths.SHARDS, split) for split in ("train", "validation"))
-        for split in (train, self.validation):
+        self.train_split, self.validation = (TokenSplit.open(paths.SHARDS, split) for split in ("train", "validation"))
+        for split in (self.train_split, self.validation):
             split.verify(ranks.rank, ranks.size)
-        self.batches = data.TrainingBatches(train, SampleOrder(train, settings), self.plan, ranks.dp_rank, ranks.device)
+        order = SampleOrder(self.train_split, settings)
+        self.batches = data.TrainingBatches(self.train_split, order, self.plan, ranks.dp_rank, ranks.device)
         self.held_out = data.validation_windows(
             self.validation, settings.model.context, settings.pretrain.validation_tokens
         )
@@ -88,30 +111,47 @@ class Trainer:
         """Step 1, 2, …: forward, backward, one verdict over the mesh, then step or skip everywhere alike."""
         rate = learning_rate(step, self.pretrain)
         scale, tokens = self.scaler.scale, self.pretrain.batch_tokens
-        loss = self.backward(step, scale / tokens)
+        wide = step % self.plan.cluster.log_every_steps == 0
+        with self.activations.watched(wide):
+            loss = self.backward(step, scale / tokens)
         grads = [parameter.grad for _, parameter in self.parameters]
         squares = squared_norm(grads)
         summed_loss, summed_squares, written, stop, save = self.ranks.sum(
             [loss, squares, float(told.written), float(told.stop), float(told.save)]
         )
         norm = math.sqrt(summed_squares) / scale if math.isfinite(summed_squares) else math.nan
-        if self.scaler.update(norm):
+        finite = self.scaler.update(norm)
+        spike = finite and self.spikes.found(summed_loss / scale)
+        if finite and not spike:
             clip = min(1.0, self.pretrain.gradient_clip / (norm + 1e-6))
             torch._foreach_mul_([local(grad) for grad in grads], clip / scale)
             self.optimizer.step(rate)
         self.optimizer.clear()
-        return Measured(summed_loss / scale, norm, scale, rate, written == self.ranks.size, stop > 0, save > 0)
+        return Measured(
+            summed_loss / scale, norm, scale, rate, written == self.ranks.size, stop > 0, save > 0,
+            self.scaler.skipped + self.spikes.skipped, spike, self.spikes.rollbacks, self.measure() if wide else None,
+        )  # fmt: skip
+
+    def measure(self) -> Wide:
+        """Memory and activations over the mesh. Collective."""
+        memory = torch.tensor([memory_bytes(self.ranks.device)], dtype=torch.float64, device=self.ranks.device)
+        most, *maxima = self.ranks.max(torch.cat([memory, self.activations.maxima]))
+        return Wide(most, maxima if self.activations.layers else None)
 
     def backward(self, step: int, factor: float) -> torch.Tensor:
         """Leave the gradients of `factor` * summed loss on the parameters; returns this rank's part of that loss."""
         began = time.monotonic()
-        inputs, targets = self.batch(step)
+        inputs, targets = self.batch(self.spikes.batch(step))
         self.data_seconds = time.monotonic() - began
         return self.pipeline.train(inputs, targets, factor)
 
-    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Inputs and targets of this rank's part of a global batch, `(sequences_per_rank, context)` int64 each."""
-        return self.batches.take(step)
+    def batch(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs and targets of this rank's part of global batch 1, 2, …: `(sequences_per_rank, context)` int64."""
+        return self.batches.take(number)
+
+    def source_tokens(self, step: int) -> dict[str, int]:
+        """Tokens of each source up to and with the batch of this step, batches left out after a spike included."""
+        return self.batches.source_tokens(self.spikes.batch(step))
 
     def validate(self) -> float:
         """Nats a token over the held-out windows."""
@@ -136,10 +176,18 @@ class Trainer:
     def numbers(self, step: int) -> dict[str, Any]:
         """The rest of a checkpoint, for its manifest. The tokens read so far are told, not needed: they follow from
         the step, as the order of the samples does."""
-        return {"loss_scale": self.scaler.state(), "source_tokens": self.batches.source_tokens(step)}
+        spikes = self.spikes.state()
+        return {"loss_scale": self.scaler.state(), "spikes": spikes, "source_tokens": self.source_tokens(step)}
 
     def restore(self, manifest: dict[str, Any]) -> int:
         """Take over the numbers of a checkpoint whose tensors are loaded; returns its step."""
         self.scaler.restore(manifest["loss_scale"])
-        self.optimizer.set_steps_taken(manifest["step"] - self.scaler.skipped)
+        self.spikes.restore(manifest["spikes"])
+        self.optimizer.set_steps_taken(manifest["step"] - self.scaler.skipped - self.spikes.skipped)
         return int(manifest["step"])
+
+    def roll_back(self, step: int, loss: float, manifest: dict[str, Any]) -> Event:
+        """Take over an earlier checkpoint whose tensors are loaded, and leave out what led to the spike at `step`."""
+        event = self.spikes.roll_back(step, loss, manifest["step"], manifest["spikes"])
+        self.restore(manifest | {"spikes": self.spikes.state()})
+        return event

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from torch.distributed.checkpoint.api import CheckpointException
 
 from stages.errors import ClusterError, DataError, PipelineError
-from stages.pretrain import failures, rows
+from stages.pretrain import failures, observe, rows
 from stages.pretrain.agent import death
 from stages.pretrain.failures import Failure
 from stages.pretrain.plan import Plan
@@ -22,17 +23,17 @@ from tests.pretrain.conftest import cluster
 
 
 def write(plan: Plan, resumed: int, steps: range) -> rows.RowWriter:
-    writer = rows.RowWriter(plan, resumed)
+    splits = (TokenSplit.open(Path("data/shards"), name) for name in ("train", "validation"))
+    writer = rows.RowWriter(plan, resumed, *splits, {"restarts": 0})
     for step in steps:
         norm = math.nan if step == 3 else 0.5
         writer.training(
             step,
-            Measured(5.0 - step, norm, 8.0, 0.1, written=False, stop=False, save=False),
-            int(step >= 3),
+            Measured(5.0 - step, norm, 8.0, 0.1, written=False, stop=False, save=False, skipped=int(step >= 3)),
             {"web": 100 * step},
-            rows.Seconds(step / 7, data=0.001),
+            rows.Seconds(step / 7, data=0.001, checkpoints={"checkpoint_stall_seconds": 0.0}),
         )
-    writer.validation(steps[-1], math.log(2), TokenSplit.open(Path("data/shards"), "validation"))
+    writer.validation(steps[-1], math.log(2), rollbacks=0)
     writer.sync()
     return writer
 
@@ -49,9 +50,22 @@ def test_a_resume_drops_what_came_after_the_checkpoint(plan: Callable[..., Plan]
     assert list(reader.new()) == [] and reader.resumed is None  # the first attempt's rows are not the second's
     second = made.model_copy(update={"attempt": "second"})
     write(second, 3, range(4, 7))
-    assert [row["step"] for row in reader.new()] == [4, 5, 6, 6]
+    assert [row["step"] for row in reader.new()] == [1, 2, 3, 4, 5, 6, 6]
     assert list(reader.new()) == [] and reader.resumed == 3
-    assert [row["step"] for row in rows.read(made.state)] == [1, 2, 3, 4, 5, 6, 6]
+    write(second, 5, range(6, 8))  # the ranks were started again
+    assert [row["step"] for row in reader.new()] == [1, 2, 3, 4, 5, 6, 7, 7]
+    assert [row["step"] for row in rows.read(made.state)] == [1, 2, 3, 4, 5, 6, 7, 7]
+
+
+def test_a_rollback_takes_rows_back_and_each_row_has_a_later_place(plan: Callable[..., Plan]) -> None:
+    made = plan(cluster())
+    made.state.mkdir(parents=True)
+    writer = write(made, 0, range(1, 6))
+    writer.event({"event": "rollback", "step": 3, "from_step": 5, "loss": 9.0, "samples": [16, 40]}, rollbacks=1)
+    writer.validation(4, 1.0, rollbacks=1)
+    assert [row["step"] for row in rows.read(made.state)] == [1, 2, 3, 3, 4]
+    places = [observe.place(json.loads(line)) for line in rows.path(made.state).read_text().splitlines()[1:]]
+    assert places == sorted(places)
 
 
 def test_curves_hold_no_timing_and_no_number_that_is_none(plan: Callable[..., Plan]) -> None:

@@ -1,0 +1,146 @@
+"""What is to be told to MLflow, on the disk until MLflow has taken it: in order, and nothing twice.
+
+A stage appends and goes on; a thread sends. When the server is away the thread tries again, ever less often; what is
+left when the process ends is sent by the next start of any stage. How far sending has come is written down after each
+batch. A batch whose answer was lost is sent again as it was, each metric with the time at which it was measured, and
+MLflow's store knows a metric by run, key, step, time and value.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from stages.storage import write_json
+
+Entry = dict[str, Any]
+Send = Callable[[list[Entry], str | None], str | None]
+"""Sends entries, in order, to the run of this id, and returns the id of the run they are about now."""
+
+BATCH = 500
+LONGEST_PAUSE = 60.0
+PATIENCE_SECONDS = 5.0
+"""How long an ending stage waits for a server that does not answer."""
+
+
+class Outbox:
+    """One stage's file of entries, `NAME.jsonl`, and beside it `NAME.sent`: how far they are sent, and to which run.
+
+    Raises `BlockingIOError` when another process has it open.
+    """
+
+    def __init__(self, file: Path, send: Send) -> None:
+        self.file, self._send = file, send
+        self._sent = file.with_suffix(".sent")
+        self.files = file.with_suffix("")
+        """Folder for files that entries speak of."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = open(file, "a", encoding="utf-8")  # noqa: SIM115 - open for the run
+        try:
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._stream.close()
+            raise
+        state: dict[str, Any] = json.loads(self._sent.read_text()) if self._sent.exists() else {}
+        self.run_id: str | None = state.get("run_id")
+        self._offset = int(state.get("offset", 0))
+        _cut_broken_line(file)
+        self.failing: str | None = None
+        """What went wrong last; None while sending works."""
+        self._closing = False
+        self._put = threading.Condition()
+        self._thread = threading.Thread(target=self._work, name=f"outbox {file.stem}", daemon=True)
+        self._thread.start()
+
+    def put(self, entry: Entry) -> None:
+        """Append an entry; it is sent soon."""
+        with self._put:
+            self._stream.write(json.dumps(entry) + "\n")
+            self._stream.flush()
+            self._put.notify()
+
+    def entries(self) -> list[Entry]:
+        """All that was put since the file was made, sent or not."""
+        return [json.loads(line) for line in self.file.read_text(encoding="utf-8").splitlines()]
+
+    def wait_until_sent(self, patience: float = PATIENCE_SECONDS) -> bool:
+        """Wait while sending goes on, and `patience` seconds while it fails; whether all is sent."""
+        failing_since: float | None = None
+        while self._unsent()[0]:
+            failing_since = (failing_since or time.monotonic()) if self.failing else None
+            if failing_since is not None and time.monotonic() - failing_since > patience:
+                return False
+            with self._put:
+                self._put.notify()
+            time.sleep(0.05)
+        return True
+
+    def close(self, *, remove: bool, patience: float = PATIENCE_SECONDS) -> bool:
+        """Wait for what is not sent, as `wait_until_sent`; then end, and remove the files if all is sent."""
+        sent = self.wait_until_sent(patience)
+        self._closing = True
+        if sent:
+            self._thread.join(PATIENCE_SECONDS)
+        if sent and remove:
+            self.file.unlink(missing_ok=True)
+            self._sent.unlink(missing_ok=True)
+            shutil.rmtree(self.files, ignore_errors=True)
+        self._stream.close()
+        return sent
+
+    def _work(self) -> None:
+        pause = 1.0
+        while not self._closing:
+            entries, offset = self._unsent()
+            if not entries:
+                with self._put:
+                    self._put.wait(0.2)
+                continue
+            try:
+                self.run_id = self._send(entries, self.run_id)
+            except Exception as error:  # MLflow raises its own, SQLAlchemy's and requests' errors alike
+                if self.failing is None:
+                    print(f"MLflow does not take {self.file.stem} now ({error}); it is kept for later", file=sys.stderr)
+                self.failing = str(error)
+                self._rest(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+                continue
+            write_json(self._sent, {"offset": offset, "run_id": self.run_id})
+            self._offset, self.failing, pause = offset, None, 1.0
+
+    def _rest(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._closing and time.monotonic() < until:
+            time.sleep(0.1)
+
+    def _unsent(self) -> tuple[list[Entry], int]:
+        """The next entries to send, at most `BATCH`, and where they end. A `begin` is sent alone, so that its run is
+        never made twice."""
+        entries: list[Entry] = []
+        with open(self.file, "rb") as stream:
+            offset = stream.seek(self._offset)
+            for line in stream:
+                entry = json.loads(line) if line.endswith(b"\n") else None
+                if entry is None or len(entries) == BATCH or (entries and "begin" in entry):
+                    break
+                entries.append(entry)
+                offset += len(line)
+                if "begin" in entry:
+                    break
+        return entries, offset
+
+
+def _cut_broken_line(file: Path) -> None:
+    """Drop a last line that a kill cut short."""
+    whole = file.read_bytes()
+    end = whole.rfind(b"\n") + 1
+    if end < len(whole):
+        with open(file, "r+b") as stream:
+            stream.truncate(end)
