@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from stages.cluster import Cluster
 from stages.pretrain.plan import Plan
@@ -77,6 +78,22 @@ def cluster(pp: int = 1, shard: int = 1, replicate: int = 1, tp: int = 1, **chan
         "log_every_steps": 1, "parallel_stages": 1,
     }  # fmt: skip
     return Cluster.model_validate(values | changes)
+
+
+@pytest.fixture
+def checkout(workspace: Path, tiny: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """A working folder with shards, `params.yaml` and a cluster file: `checkout(cluster(...), **changes)`."""
+    write_shards(workspace / "data" / "shards")
+    monkeypatch.setenv("GPTOSS_CLUSTER", "test")
+
+    def make(on: Cluster, **changes: object) -> Path:
+        (workspace / "params.yaml").write_text(
+            yaml.safe_dump(json.loads(tiny(**changes).model_dump_json(by_alias=True)))
+        )
+        (workspace / "infra" / "clusters" / "test.yaml").write_text(yaml.safe_dump(on.model_dump()))
+        return workspace
+
+    return make
 
 
 @pytest.fixture

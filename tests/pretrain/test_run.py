@@ -4,96 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
-import yaml
 
-from stages.cluster import Cluster
 from stages.errors import ClusterError, DataError, Preempted
-from stages.pretrain import rows
 from stages.pretrain.__main__ import pretrain
 from stages.settings import Settings
-from stages.storage import sha256_file
-from stages.tracking import StageRun
-from tests.pretrain.conftest import ROOT, VOCABULARY, cluster, free_port, rank_environment, write_shards
-
-RUN = StageRun("pretrain")
-STAGE = """
-import json, sys
-from stages.pretrain.__main__ import pretrain
-from stages.settings import load_settings
-from stages.tracking import StageRun
-from stages.entry import guarded
-sys.exit(guarded(lambda: print(json.dumps(pretrain(load_settings(), StageRun("pretrain"))))))
-"""
-"""The stage in a process of its own, without DVC and MLflow."""
-
-
-@pytest.fixture
-def checkout(workspace: Path, tiny: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """A working folder with shards, `params.yaml` and a cluster file: `checkout(cluster(...), **changes)`."""
-    write_shards(workspace / "data" / "shards")
-    monkeypatch.setenv("GPTOSS_CLUSTER", "test")
-
-    def make(on: Cluster, **changes: object) -> Path:
-        (workspace / "params.yaml").write_text(
-            yaml.safe_dump(json.loads(tiny(**changes).model_dump_json(by_alias=True)))
-        )
-        (workspace / "infra" / "clusters" / "test.yaml").write_text(yaml.safe_dump(on.model_dump()))
-        return workspace
-
-    return make
-
-
-def start(**environment: str) -> subprocess.Popen[str]:
-    """Start the stage in the working folder."""
-    return subprocess.Popen(
-        [sys.executable, "-c", STAGE], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
-    )  # fmt: skip
-
-
-def outputs() -> dict[str, str]:
-    return {str(path): sha256_file(path) for top in ("models", "reports") for path in Path(top).rglob("*.*")}
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 90
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    """`kill -9` of the parent; its ranks must follow by themselves."""
-    children = psutil.Process(process.pid).children(recursive=True)
-    assert len(children) >= 2
-    process.kill()
-    process.communicate()
-    _, alive = psutil.wait_procs(children, timeout=15)
-    assert not alive
-
-
-def training_rows() -> int:
-    return sum("learning_rate" in row for row in rows.read(RUN.state))
-
-
-def checkpoints() -> list[str]:
-    return sorted(path.name for path in (RUN.state / "checkpoints").glob("step-*"))
-
-
-def finished() -> list[str]:
-    return [name for name in checkpoints() if not name.endswith(".partial")]
+from tests.pretrain.conftest import VOCABULARY, cluster, free_port, rank_environment
+from tests.pretrain.runs import RUN, STAGE, checkpoints, finished, kill, outputs, start, training_rows, wait_for
 
 
 @pytest.mark.slow

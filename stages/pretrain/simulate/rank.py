@@ -122,6 +122,10 @@ class FakeRanks(Ranks):
         """Ones."""
         return [1.0] * len(values)
 
+    def max(self, values: Tensor) -> list[float]:
+        """Ones."""
+        return [1.0] * len(values)
+
 
 @contextmanager
 def fake_world(cluster: Cluster, pp_rank: int) -> Iterator[Ranks]:
