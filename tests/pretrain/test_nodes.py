@@ -14,7 +14,7 @@ import pytest
 from stages.errors import Preempted, UserError
 from stages.pretrain import launch
 from tests.pretrain.conftest import ROOT, cluster, free_port
-from tests.pretrain.test_run import STAGE, checkout, finished, outputs, wait_for  # noqa: F401 - a fixture
+from tests.pretrain.runs import STAGE, finished, outputs, wait_for
 
 RANK = f"""
 import os, sys
@@ -39,7 +39,7 @@ def start_nodes(command: list[str], port: int) -> list[subprocess.Popen[str]]:
 
 @pytest.mark.slow
 def test_one_node_that_is_told_to_stop_stops_all_and_all_continue(
-    checkout: Callable[..., Path], monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    checkout: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     """An evicted pod: every rank saves, every node exits with 75, and the same commands end the run."""
     on = cluster(pp=2, shard=2, nodes=2, processes_per_node=2, checkpoints={"every_steps": 5, "keep": 2})
@@ -61,7 +61,7 @@ def test_one_node_that_is_told_to_stop_stops_all_and_all_continue(
 
 
 def test_a_node_that_does_not_know_its_place_is_told(
-    checkout: Callable[..., Path], monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    checkout: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     checkout(cluster(shard=2, nodes=2, processes_per_node=1))
     monkeypatch.setenv("PET_NODE_RANK", "1")

@@ -18,8 +18,8 @@ from stages.errors import Preempted, UserError
 from stages.pretrain import slurm
 from stages.pretrain.plan import PLAN
 from tests.pretrain.conftest import ROOT, cluster
+from tests.pretrain.runs import RUN, STAGE, finished, outputs, start, wait_for
 from tests.pretrain.slurm_site import missing, slurm_site
-from tests.pretrain.test_run import RUN, STAGE, checkout, finished, outputs, start, wait_for  # noqa: F401 - a fixture
 
 STEPS = {"pretrain.steps": 60, "pretrain.loss_scale.growth_interval": 7}
 CHECKPOINTS = {"every_steps": 5, "keep": 2}
@@ -53,7 +53,7 @@ def job_number() -> str:
 
 @pytest.mark.slow
 def test_a_preempted_job_ends_as_an_undisturbed_run_byte_for_byte(
-    checkout: Callable[..., Path], on_slurm: Cluster  # noqa: F811
+    checkout: Callable[..., Path], on_slurm: Cluster
 ) -> None:  # fmt: skip
     """The stage on the login node is killed and finds its job again; the job is preempted and put into the queue
     again. The weights are those of the same mesh under torchrun."""
@@ -79,7 +79,7 @@ def test_a_preempted_job_ends_as_an_undisturbed_run_byte_for_byte(
 
 
 @pytest.mark.slow
-def test_cancelling_saves_and_leaves_no_job(checkout: Callable[..., Path], on_slurm: Cluster) -> None:  # noqa: F811
+def test_cancelling_saves_and_leaves_no_job(checkout: Callable[..., Path], on_slurm: Cluster) -> None:
     """SIGTERM to the stage: the ranks finish a step and save, the job is not put into the queue again."""
     checkout(on_slurm, **STEPS | {"pretrain.steps": 5000})
     login = start()
@@ -94,7 +94,7 @@ def test_cancelling_saves_and_leaves_no_job(checkout: Callable[..., Path], on_sl
 
 
 @pytest.mark.slow
-def test_the_script_by_hand_trains_in_its_allocation(checkout: Callable[..., Path], on_slurm: Cluster) -> None:  # noqa: F811
+def test_the_script_by_hand_trains_in_its_allocation(checkout: Callable[..., Path], on_slurm: Cluster) -> None:
     """No stage on a login node: the batch script runs it, is told to stop as before a time limit, is put into the
     queue again and ends."""
     folder = checkout(on_slurm, **STEPS)
