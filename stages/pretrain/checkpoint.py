@@ -19,6 +19,7 @@ from typing import Any
 
 import torch.distributed.checkpoint as dcp
 from torch import Tensor
+from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 
 from stages.cluster import Checkpoints as Policy
 from stages.pretrain.mesh import Ranks
@@ -35,6 +36,9 @@ class Checkpoints:
         self.folder, self.policy, self.ranks = folder, policy, ranks
         self._saved = time.monotonic()
         self._stalled = self._took = 0.0
+        pinned = ranks.device.type == "cuda"
+        # One stager for all saves copies into the same buffers again; making them anew would take longer than copying.
+        self._stager = DefaultStager(StagingOptions(pinned, False, False, pinned))
         self._worker = concurrent.futures.ThreadPoolExecutor(max_workers=1)
         self._writing: concurrent.futures.Future[None] | None = None
         self._step = 0
@@ -76,7 +80,9 @@ class Checkpoints:
         self.ranks.barrier()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            saving = dcp.async_save(tensors, checkpoint_id=partial, process_group=self.ranks.checkpoint_group)
+            saving = dcp.async_save(
+                tensors, checkpoint_id=partial, process_group=self.ranks.checkpoint_group, async_stager=self._stager
+            )
         self._writing = self._worker.submit(self._finish, saving, partial)
         self._stalled += time.monotonic() - began
 
@@ -116,9 +122,12 @@ class Checkpoints:
         final = self.folder / f"step-{self._step:08d}"
         shutil.rmtree(final, ignore_errors=True)
         self._partial.replace(final)
+        self._worker.submit(self._remove_old)
+
+    def _remove_old(self) -> None:
         for old in published(self.folder)[: -self.policy.keep]:
             if not self.policy.keeps_for_good(step_of(old)):
-                shutil.rmtree(old)
+                shutil.rmtree(old, ignore_errors=True)
 
     @property
     def _partial(self) -> Path:
@@ -127,6 +136,7 @@ class Checkpoints:
     def restore(self, tensors: State, newest: int | None = None) -> dict[str, Any] | None:
         """Read the newest sound checkpoint (of step `newest` or before) into `tensors`; returns its manifest, or None
         when there is none. A damaged one is reported and removed, and the one before it is tried. Collective."""
+        self._worker.submit(lambda: None).result()  # what is being removed is gone
         found = [path for path in reversed(published(self.folder)) if newest is None or step_of(path) <= newest]
         for name in self.ranks.broadcast([path.name for path in found]):
             path = self.folder / name
@@ -161,6 +171,7 @@ class Checkpoints:
     def close(self) -> None:
         """Stop the background thread."""
         self._worker.shutdown(wait=True)
+        self._stager.close()
 
 
 def fault(path: Path, part: int = 0, parts: int = 1) -> str | None:
