@@ -92,7 +92,8 @@ def command(plan: Plan) -> list[str]:
             "the cluster file says launcher: external, but RANK is not set",
             "start `python -m stages.pretrain` on every rank with srun or torchrun, or set launcher: torchrun",
         )
-    return [*AGENT, "--standalone", "--local-addr=127.0.0.1", *ranks_of_a_node(plan.cluster)]
+    place = ["--standalone", "--local-addr=127.0.0.1", f"--max-restarts={plan.cluster.restarts}"]
+    return [*AGENT, *place, *ranks_of_a_node(plan.cluster)]
 
 
 def become_agent() -> None:
@@ -113,14 +114,14 @@ def become_agent() -> None:
 
 
 def node_command(cluster: Cluster) -> list[str]:
-    """torchrun on one node of several."""
+    """torchrun on one node of several. It restarts nothing, since one of its ranks is the stage, whose exit code must
+    reach the scheduler: that one starts all nodes again."""
     return [*AGENT, f"--nnodes={cluster.nodes}", *ranks_of_a_node(cluster)]
 
 
 def ranks_of_a_node(cluster: Cluster) -> list[str]:
     """What torchrun starts."""
-    many = [f"--nproc-per-node={cluster.processes_per_node}", f"--max-restarts={cluster.restarts}"]
-    return [*many, "--no-python", *RANK]
+    return [f"--nproc-per-node={cluster.processes_per_node}", "--no-python", *RANK]
 
 
 def environment(plan: Plan) -> dict[str, str]:

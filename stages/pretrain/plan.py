@@ -24,6 +24,8 @@ PLAN = "GPTOSS_PRETRAIN_PLAN"
 """Environment of a rank: the plan's file."""
 STOPPED = "GPTOSS_PRETRAIN_STOPPED"
 """Environment of a rank: the file that it leaves for its node's agent when it has stopped on request."""
+RESTARTS = "TORCHELASTIC_RESTART_COUNT"
+"""Environment of a rank: how often its launcher has started the ranks again. torchrun's name for it."""
 
 
 class Plan(Section):

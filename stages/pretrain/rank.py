@@ -17,7 +17,7 @@ from stages import lifeline
 from stages.cluster import load_cluster
 from stages.errors import ClusterError, Preempted
 from stages.pretrain import failures
-from stages.pretrain.plan import PLAN, STOPPED, Plan
+from stages.pretrain.plan import PLAN, RESTARTS, STOPPED, Plan
 from stages.pretrain.stop import StopRequest, stop_request
 
 PATIENCE_SECONDS = 60
@@ -63,8 +63,8 @@ def run(plan: Plan | None, rank: int, stop: StopRequest) -> None:
 
 
 def restarts() -> int:
-    """How often torchrun has started the ranks again."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    """How often torchrun, or the Slurm job, has started the ranks again."""
+    return int(os.environ.get(RESTARTS, "0"))
 
 
 def restarted(state: Path, size: int) -> dict[str, Any]:

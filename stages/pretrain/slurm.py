@@ -23,7 +23,7 @@ from stages.cluster import Cluster, cluster_name, load_cluster
 from stages.entry import guarded
 from stages.errors import ClusterError, Preempted, UserError
 from stages.pretrain import failures
-from stages.pretrain.plan import PLAN, Plan
+from stages.pretrain.plan import PLAN, RESTARTS, Plan
 from stages.storage import read_json, write_json
 
 SCRIPT = Path(stages.__file__).resolve().parent.parent / "infra" / "slurm" / "pretrain.sbatch"
@@ -76,11 +76,19 @@ def submits(cluster: Cluster) -> bool:
 
 
 def run_submitted() -> int:
-    """In the batch script of a submitted job: run the ranks of its plan; 75 when they stopped on request."""
+    """In the batch script of a submitted job: run the ranks of its plan, again after one of them died, as often as the
+    cluster file says; 75 when they stopped on request."""
     plan = Plan.read(Path(os.environ[PLAN]))
     failures.clear(plan.state)  # of an earlier go of the same job
-    code = subprocess.run(srun(plan.cluster, plan.attempt)).returncode
-    return Preempted.exit_code if failures.stopped(plan.state) else code
+    code = 0
+    for restarts in range(plan.cluster.restarts + 1):
+        environment = os.environ | {RESTARTS: str(restarts)}
+        code = subprocess.run(srun(plan.cluster, plan.attempt), env=environment).returncode
+        if failures.stopped(plan.state):
+            return Preempted.exit_code
+        if code == 0 or failures.hopeless(plan.state):
+            break
+    return code
 
 
 def become_rank() -> None:

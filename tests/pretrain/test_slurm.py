@@ -15,13 +15,13 @@ import pytest
 
 from stages.cluster import Cluster
 from stages.errors import Preempted, UserError
-from stages.pretrain import slurm
-from stages.pretrain.plan import PLAN
+from stages.pretrain import failures, slurm
+from stages.pretrain.plan import PLAN, RESTARTS, Plan
 from tests.pretrain.conftest import ROOT, cluster
 from tests.pretrain.runs import RUN, STAGE, finished, outputs, start, wait_for
 from tests.pretrain.slurm_site import missing, slurm_site
 
-STEPS = {"pretrain.steps": 60, "pretrain.loss_scale.growth_interval": 7}
+STEPS = {"pretrain.steps": 100, "pretrain.loss_scale.growth_interval": 7}
 CHECKPOINTS = {"every_steps": 5, "keep": 2}
 
 
@@ -145,3 +145,29 @@ def test_without_slurm_the_fix_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match="there is no `squeue` here\n  fix: run this on a login node"):
         slurm._slurm("squeue")
+
+
+def test_a_job_starts_its_ranks_again_where_that_can_help(
+    plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A death is followed by a restart, twice at most; a mistake in the request is not."""
+    run = plan(cluster(nodes=2, processes_per_node=1, shard=2, launcher="slurm", restarts=2))
+    run.state.mkdir(parents=True)
+    run.write(run.state / "plan.json")
+    monkeypatch.setenv(PLAN, str(run.state / "plan.json"))
+    outcomes = iter([("died", 137), ("UserError", 1), ("died", 137), ("died", 137), ("died", 137)])
+    counted: list[str] = []
+
+    def srun(command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
+        assert command[0] == "srun"
+        kind, code = next(outcomes)
+        counted.append(env[RESTARTS])
+        failures.clear(run.state)
+        failures.report(run.state, failures.Failure(1, 0.0, kind, "what happened"))
+        return subprocess.CompletedProcess(command, code)
+
+    monkeypatch.setattr(slurm.subprocess, "run", srun)
+    assert slurm.run_submitted() == 1
+    assert counted == ["0", "1"]
+    assert slurm.run_submitted() == 137
+    assert counted == ["0", "1", "0", "1", "2"]
