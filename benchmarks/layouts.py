@@ -51,9 +51,10 @@ def cluster(layout: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def measure(name: str, seconds: float) -> float:
-    """Tokens a second of one layout, in processes of its own."""
+def measure(name: str, seconds: float) -> float | None:
+    """Tokens a second of one layout, in processes of its own; None when the settings cannot be divided so."""
     from stages.cluster import Cluster
+    from stages.errors import UserError
     from stages.pretrain.plan import Plan
     from stages.settings import load_settings
 
@@ -63,6 +64,11 @@ def measure(name: str, seconds: float) -> float:
             settings=settings, cluster=Cluster.model_validate(cluster(LAYOUTS[name])),
             precision=settings.pretrain.precision, state=Path(folder), attempt=name,
         )  # fmt: skip
+        try:
+            plan.layout  # noqa: B018 - raises when the settings do not divide
+        except UserError as error:
+            print(f"{name}: {error.problem}", file=sys.stderr)
+            return None
         plan.write(Path(folder) / "plan.json")
         probe.bind(("127.0.0.1", 0))
         environment = os.environ | {
@@ -128,9 +134,11 @@ def main() -> None:
     rates: dict[str, list[float]] = {name: [] for name in arguments.only}
     for _ in range(arguments.rounds):
         for name, measured in rates.items():
-            measured.append(measure(name, arguments.seconds))
-            print(f"{name}: {measured[-1]:,.0f} tokens/s", file=sys.stderr, flush=True)
-    medians = {name: statistics.median(measured) for name, measured in rates.items()}
+            rate = measure(name, arguments.seconds)
+            if rate is not None:
+                measured.append(rate)
+                print(f"{name}: {rate:,.0f} tokens/s", file=sys.stderr, flush=True)
+    medians = {name: statistics.median(measured) for name, measured in rates.items() if measured}
     result: dict[str, Any] = {"tokens_per_second": {name: round(rate) for name, rate in medians.items()}}
     if "one" in medians:
         result["ratio_to_one_process"] = {name: round(rate / medians["one"], 3) for name, rate in medians.items()}

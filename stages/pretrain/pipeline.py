@@ -2,7 +2,8 @@
 
 1F1B and interleaved 1F1B: Narayanan et al. 2021. Zero bubble: Qi et al. 2023, whose backward pass computes the
 gradients of a stage's input first, which the stage before is waiting for, and those of its weights when there is
-time. All leave the same gradients.
+time. All leave the same gradients up to rounding: FSDP moves sums over micro-batches to the master precision in the
+pass that computes input gradients, so zero bubble adds some of them in the compute precision before.
 """
 
 from __future__ import annotations

@@ -63,6 +63,13 @@ def test_a_simulated_rank_needs_what_a_real_one_needs(plan: Callable[..., Plan])
                 assert getattr(simulated, part) == pytest.approx(real[part], rel=0.1), f"{name} {pp_rank} {part}"
 
 
+def test_recomputing_more_keeps_less(plan: Callable[..., Plan]) -> None:
+    modes = ("none", "selective", "full")
+    plans = [plan(cluster(pp=2, activation_checkpointing=mode), "float16", **SIZES) for mode in modes]
+    none, selective, full = (simulated_peak(one, 0).activations for one in plans)
+    assert 0.8 * none > selective > 1.2 * full
+
+
 def test_a_batch_that_does_not_divide_is_explained(workspace: Path) -> None:
     (workspace / "profiles").symlink_to(ROOT / "profiles")
     with pytest.raises(UserError, match=r"16 sequences; 16 / .*= 0.5 a rank"):
