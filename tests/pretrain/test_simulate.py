@@ -70,6 +70,19 @@ def test_recomputing_more_keeps_less(plan: Callable[..., Plan]) -> None:
     assert 0.8 * none > selective > 1.2 * full
 
 
+@pytest.mark.parametrize(
+    "pipeline", [None, {"schedule": "interleaved_1f1b", "stages_per_rank": 2}, {"schedule": "zero_bubble"}]
+)
+def test_micro_batches_that_are_left_out_are_accounted_for(
+    plan: Callable[..., Plan], pipeline: dict[str, object] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on = cluster(pp=2, micro_batch=1, **({"pipeline": pipeline} if pipeline else {}))
+    whole = plan(on, "float32", **{"model.layers": 4, "pretrain.batch_tokens": 16 * 16})
+    short = simulated_peak(whole, 1)
+    monkeypatch.setattr("stages.pretrain.simulate.rank.shortened", lambda plan: (plan, 0))
+    assert short.total == pytest.approx(simulated_peak(whole, 1).total, rel=0.01)  # the rest: tokens, losses
+
+
 def test_a_batch_that_does_not_divide_is_explained(workspace: Path) -> None:
     (workspace / "profiles").symlink_to(ROOT / "profiles")
     with pytest.raises(UserError, match=r"16 sequences; 16 / .*= 0.5 a rank"):

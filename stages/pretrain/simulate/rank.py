@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
@@ -26,7 +26,7 @@ from torch.distributed.pipelining.stage import InferenceMode
 from stages.cluster import Cluster
 from stages.pretrain.mesh import Ranks, device_mesh
 from stages.pretrain.plan import Plan
-from stages.pretrain.precision import as_if_on
+from stages.pretrain.precision import DTYPES, as_if_on
 from stages.pretrain.rotary import rotary_table
 from stages.pretrain.simulate.live_storage import LiveStorage
 from stages.pretrain.train import Trainer
@@ -53,10 +53,34 @@ class Peak:
 def simulated_peak(plan: Plan, pp_rank: int) -> Peak:
     """Peak of the first rank at a place in the pipeline."""
     rotary_table.cache_clear()  # tensors of one fake mode do not mix with another's
+    shorter, left_out = shortened(plan)
     with fake_world(plan.cluster, pp_rank) as ranks, as_if_on(plan.cluster.device), FakeTensorMode():
-        peak = measured_peak(FakeTrainer(plan, ranks), steps=1)
+        trainer = FakeTrainer(shorter, ranks)
+        peak = measured_peak(trainer, steps=1)
     rotary_table.cache_clear()
-    return peak
+    return replace(peak, total=peak.total + left_out * received_bytes(plan, trainer))
+
+
+def shortened(plan: Plan) -> tuple[Plan, int]:
+    """The plan with as many micro-batches as it takes until another one changes nothing but the number of receive
+    buffers, and how many were left out. A stage of 1F1B holds the activations of at most `pp` of them, one of the
+    other schedules those of at most three rounds."""
+    settings, layout = plan.settings, plan.layout
+    rounds = 2 if plan.cluster.pipeline.schedule == "1f1b" else 3
+    kept = min(layout.micro_batches, rounds * plan.cluster.mesh.pp)
+    tokens = settings.pretrain.batch_tokens // layout.micro_batches * kept
+    pretrain = settings.pretrain.model_copy(update={"batch_tokens": tokens})
+    shorter = plan.model_copy(update={"settings": settings.model_copy(update={"pretrain": pretrain})})
+    return shorter, layout.micro_batches - kept
+
+
+def received_bytes(plan: Plan, trainer: Trainer) -> int:
+    """What a micro-batch leaves until the end of the step: receive buffers for the activations of each part but the
+    first and for the gradients of each but the last. Zero bubble leaves a gradient on the former too."""
+    shape, element = plan.settings.model, DTYPES[plan.precision].itemsize
+    buffer = plan.layout.micro_batch * shape.context // plan.cluster.mesh.tp * shape.hidden_size * element
+    forward = 2 if plan.cluster.pipeline.schedule == "zero_bubble" else 1
+    return buffer * sum(forward * int(not part.first) + int(not part.last) for part in trainer.parts)
 
 
 def measured_peak(trainer: Trainer, steps: int) -> Peak:
