@@ -78,7 +78,7 @@ def received_bytes(plan: Plan, trainer: Trainer) -> int:
     """What a micro-batch leaves until the end of the step: receive buffers for the activations of each part but the
     first and for the gradients of each but the last. Zero bubble leaves a gradient on the former too."""
     shape, element = plan.settings.model, DTYPES[plan.precision].itemsize
-    buffer = plan.layout.micro_batch * shape.context // plan.cluster.mesh.tp * shape.hidden_size * element
+    buffer: int = plan.layout.micro_batch * shape.context // plan.cluster.mesh.tp * shape.hidden_size * element
     forward = 2 if plan.cluster.pipeline.schedule == "zero_bubble" else 1
     return buffer * sum(forward * int(not part.first) + int(not part.last) for part in trainer.parts)
 
