@@ -17,6 +17,7 @@ import pytest
 from stages.errors import ClusterError, Preempted
 from stages.pretrain import rows
 from stages.pretrain.stop import REPEAT_SECONDS
+from stages.storage import read_json
 from tests.pretrain.conftest import cluster
 from tests.pretrain.runs import RUN, checkpoints, finished, kill, outputs, ranks_of, start, training_rows, wait_for
 
@@ -165,3 +166,30 @@ def test_a_run_moves_to_another_mesh_and_back(checkout: Callable[..., Path]) -> 
         assert process.returncode == 0 and f"resumed after step {first}" in err
         moved = [row["loss"] for row in rows.read(RUN.state) if "learning_rate" in row]
         assert max(abs(a - b) for a, b in zip(stayed, moved, strict=True)) <= 1e-5
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_back_after_spikes_is_the_same_when_it_is_stopped_between(
+    checkout: Callable[..., Path],
+) -> None:
+    """With so low a threshold that noise is a spike: what was left out is in the checkpoint, and rows are taken back."""
+    spikes = {"policy": "rollback", "threshold": 1.2, "window": 4, "rollback_steps": 2, "max": 1000}
+    changes = {"pretrain.steps": 60, "pretrain.spikes": spikes, "pretrain.validate_every": 20}
+    checkout(cluster(shard=2, checkpoints={"every_steps": 2, "keep": 4}), **changes)
+    _, err = start().communicate()
+    expected, events = outputs(), [row for row in rows.read(RUN.state) if "event" in row]
+    assert len(expected) == 4 and any(event["event"] == "rollback" for event in events), err
+    assert "is a spike: back to step" in err
+    steps = [row["step"] for row in rows.read(RUN.state) if "learning_rate" in row]
+    assert steps == list(range(1, 61))
+    manifest = read_json(RUN.state / "checkpoints" / newest() / "manifest.json")
+    assert [event for event in manifest["spikes"]["events"] if event["event"] == "rollback"][-1]["samples"][1] > 0
+    shutil.rmtree(RUN.state)
+
+    process = start()
+    wait_for(lambda: any("event" in row for row in rows.read(RUN.state)), process)
+    process.terminate()
+    process.communicate()
+    assert process.returncode in (Preempted.exit_code, 0)
+    assert start().wait() == 0
+    assert outputs() == expected
