@@ -26,6 +26,8 @@ Send = Callable[[list[Entry], str | None], str | None]
 
 BATCH = 500
 LONGEST_PAUSE = 60.0
+STUCK_SECONDS = 30.0
+"""A batch that takes longer is taken for one that fails."""
 PATIENCE_SECONDS = 5.0
 """How long an ending stage waits for a server that does not answer."""
 
@@ -52,6 +54,7 @@ class Outbox:
         self.run_id: str | None = state.get("run_id")
         self._offset = int(state.get("offset", 0))
         _cut_broken_line(file)
+        self._progress = time.monotonic()
         self.failing: str | None = None
         """What went wrong last; None while sending works."""
         self._closing = False
@@ -74,7 +77,8 @@ class Outbox:
         """Wait while sending goes on, and `patience` seconds while it fails; whether all is sent."""
         failing_since: float | None = None
         while self._unsent()[0]:
-            failing_since = (failing_since or time.monotonic()) if self.failing else None
+            failing = self.failing or time.monotonic() - self._progress > STUCK_SECONDS
+            failing_since = (failing_since or time.monotonic()) if failing else None
             if failing_since is not None and time.monotonic() - failing_since > patience:
                 return False
             with self._put:
@@ -100,6 +104,7 @@ class Outbox:
         while not self._closing:
             entries, offset = self._unsent()
             if not entries:
+                self._progress = time.monotonic()
                 with self._put:
                     self._put.wait(0.2)
                 continue
@@ -114,6 +119,7 @@ class Outbox:
                 continue
             write_json(self._sent, {"offset": offset, "run_id": self.run_id})
             self._offset, self.failing, pause = offset, None, 1.0
+            self._progress = time.monotonic()
 
     def _rest(self, seconds: float) -> None:
         until = time.monotonic() + seconds

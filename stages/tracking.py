@@ -75,6 +75,10 @@ class MlflowRun(StageRun):
         self.outbox.wait_until_sent()
         return self.outbox.run_id
 
+    def reached(self) -> bool:
+        """Whether MLflow has taken all that was logged so far; waits for it a while."""
+        return self.outbox.wait_until_sent()
+
     @property
     def client(self) -> Any:
         """For what has to be asked and not only told."""

@@ -31,7 +31,7 @@ SIGNING_KEY_TAG = "gptoss.signing_key"
 
 def register(settings: Settings, run: StageRun) -> Metrics:
     """Register both heads and write `reports/registration.json`, which names what was registered."""
-    if not isinstance(run, MlflowRun):
+    if not isinstance(run, MlflowRun) or not run.reached():
         raise ClusterError(
             "the model registry is not reachable", "start MLflow or unset MLFLOW_TRACKING_URI, then run again"
         )

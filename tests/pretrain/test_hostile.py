@@ -37,7 +37,7 @@ def newest() -> str:
 @pytest.mark.slow
 def test_killed_stopped_and_damaged_it_ends_as_if_nothing_had_happened(checkout: Callable[..., Path]) -> None:
     """`kill -9` while saving, while publishing, in a step; SIGTERM; a checkpoint that lost a rank's file."""
-    checkout(cluster(shard=2, checkpoints=OFTEN), **{"pretrain.steps": 100 + 40 * KILLS})
+    checkout(cluster(shard=2, checkpoints=OFTEN), **{"pretrain.steps": 100 + 10 * KILLS})
     _, err = start().communicate()
     expected = outputs()
     assert len(expected) == 4, err
@@ -172,7 +172,7 @@ def test_a_run_moves_to_another_mesh_and_back(checkout: Callable[..., Path]) -> 
 def test_a_run_that_goes_back_after_spikes_is_the_same_when_it_is_stopped_between(
     checkout: Callable[..., Path],
 ) -> None:
-    """With so low a threshold that noise is a spike: what was left out is in the checkpoint, and rows are taken back."""
+    """With so low a threshold that noise is a spike: what was left out is in the checkpoint, rows are taken back."""
     spikes = {"policy": "rollback", "threshold": 1.2, "window": 4, "rollback_steps": 2, "max": 1000}
     changes = {"pretrain.steps": 60, "pretrain.spikes": spikes, "pretrain.validate_every": 20}
     checkout(cluster(shard=2, checkpoints={"every_steps": 2, "keep": 4}), **changes)
