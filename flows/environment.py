@@ -29,6 +29,7 @@ def prepare() -> None:
         "PREFECT_LOGGING_LEVEL": "INFO",
         "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_CLIENT_MAX_RETRIES": "10",  # about half an hour, while which a stage goes on
         "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
     }
     for variable, value in defaults.items():

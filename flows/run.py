@@ -78,7 +78,7 @@ def _run_stages(
             raise
         wait(list(futures.values()))
     except BaseException:  # leave no stage running behind it
-        processes.kill()
+        processes.stop()
         raise
     return {name: future.state for name, future in futures.items()}
 
