@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run plan test ui chat lint format use verify
+.PHONY: help run plan test ui chat serve lint format use verify
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,10 +31,13 @@ ui: $(READY) ## serve the Prefect and MLflow pages on loopback until Ctrl-C
 chat: $(READY) ## talk to the Instruct model in the terminal
 	@$(RUN) -m flows.chat
 
+serve: $(READY) ## serve the Instruct model on loopback, OpenAI-compatible, until Ctrl-C
+	@$(RUN) -m flows.serve
+
 use: $(READY) ## choose a size: make use PROFILE=125m (tiny, 125m, 1b, 20b, 30b, 70b)
 	@$(RUN) -m flows.profile $(PROFILE)
 
-verify: $(READY) ## recompute every hash from the champion back to the raw files
+verify: $(READY) ## check the champion's signature and every hash back to the raw files
 	@$(RUN) -m flows.lineage --verify gpt-oss-$$(sed -n 's/^name: *//p' params.yaml)@champion
 
 lint: $(READY) ## formatting, lint, types

@@ -2,7 +2,8 @@
 
 In: the registry version and the `dvc.lock` that `register` sealed with it. Out: a tree of stages with the hash of
 every input, the MLflow run that made them, and the raw files at the leaves. `--verify` recomputes every hash from
-the bytes (DVC's cache, the workspace or the git commit, the raw files) and fails when one does not match.
+the bytes (DVC's cache, the workspace or the git commit, the raw files), checks the maker's signature, and fails when
+one does not match.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ class Sealed:
     name: str
     version: str
     folder: str
+    source: str
+    """URI of the version's files in MLflow."""
+    signing_key: str
+    """Fingerprint of the key it was signed with when it was registered; empty for a version that was not."""
     md5: str
     stages: dict[str, Any]
     runs: dict[str, Any]
@@ -60,6 +65,7 @@ def show(model: str, *, verify: bool = False) -> None:
     print(f"{sealed.name} version {sealed.version}")
     _print_output(sealed, sealed.folder, sealed.md5, "", set(), verifier)
     if verifier is not None:
+        verifier.check_signature()
         print(f"\n{verifier.matched} hashes recomputed and equal, {len(verifier.wrong)} not")
         if verifier.wrong:
             raise DataError(
@@ -88,7 +94,8 @@ def load(model: str) -> Sealed:
     stages = yaml.safe_load((root / "dvc.lock").read_text())["stages"]
     experiment = client.get_run(version.run_id).info.experiment_id
     return Sealed(
-        name, version.version, version.tags["gptoss.folder"], version.tags["gptoss.md5"], stages,
+        name, version.version, version.tags["gptoss.folder"], version.source,
+        version.tags.get("gptoss.signing_key", ""), version.tags["gptoss.md5"], stages,
         _runs(client, experiment, root / "dvc.lock", stages),
     )  # fmt: skip
 

@@ -15,6 +15,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 if TYPE_CHECKING:
     from flows.lineage import Sealed
@@ -94,6 +96,27 @@ class Verifier:
             found = str(error)
         self._count(found == file["sha256"], f"{file['url']}: {found} is not {file['sha256']}")
         return "  ok" if found == file["sha256"] else "  NOT FOUND"
+
+    def check_signature(self) -> None:
+        """Verify the signature that was made when the version was registered, by the key named then."""
+        from stages import signature
+        from stages.errors import PipelineError
+
+        sealed = self.sealed
+        root = Path(url2pathname(urlparse(sealed.source).path)) if sealed.source.startswith("file:") else None
+        folder = root / "model" if root else Path(sealed.folder)
+        signed = root / "model.sig" if root else signature.signature_of(folder)
+        public = root / signature.PUBLIC_KEY if root else folder.with_name(signature.PUBLIC_KEY)
+        try:
+            found = signature.verify(folder, signed, public)
+        except PipelineError as error:
+            self._count(False, error.problem)
+            return
+        equal = found == sealed.signing_key
+        self._count(equal, f"{signed} is by the key {found}, the registry names {sealed.signing_key or 'none'}")
+        if equal:
+            whose = "this checkout's" if signature.is_own(found) else "another's: ask its maker for its fingerprint"
+            print(f"\nsigned by the key {found} ({whose})")
 
     def _raw_sha256(self, url: str) -> str:
         from stages.ingest.fetch import RawFiles

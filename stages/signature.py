@@ -72,6 +72,12 @@ def fingerprint(public: bytes) -> str:
     return hashlib.sha256(public).hexdigest()
 
 
+def is_own(found: str) -> bool:
+    """Whether a fingerprint is that of the key this checkout signs with."""
+    private = Path(os.environ.get(KEY_VARIABLE) or CHECKOUT_KEY)
+    return private.is_file() and fingerprint(public_key(private)) == found
+
+
 def sign(folder: Path) -> str:
     """Write the signature and the public key beside `folder`; returns the key's fingerprint. A signature that holds
     already, by the same key, is kept."""

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from stages import paths
 from stages.errors import UserError
@@ -106,8 +105,12 @@ def test_a_tensor_larger_than_a_file_is_an_error_with_the_sum(
         run(settings)
 
 
-def front_matter(card: str) -> Any:
-    return yaml.safe_load(card.split("---\n")[1])
+def front_matter(card: str) -> dict[str, Any]:
+    """The metadata as the hub's own library reads them; it refuses those it cannot."""
+    from huggingface_hub import ModelCard
+
+    found: dict[str, Any] = ModelCard(card, ignore_metadata_errors=False).data.to_dict()
+    return found
 
 
 def test_the_card_of_the_base(workspace: Path, toy: Settings) -> None:

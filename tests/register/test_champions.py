@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import yaml
 from mlflow import MlflowClient
 
 from flows import promote
+from flows.lineage import Sealed
+from flows.verification import Verifier
 from stages import checksums, paths, signature
 from stages.register import champions
 from stages.register.__main__ import register
@@ -56,6 +59,25 @@ def registered(settings: Settings, inputs: str) -> None:
     with stage_run("register", BASE, Dependencies("register", {"x": inputs}, {})) as run:
         assert isinstance(run, MlflowRun)
         register(settings, run)
+
+
+def test_verify_checks_the_signature_by_the_registered_key(workspace: Path) -> None:
+    folder = write_toy_model(Path("run/model"))
+    shutil.copytree(folder, "gpt-oss/toy")
+    key = signature.sign(Path("gpt-oss/toy"))
+    signature.copy_beside(Path("gpt-oss/toy"), Path("run"))
+
+    def wrong(named: str) -> list[str]:
+        source = Path("run").resolve().as_uri()
+        verifier = Verifier(Sealed(BASE, "1", "gpt-oss/toy", source, named, "md5", {}, {}))
+        verifier.check_signature()
+        assert verifier.matched == (0 if verifier.wrong else 1)
+        return verifier.wrong
+
+    assert wrong(key) == []
+    assert "the registry names none" in wrong("")[0]
+    (folder / "model.safetensors").write_bytes(b"tampered")
+    assert "model.safetensors" in wrong(key)[0]
 
 
 def state(client: MlflowClient) -> Any:

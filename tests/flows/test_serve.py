@@ -1,0 +1,62 @@
+"""`make serve`, asked over HTTP as any OpenAI client would."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from flows import serve
+from tests.conftest import ROOT
+from tests.publish.toy import make_published_base
+
+START_SECONDS = 150
+
+
+def test_a_folder_without_a_model_is_named(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert serve.main(["--model", "nowhere"]) == 2
+    assert "there is no model in nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_chat_completion_over_http(workspace: Path) -> None:
+    folder = make_published_base("toy")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "flows.serve", "--model", str(folder), "--port", str(port)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health", server)
+        question = {"model": str(folder), "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 8}
+        answer = requests.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=question, timeout=100)
+        assert answer.status_code == 200, answer.text
+        found = answer.json()
+        assert found["object"] == "chat.completion"
+        assert found["choices"][0]["message"]["role"] == "assistant"
+        assert isinstance(found["choices"][0]["message"]["content"], str)
+        assert 0 < found["usage"]["completion_tokens"] <= 8
+    finally:
+        server.terminate()
+        server.wait(timeout=60)
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"http://127.0.0.1:{port}/health", timeout=5)
+
+
+def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            if requests.get(url, timeout=5).ok:
+                return
+        except requests.ConnectionError:
+            time.sleep(0.3)
+    raise AssertionError(f"the server does not answer; its exit code is {server.poll()}")
