@@ -15,7 +15,7 @@ from pathlib import Path
 from stages import checksums, paths
 from stages.entry import Metrics, run_stage
 from stages.errors import DataError
-from stages.publish import agreement, configuration_files, gates, model_card, tokenizer_gates, weights
+from stages.publish import agreement, configuration_files, gates, gguf_file, model_card, tokenizer_gates, weights
 from stages.settings import Settings
 from stages.storage import atomic_folder, write_json
 from stages.tracking import StageRun
@@ -35,6 +35,8 @@ def publish(settings: Settings, run: StageRun, head: str) -> Metrics:
     torch.set_num_threads(THREADS)
     source = paths.PRETRAINED if head == "base" else paths.INSTRUCT / "merged"
     target = paths.published(settings.name, head)
+    if settings.publish.gguf:
+        gguf_file.require(settings)
     with atomic_folder(target) as folder:
         converted = weights.convert(source, folder, settings.publish.max_shard_bytes)
         if head == "instruct":
@@ -43,6 +45,8 @@ def publish(settings: Settings, run: StageRun, head: str) -> Metrics:
         tokenizer = tokenizer_gates.tokenizer_of(paths.TOKENIZER)
         configuration_files.write_configuration(source, folder, tokenizer)
         configuration_files.write_generation(folder, tokenizer, head)
+        if settings.publish.gguf:
+            gguf_file.write(folder, target.name)
         model_card.write_card(folder, settings, head, converted)
         shutil.copyfile(LICENSE, folder / "LICENSE")
         checksums.write(folder, converted.sha256)
