@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-START_SECONDS = 120
+START_SECONDS = 240
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def mlflow_server(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         yield address
     finally:
-        subprocess.run(["kill", "--", f"-{server.pid}"], check=False)
+        subprocess.run(["kill", "-KILL", "--", f"-{server.pid}"], check=False)
         server.wait()
         log.close()
 
