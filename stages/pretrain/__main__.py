@@ -11,8 +11,9 @@ arithmetic); shards that are damaged or made for another vocabulary, or gradient
 a rank that dies, a full disk, a lost machine (`ClusterError`). A damaged checkpoint is reported and the one before it
 is used.
 
-Method: FSDP2 (Zhao et al. 2023) times a 1F1B pipeline (Narayanan et al. 2021) on one device mesh, mixed precision
-with dynamic loss scaling (Micikevicius et al. 2018), AdamW (Loshchilov and Hutter 2019) or Muon (Jordan et al. 2024).
+Method: FSDP2 (Zhao et al. 2023) times a pipeline (Narayanan et al. 2021) times tensor parallelism with sequence
+parallelism (Korthikanti et al. 2022) on one device mesh, mixed precision with dynamic loss scaling (Micikevicius et
+al. 2018), AdamW (Loshchilov and Hutter 2019) or Muon (Jordan et al. 2024).
 
 Started by torchrun or srun this is a rank; otherwise it starts the ranks itself: here, as a Slurm job, or, when it
 is started once on each of several nodes, those of its node.
