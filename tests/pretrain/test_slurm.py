@@ -71,7 +71,7 @@ def test_a_preempted_job_ends_as_an_undisturbed_run_byte_for_byte(
     login.communicate()
     login = start()
     subprocess.run(["scontrol", "requeue", job_number()], check=True)
-    _, err = login.communicate(timeout=150)
+    _, err = login.communicate(timeout=300)
     assert login.returncode == 0, err
     assert f"following Slurm job {job_number()}" in err
     assert "resumed after step" in err
@@ -85,7 +85,7 @@ def test_cancelling_saves_and_leaves_no_job(checkout: Callable[..., Path], on_sl
     login = start()
     wait_for(lambda: len(finished()) >= 1, login)
     login.terminate()
-    _, err = login.communicate(timeout=120)
+    _, err = login.communicate(timeout=300)
     assert login.returncode == Preempted.exit_code, err
     (step,) = re.findall(r"stopped on request after step (\d+); the same command continues", err)
     assert finished()[-1] == f"step-{int(step):08d}"
@@ -106,12 +106,12 @@ def test_the_script_by_hand_trains_in_its_allocation(checkout: Callable[..., Pat
     command = ["sbatch", "--parsable", "--output=job.log", *slurm.options(on_slurm), str(slurm.SCRIPT)]
     number = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.strip()
     job = slurm.Job(number, "")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not finished():
         assert job.poll() is None and time.monotonic() < deadline, (folder / "job.log").read_text()
         time.sleep(0.02)
     subprocess.run(["scancel", "--signal=TERM", number], check=True)
-    assert job.wait(120) == 0, (folder / "job.log").read_text()
+    assert job.wait(300) == 0, (folder / "job.log").read_text()
     log = (folder / "job.log").read_text()
     assert re.search(r"stopped on request after step (\d+)(.|\n)*go 2(.|\n)*resumed after step \1\n", log), log
     assert len(outputs()) == 4
