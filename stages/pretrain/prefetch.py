@@ -27,11 +27,13 @@ class Prefetch(Generic[T]):
         """The batch of `step`; begins to read those after it, up to the last step. Steps may be taken in any order,
         in sequence they do not wait."""
         kept = {number: reading for number, reading in self._reading.items() if number >= step}
-        for number in range(step, max(step, min(step + self._ahead, self._last)) + 1):
+        reading = kept.pop(step, None) or self._thread.submit(self._read, step)
+        self._reading = kept
+        batch = reading.result()
+        for number in range(step + 1, min(step + self._ahead, self._last) + 1):
             if number not in kept:
                 kept[number] = self._thread.submit(self._read, number)
-        self._reading = kept
-        return self._reading.pop(step).result()
+        return batch
 
     def close(self) -> None:
         """Drop what was not read yet and end the thread."""
