@@ -61,6 +61,9 @@ class StageRun:
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Keep a copy of a small file (plots, reports, samples; never weights)."""
 
+    def table(self, name: str, columns: Mapping[str, list[Any]]) -> None:
+        """Keep a table that the page of the run can browse, filter and compare with those of other runs."""
+
 
 class MlflowRun(StageRun):
     """A stage run in MLflow."""
@@ -106,6 +109,9 @@ class MlflowRun(StageRun):
         kept.parent.mkdir(exist_ok=True)
         shutil.copyfile(path, kept)
         self.outbox.put({"artifact": str(kept), "folder": folder})
+
+    def table(self, name: str, columns: Mapping[str, list[Any]]) -> None:
+        self._observe(lambda: self.client.log_table(self.run_id, dict(columns), name))
 
     def finish(self, status: str) -> None:
         """Close the run as FINISHED, FAILED or KILLED."""

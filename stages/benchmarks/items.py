@@ -7,6 +7,8 @@ in no prompt and become the position of the answer; DROP's answer records become
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +43,12 @@ def spread(total: int, wanted: int | None) -> list[int]:
     if wanted is None or wanted >= total:
         return list(range(total))
     return [index * total // wanted for index in range(wanted)]
+
+
+def content_sha256(rows: Sequence[Mapping[str, Any]]) -> str:
+    """SHA-256 of frozen rows as JSON lines with sorted keys: of what they say, whatever wrote the Parquet."""
+    lines = (json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n" for row in rows)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def item_id(subset: str, position: int) -> str:
@@ -91,6 +99,14 @@ def _humaneval(row: Mapping[str, Any]) -> Row:
 
 def _gsm8k(row: Mapping[str, Any]) -> Row:
     return {"question": row["question"], "answer": row["answer"]}
+
+
+def _lambada(row: Mapping[str, Any]) -> Row:
+    return {"text": row["text"]}
+
+
+def _minimal_pair(row: Mapping[str, Any]) -> Row:
+    return {name: row[name] for name in ("phenomenon", "good", "bad")}
 
 
 def _drop(row: Mapping[str, Any]) -> Row:
@@ -182,5 +198,11 @@ FORMATS: dict[Format, Columns] = {
         pa.schema([("question", pa.string()), ("answer", pa.string())]),
         _gsm8k,
         lambda row: _lines(row["question"], row["answer"]),
+    ),
+    "lambada": Columns(pa.schema([("text", pa.string())]), _lambada, lambda row: row["text"]),
+    "minimal_pairs": Columns(
+        pa.schema([("phenomenon", pa.string()), ("good", pa.string()), ("bad", pa.string())]),
+        _minimal_pair,
+        lambda row: row["good"],
     ),
 }

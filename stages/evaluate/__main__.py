@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from stages import paths
-from stages.benchmarks.suites import Format, Suite, load_baselines, load_suite
+from stages.benchmarks.suites import Suite, load_baselines, load_suite
 from stages.entry import Metrics, run_stage
 from stages.errors import UserError
 from stages.settings import Settings
@@ -52,6 +52,7 @@ def evaluate(settings: Settings, run: StageRun, head: str) -> Metrics:
     """Evaluate one head of the published model."""
     from stages.evaluate import generations, harness
     from stages.evaluate.model import load
+    from stages.evaluate.tasks import SEED
 
     config, parts = settings.evaluate, Parts(run.state)
     start = time.monotonic()
@@ -69,6 +70,12 @@ def evaluate(settings: Settings, run: StageRun, head: str) -> Metrics:
     )
     scores = {
         "head": head,
+        "conditions": {
+            "batch_size": config.batch_size,
+            "fewshot_seed": SEED,
+            "arithmetic": model.arithmetic,
+            "bos": {name: load_suite(name).bos for name in config.suites},
+        },
         "bits_per_byte": bits,
         "rows": [row for rows, _, _, _ in suites for row in rows],
         "not_run": [absent for _, not_run, _, _ in suites for absent in not_run],
@@ -77,6 +84,7 @@ def evaluate(settings: Settings, run: StageRun, head: str) -> Metrics:
     write(paths.evaluation(head), scores, samples, written)
     for name in ("scores.json", "samples.jsonl", "generations.json"):
         run.artifact(paths.evaluation(head) / name, "evaluation")
+    run.table("evaluation/samples.table.json", table(samples))
     run.metrics({f"seconds.{name}": seconds for name, seconds in parts.seconds.items()})
     return summary(bits, suites)
 
@@ -111,7 +119,7 @@ def run_suite(settings: Settings, parts: Parts, lm: Any, suite: Suite, index: Ma
     found = rows.contaminated(CONTAMINATION)
     result: Result = ([], [], [], {})
     for name, task in suite.tasks.items():
-        if reason := not_run(settings, suite.name, name, index):
+        if reason := not_run(settings, suite.name, suite.source(name), index):
             result[1].append({"suite": suite.name, "task": name, "reason": reason})
             continue
         measured = parts.once(f"{suite.name}-{name}", partial(run_task, settings, lm, suite, name, index))
@@ -119,12 +127,12 @@ def run_suite(settings: Settings, parts: Parts, lm: Any, suite: Suite, index: Ma
         result[0].append(row)
         result[2].extend(measured["samples"])
         result[3][name] = {task.metric: row["value"]}
-        if subsets := rows.subset_scores(task.metric, measured["samples"]):
-            result[3][f"{name}_subsets"] = {subset: {task.metric: value} for subset, value in subsets.items()}
+        if row["subsets"]:
+            result[3][f"{name}_subsets"] = {key: {task.metric: one["value"]} for key, one in row["subsets"].items()}
     return result
 
 
-def not_run(settings: Settings, suite: str, name: Format, index: Mapping[str, Any]) -> str | None:
+def not_run(settings: Settings, suite: str, name: str, index: Mapping[str, Any]) -> str | None:
     """Why a task cannot be run: its items are missing, or its answers are programs and may not be executed."""
     from stages.evaluate import programs
 
@@ -136,12 +144,12 @@ def not_run(settings: Settings, suite: str, name: Format, index: Mapping[str, An
     return None
 
 
-def run_task(settings: Settings, lm: Any, suite: Suite, name: Format, index: Mapping[str, Any]) -> dict[str, Any]:
+def run_task(settings: Settings, lm: Any, suite: Suite, name: str, index: Mapping[str, Any]) -> dict[str, Any]:
     """Measure one task; programs among the answers are then executed."""
     from stages.evaluate import harness, programs
 
     task = suite.tasks[name]
-    entries = [item for item in index["items"] if (item["suite"], item["task"]) == (suite.name, name)]
+    entries = [item for item in index["items"] if (item["suite"], item["task"]) == (suite.name, suite.source(name))]
     measured = harness.run_task(
         lm,
         suite.name,
@@ -149,7 +157,7 @@ def run_task(settings: Settings, lm: Any, suite: Suite, name: Format, index: Map
         task,
         entries,
         paths.BENCHMARKS,
-        limit=settings.evaluate.limit if suite.limited else None,
+        limit=settings.evaluate.limit if suite.limited and not task.files else None,
         max_new_tokens=settings.evaluate.max_new_tokens,
     )
     if name in programs.EXECUTED:
@@ -165,6 +173,15 @@ def write(folder: Path, scores: Any, samples: list[dict[str, Any]], written: Any
         write_json(new / "scores.json", scores)
         write_text(new / "samples.jsonl", "".join(f"{canonical(sample)}\n" for sample in samples))
         write_json(new / "generations.json", written)
+
+
+def table(samples: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """The samples as columns, to be browsed in MLflow; the scores of different metrics share one column."""
+    keys = ("suite", "task", "item", "prompt", "target", "answer", "generated", "outcome", "confidence", "truncated")
+    columns: dict[str, list[Any]] = {key: [sample.get(key) for sample in samples] for key in keys}
+    return columns | {
+        "scores": [", ".join(f"{name} {value:g}" for name, value in sample["scores"].items()) for sample in samples]
+    }
 
 
 def summary(bits: Mapping[str, Any], suites: list[Result]) -> Metrics:

@@ -1,8 +1,8 @@
 """Run one row of a suite through lm-eval's own evaluator, and keep what each item got.
 
 lm-eval builds the prompts, ranks or generates, filters and scores; nothing of that is done again here. Aggregation
-over subsets, standard errors (the sample standard deviation over sqrt(n), lm-eval's formula) and subset scores come
-from the per-item scores, so that they are the same arithmetic for a task, a task of 57 subjects and a clean subset.
+over subsets, standard errors and subset scores come from the per-item scores (`statistics.py`), so that they are the
+same arithmetic for a task, a task of 57 subjects and a clean subset.
 """
 
 from __future__ import annotations
@@ -21,34 +21,37 @@ import numpy as np
 from lm_eval.evaluator import evaluate as lm_evaluate
 from lm_eval.models.huggingface import HFLM
 
-from stages.benchmarks.suites import Format, Task
+from stages.benchmarks.suites import Task
 from stages.evaluate.model import PublishedModel
+from stages.evaluate.shared_prefix import SharedPrefixLM
+from stages.evaluate.statistics import DIGITS
 from stages.evaluate.tasks import SEED, FrozenTask, answer_tokens, build, read_subsets, sample_id
 from stages.progress import SECONDS_BETWEEN_LINES
 
 PROMPT_TAIL = 200
 """Characters of the prompt that `samples.jsonl` keeps."""
-DIGITS = 6
-"""Decimals of stored log-likelihoods and scores."""
 
 
 def language_model(model: PublishedModel, batch_size: int) -> HFLM:
-    """lm-eval's adapter around the loaded model: fixed batch size, no BOS before prompts (as `lm_eval --model hf`
-    does for this tokenizer), prompts that overflow the context cut on the left."""
+    """lm-eval's adapter around the loaded model: fixed batch size, no BOS before prompts (as `lm_eval --model hf` does
+    for this tokenizer) and the end-of-text token in place of an empty one, prompts that overflow the context cut on the
+    left, shared beginnings computed once."""
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    return HFLM(
+    return SharedPrefixLM(
         pretrained=model.network,
         tokenizer=model.tokenizer,
         backend="causal",
         batch_size=batch_size,
         max_length=model.context,
+        add_bos_token=False,
+        prefix_token_id=model.end_of_text,
     )
 
 
 def run_task(
     lm: HFLM,
     suite: str,
-    name: Format,
+    name: str,
     task: Task,
     entries: Sequence[Mapping[str, Any]],
     folder: Path,
@@ -68,6 +71,7 @@ def run_task(
     cut = {key for built in tasks.values() for key in truncated(lm, built)}
     samples = [
         sample(suite, name, task, task_name, logged, (task_name, logged["doc_id"]) in cut)
+        | (generated(lm, logged, longest_answer) if answer_tokens(name) else {})
         for task_name in tasks
         for logged in results["samples"][task_name]
     ]
@@ -89,7 +93,7 @@ def truncated(lm: HFLM, task: FrozenTask) -> set[tuple[str, int]]:
     for request in task.instances:
         prompt, answer = request.args[0], request.args[1]
         if request.request_type == "loglikelihood":
-            before, after = lm._encode_pair(prompt, answer)
+            before, after = lm._encode_pair(prompt, answer) if prompt else ([lm.prefix_token_id], lm.tok_encode(answer))
             overflows = len(before) + len(after) > lm.max_length + 1
         else:
             overflows = len(lm.tok_encode(prompt)) > lm.max_length - answer["max_gen_toks"]
@@ -98,9 +102,18 @@ def truncated(lm: HFLM, task: FrozenTask) -> set[tuple[str, int]]:
     return found
 
 
-def sample(
-    suite: str, name: Format, task: Task, task_name: str, logged: Mapping[str, Any], cut: bool
-) -> dict[str, Any]:
+def generated(lm: HFLM, logged: Mapping[str, Any], longest_answer: int) -> dict[str, Any]:
+    """Tokens of a generated answer as they are read back, and whether it ended only because it was that long."""
+    if lm.tokenizer is None:  # a server whose tokenizer is not known
+        return {}
+    tokens = len(lm.tok_encode(str(logged["resps"][0][0])))
+    return {
+        "answer_tokens": tokens,
+        "cut_short": tokens >= min(longest_answer, logged["arguments"][0][1]["max_gen_toks"]),
+    }
+
+
+def sample(suite: str, name: str, task: Task, task_name: str, logged: Mapping[str, Any], cut: bool) -> dict[str, Any]:
     """One evaluated item: what was asked (its end), what is right, what the model answered, how it scored."""
     prompt = str(logged["arguments"][0][0])
     kept = {
@@ -114,34 +127,40 @@ def sample(
     if isinstance(logged["arguments"][0][1], Mapping):
         answer, generated = str(logged["filtered_resps"][0]), str(logged["resps"][0][0])
         return kept | {"target": str(logged["target"]), "answer": answer, "generated": generated}
+    if len(logged["arguments"]) == 1:
+        return kept | continued(logged)
     return kept | ranked(name, task.metric, logged)
 
 
-def ranked(name: Format, metric: str, logged: Mapping[str, Any]) -> dict[str, Any]:
-    """Target and answer of a multiple choice item as texts, and ln p of each choice; `acc_norm` takes the choice
-    that is the most likely per character, as lm-eval does."""
+def continued(logged: Mapping[str, Any]) -> dict[str, Any]:
+    """Target of a continuation, whether greedy decoding writes it (another answer is not known), and its ln p."""
+    target = logged["arguments"][0][1].strip()
+    likelihood, greedy = logged["filtered_resps"][0]
+    return {
+        "target": target,
+        "answer": target if greedy else "",
+        "log_likelihoods": [round(float(likelihood), DIGITS)],
+    }
+
+
+def ranked(name: str, metric: str, logged: Mapping[str, Any]) -> dict[str, Any]:
+    """Target and answer of a multiple choice item as texts, ln p of each choice, and the confidence in the answer: its
+    share of exp(ln p) over the choices. `acc_norm` takes the choice that is the most likely per character, as lm-eval
+    does, and its confidence is of the likelihoods per character too."""
     if name == "winogrande":  # the choice stands in the prompt
         choices, gold = logged["doc"]["options"], logged["doc"]["answer"]
     else:
         choices, gold = [arguments[1].strip() for arguments in logged["arguments"]], int(logged["target"])
     likelihoods = [float(answer[0]) for answer in logged["filtered_resps"]]
     lengths = [len(choice) if metric == "acc_norm" else 1 for choice in choices]
-    best = int(np.argmax([likelihood / length for likelihood, length in zip(likelihoods, lengths, strict=True)]))
+    ranks = np.array([likelihood / length for likelihood, length in zip(likelihoods, lengths, strict=True)])
+    best = int(np.argmax(ranks))
     return {
         "target": choices[gold],
         "answer": choices[best],
         "log_likelihoods": [round(likelihood, DIGITS) for likelihood in likelihoods],
+        "confidence": round(float(1 / np.exp(ranks - ranks[best]).sum()), DIGITS),
     }
-
-
-def mean_and_stderr(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, its standard error (None for a single value) and the number of values."""
-    n = len(values)
-    mean = sum(values) / n
-    if n < 2:
-        return {"value": round(mean, DIGITS), "stderr": None, "n": n}
-    variance = sum((value - mean) ** 2 for value in values) / (n - 1)
-    return {"value": round(mean, DIGITS), "stderr": round((variance / n) ** 0.5, DIGITS), "n": n}
 
 
 class _Lines(io.TextIOBase):

@@ -15,12 +15,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from stages.benchmarks.items import item_id
-from stages.benchmarks.suites import Format
 from stages.evaluate import sandbox
 from stages.evaluate.tasks import hook
 from stages.progress import progress
 
-EXECUTED: frozenset[Format] = frozenset({"humaneval"})
+EXECUTED = frozenset({"humaneval"})
 """Formats whose answers are programs."""
 
 
@@ -34,7 +33,7 @@ def reason_not_to_run(execute_code: bool) -> str | None:
 
 
 def execute(
-    name: Format,
+    name: str,
     metric: str,
     samples: Sequence[Mapping[str, Any]],
     entries: Sequence[Mapping[str, Any]],
@@ -49,7 +48,7 @@ def execute(
     }
     program = hook(name, "program")
     sources = [program(items[sample["item"]], sample["answer"]) for sample in samples]
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, sandbox.AT_ONCE)) as pool:
         outcomes = list(progress(pool.map(sandbox.run_python, sources), "programs", total=len(sources), unit="program"))
     return [
         {**sample, "scores": {metric: float(outcome.passed)}, "outcome": ending(outcome)}

@@ -7,8 +7,8 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
 
-from stages.benchmarks.suites import Baselines, Format, Suite, Task
-from stages.evaluate.harness import mean_and_stderr
+from stages.benchmarks.suites import Baselines, Suite, Task
+from stages.evaluate.statistics import by_subset, calibration, lengths, mean_and_stderr
 from stages.evaluate.tasks import template_sha256, version
 from stages.storage import read_json
 
@@ -26,7 +26,7 @@ def contaminated(path: Path) -> Contaminated | None:
 
 def row(
     suite: Suite,
-    name: Format,
+    name: str,
     task: Task,
     result: Mapping[str, Any],
     found: Contaminated | None,
@@ -48,9 +48,12 @@ def row(
         "task_version": version(name),
         "template_sha256": template_sha256(name),
         "harness": f"lm_eval {package_version('lm_eval')}",
-        "clean": clean(suite.name, name, task.metric, samples, found),
-        "baseline": baseline(name, task, result, baselines),
+        "clean": clean(suite.name, suite.source(name), task.metric, samples, found),
+        "baseline": baseline(suite.source(name), task, result, baselines),
         "truncated": result["truncated"],
+        "subsets": by_subset(samples, task.metric),
+        "calibration": calibration(samples, task.metric),
+        "answer_tokens": lengths(samples),
     }
 
 
@@ -77,7 +80,7 @@ def clean(
     return mean_and_stderr(kept) if kept else None
 
 
-def baseline(name: Format, task: Task, result: Mapping[str, Any], baselines: Baselines | None) -> dict[str, Any] | None:
+def baseline(name: str, task: Task, result: Mapping[str, Any], baselines: Baselines | None) -> dict[str, Any] | None:
     """The published figure as a fraction. The protocol is the same only if it was meant to be and nothing was cut."""
     if baselines is None:
         return None
@@ -97,15 +100,3 @@ def baseline(name: Format, task: Task, result: Mapping[str, Any], baselines: Bas
         "same_protocol": same,
         "note": "; ".join(notes),
     }
-
-
-def subset_scores(metric: str, samples: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The mean score of each subset of a task that has several."""
-    by_subset: dict[str, list[float]] = {}
-    for sample in samples:
-        subset, separator, _ = sample["item"].partition("/")
-        if separator:
-            by_subset.setdefault(subset, []).append(sample["scores"][metric])
-    if len(by_subset) < 2:
-        return {}
-    return {subset: mean_and_stderr(values)["value"] for subset, values in by_subset.items()}

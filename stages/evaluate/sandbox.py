@@ -22,9 +22,14 @@ from functools import cache
 from pathlib import Path
 
 SECONDS = 5.0
-MEMORY_BYTES = 2**30
+MEMORY_BYTES = 2**29
+"""Address space of one process."""
 FILE_BYTES = 2**20
-PROCESSES = 32
+PROCESSES = 16
+"""Processes of all programs that run at once as `nobody` (started by root), of one program otherwise; with
+`MEMORY_BYTES` it bounds what a bomb of both kinds can take: 8 GiB."""
+AT_ONCE = 8
+"""Programs that may run at the same time."""
 TIMED_OUT = "timed out"
 CONFINE = Path(__file__).with_name("confine.py")
 

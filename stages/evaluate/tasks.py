@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from stages.benchmarks.items import item_id, spread
-from stages.benchmarks.suites import Format, Task
+from stages.benchmarks.suites import Task
 from stages.errors import DataError
 from stages.storage import sha256_file
 
@@ -114,7 +115,7 @@ def _subset(
     )
 
 
-def build(name: Format, task: Task, subset: FrozenSubset, max_new_tokens: int) -> FrozenTask:
+def build(name: str, task: Task, subset: FrozenSubset, max_new_tokens: int) -> FrozenTask:
     """The lm-eval task of one subset, with the suite's shots and answers of at most `max_new_tokens`."""
     config = load_yaml(TASKS / f"{name}.yaml")
     config["task"] = f"{name}:{subset.name}"
@@ -124,27 +125,26 @@ def build(name: Format, task: Task, subset: FrozenSubset, max_new_tokens: int) -
     return FrozenTask(config, subset)
 
 
-def answer_tokens(name: Format) -> int | None:
+def answer_tokens(name: str) -> int | None:
     """Tokens that a task allows for a generated answer; None where answers are ranked."""
     kwargs = load_yaml(TASKS / f"{name}.yaml", resolve_func=False).get("generation_kwargs")
     return int(kwargs["max_gen_toks"]) if kwargs else None
 
 
-def version(name: Format) -> float:
+def version(name: str) -> float:
     """The version a task file states."""
     return float(load_yaml(TASKS / f"{name}.yaml", resolve_func=False)["metadata"]["version"])
 
 
-def template_sha256(name: Format) -> str:
-    """Hash of what makes the prompt and the score: the task's YAML and the functions beside it."""
-    digest = hashlib.sha256()
-    for path in (TASKS / f"{name}.yaml", TASKS / f"{name}.py"):
-        digest.update(path.read_bytes() if path.is_file() else b"")
-        digest.update(b"\0")
-    return digest.hexdigest()
+def template_sha256(name: str) -> str:
+    """Hash of what makes the prompt and the score: the task's YAML and the modules beside it that it names."""
+    config = (TASKS / f"{name}.yaml").read_bytes()
+    modules = sorted(set(re.findall(rb"!function (\w+)\.", config)))
+    parts = [config, *((TASKS / f"{module.decode()}.py").read_bytes() for module in modules)]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
-def hook(name: Format, function: str) -> Callable[..., Any]:
+def hook(name: str, function: str) -> Callable[..., Any]:
     """A function of `evals/tasks/NAME.py`."""
     import importlib.util
 

@@ -10,9 +10,13 @@ from stages.configuration import load_yaml
 from stages.storage import read_json
 
 BASELINES = Path("evals/baselines")
-CHANCE = {"mmlu": 0.25, "hellaswag": 0.25, "arc_challenge": 0.25, "winogrande": 0.5}
-"""What guessing scores: four choices, and two for WinoGrande. Free answers have no such level.
+CHANCE = {"mmlu": 0.25, "hellaswag": 0.25, "arc_challenge": 0.25, "winogrande": 0.5, "minimal_pairs": 0.5}
+"""What guessing scores: four choices, and two for WinoGrande and minimal pairs. Free answers have no such level.
 (Eight of the 1,172 ARC-Challenge test items have three or five choices, which moves its level by 0.0002.)"""
+
+
+CELL = ("value", "stderr", "n", "clean", "truncated", "calibration", "subsets", "answer_tokens")
+"""What a row says of one head."""
 
 
 def collect() -> dict[str, Any]:
@@ -25,7 +29,9 @@ def collect() -> dict[str, Any]:
         "bits_per_byte": {head: score.get("bits_per_byte") for head, score in scores.items()},
         "rows": _rows(scores),
         "not_run": _not_run(scores),
+        "conditions": next((score["conditions"] for score in scores.values() if "conditions" in score), None),
         "published_figures": sources(),
+        "published": published(),
     }
 
 
@@ -40,9 +46,7 @@ def _rows(scores: dict[str, Any]) -> list[dict[str, Any]]:
         for row in score.get("rows", []):
             merged = rows.setdefault((row["suite"], row["task"], row["metric"]), _shared(row))
             merged["limited"] |= bool(row.get("limited"))
-            merged["heads"][head] = {key: row.get(key) for key in ("value", "stderr", "n", "clean", "truncated")} | {
-                "verdict": verdict(row, merged["chance"])
-            }
+            merged["heads"][head] = {key: row.get(key) for key in CELL} | {"verdict": verdict(row, merged["chance"])}
     return sorted(rows.values(), key=lambda row: (row["suite"] != "gpt4", row["suite"]))
 
 
@@ -98,3 +102,13 @@ def sources() -> list[str]:
     """Where the published figures beside the scores come from, one line a file of `evals/baselines`."""
     found = [load_yaml(path) for path in sorted(BASELINES.glob("*.yaml"))]
     return [", ".join(str(file[key]) for key in ("source", "table", "date", "url") if file.get(key)) for file in found]
+
+
+def published() -> list[dict[str, Any]]:
+    """One row a model of `evals/baselines`, with its figures by task and where they were printed."""
+    found = [load_yaml(path) for path in sorted(BASELINES.glob("*.yaml"))]
+    return [
+        {"model": model, "source": str(file["source"]), "figures": figures}
+        for file in found
+        for model, figures in file.get("models", {}).items()
+    ]

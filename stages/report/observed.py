@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import statistics
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from stages import paths, provenance, tracking
 from stages.cluster import load_cluster
 from stages.errors import PipelineError
+from stages.report import champion
 from stages.settings import Settings
 
 ORDER = ("ingest", "curate", "dedup", "benchmarks", "decontaminate", "tokenizer", "shards", "pretrain", "publish@base",
@@ -59,6 +61,8 @@ class Observed:
     cluster: str = ""
     machine: str = ""
     """What the cluster is made of."""
+    champions: list[dict[str, Any]] = field(default_factory=list)
+    """The present models against the champions, see `champion.py`."""
 
     @property
     def seconds(self) -> float | None:
@@ -93,7 +97,17 @@ def observe(settings: Settings) -> Observed:
         dirty=newest.tags.get("gptoss.git_dirty") == "true" if newest else dirty,
         cluster=cluster,
         machine=describe(cluster),
+        champions=_champions(settings) if runs else [],
     )
+
+
+def _champions(settings: Settings) -> list[dict[str, Any]]:
+    """The comparison with the champions; none where the registry or the samples cannot be read."""
+    try:
+        return champion.compare(settings)
+    except Exception as error:  # as above: the report is never the reason that a run fails
+        print(f"not compared with the champions: {error}", file=sys.stderr)
+        return []
 
 
 def describe(cluster: str) -> str:

@@ -16,9 +16,15 @@ NAMES = {
     "humaneval": "HumanEval",
     "drop": "DROP",
     "gsm8k": "GSM8K",
+    "lambada": "LAMBADA",
+    "minimal_pairs": "Minimal pairs",
 }
 NGRAMS = {"unigram": "unigram", "trigram": "trigram", "fivegram": "5-gram"}
-SUITES = {"gpt4": "The rows of the GPT-4 report", "smoke": "Smoke suite: small items written for this project"}
+SUITES = {
+    "gpt4": "The rows of the GPT-4 report",
+    "language": "Language",
+    "smoke": "Smoke suite: small items written for this project",
+}
 STAGES = ("ingested", "curated", "deduped", "clean")
 REMOVERS = {"curate": "curation", "dedup": "deduplication", "decontaminate": "decontamination"}
 
@@ -29,7 +35,8 @@ SAMPLES = 3
 
 def task_name(task: str) -> str:
     """The name a task is known by."""
-    return next((name for key, name in NAMES.items() if key in task), task)
+    name = next((name for key, name in NAMES.items() if key in task), task)
+    return f"{name}, letters" if task.endswith("_letters") else name
 
 
 def funnel(facts: dict[str, Any]) -> list[dict[str, Any]]:
@@ -111,6 +118,59 @@ def clean(row: dict[str, Any], head: str) -> str:
     if not part or part.get("value") is None or part.get("n") == asked:
         return ""
     return f"{percent(part['value'])} on {count(part['n'])} clean items"
+
+
+def open_models(facts: dict[str, Any]) -> dict[str, Any]:
+    """The published figures of other models: the tasks that have any, and one row a model with a text for each task."""
+    models = facts["evaluation"]["published"]
+    tasks = [task for task in NAMES if any(task in model["figures"] for model in models)]
+    rows = [
+        {"model": model["model"], "cells": [_published(model["figures"].get(task)) for task in tasks]}
+        for model in models
+        if model["figures"]
+    ]
+    return {"tasks": tasks, "rows": rows}
+
+
+def _published(figure: dict[str, Any] | None) -> str:
+    """A figure and its shots, such as `66.6 (5)`."""
+    return f"{figure['value']:g} ({figure['shots']})" if figure else ""
+
+
+def remarks(facts: dict[str, Any]) -> list[str]:
+    """Calibration and answer lengths, one sentence a head; empty where nothing was measured."""
+    found = []
+    for head in facts["evaluation"]["heads"]:
+        cells = [row["heads"][head] for row in facts["evaluation"]["rows"] if head in row["heads"]]
+        bins = [one for cell in cells if cell["calibration"] for one in cell["calibration"]["bins"]]
+        asked = sum(one["n"] for one in bins)
+        lengths = [cell["answer_tokens"] for cell in cells if cell["answer_tokens"]]
+        if asked:
+            gap = sum(one["n"] * (one["confidence"] - one["accuracy"]) for one in bins) / asked
+            word = "more" if gap >= 0 else "less"
+            found.append(
+                f"{head.capitalize()}: on average {percent(abs(gap))} {word} sure of a choice than it is right."
+            )
+        if lengths:
+            tokens = sum(one["mean"] for one in lengths) / len(lengths)
+            cut = sum(one["cut"] for one in lengths)
+            found.append(
+                f"{head.capitalize()}: written answers have {tokens:.0f} tokens on average; {count(cut)} were cut off."
+            )
+    return found
+
+
+def subjects(facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """The tasks that have subsets, with one row a subset and the score of each head."""
+    tables = []
+    for row in facts["evaluation"]["rows"]:
+        names = sorted({name for cell in row["heads"].values() for name in cell["subsets"] or {}})
+        if names:
+            cells = [[(cell["subsets"] or {}).get(name) for cell in row["heads"].values()] for name in names]
+            tables.append(
+                {"task": row["task"], "heads": list(row["heads"]), "rows": list(zip(names, cells, strict=True))}
+            )
+    return tables
 
 
 def cost(observed: Observed) -> list[dict[str, Any]]:

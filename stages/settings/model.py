@@ -246,13 +246,13 @@ class Publish(Section):
 
 class Benchmarks(Section):
     gpt4: Literal["none", "hub", "mirror", "packages"]
-    """Where the items of the `gpt4` suite come from."""
+    """Where items come from that do not ship with the project: those of the suite `gpt4`, and LAMBADA."""
     mirror: str = ""
     """For `mirror`: a folder with one folder a data set, as on the hub."""
 
 
 class Evaluate(Section):
-    suites: tuple[Literal["smoke", "gpt4"], ...]
+    suites: tuple[Literal["smoke", "language", "gpt4"], ...]
     limit: PositiveInt | None
     """Items a task; null for all. A limited row says so."""
     batch_size: PositiveInt

@@ -13,20 +13,22 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages import paths
+from stages.benchmarks import pins
 from stages.benchmarks.__main__ import FEWSHOT_POOL, benchmarks
-from stages.benchmarks.items import FORMATS, item_id, spread
+from stages.benchmarks.items import FORMATS, content_sha256, item_id, spread
 from stages.benchmarks.suites import load_baselines, load_suite
 from stages.errors import DataError, UserError
 from stages.settings import Settings
 from stages.storage import read_json, sha256_file
 from stages.tracking import StageRun
+from tests.benchmarks.checkout import link_evals
 from tests.conftest import ROOT
 
 
 @pytest.fixture
 def checkout(workspace: Path) -> Path:
     """A working directory with the checkout's suites and items."""
-    (workspace / "evals").symlink_to(ROOT / "evals")
+    link_evals(workspace)
     return workspace
 
 
@@ -70,7 +72,10 @@ def test_smoke_items_are_frozen_whole(checkout: Path, settings_with: Callable[..
         assert table.num_rows == frozen["rows"] == 24
         assert table.schema.equals(FORMATS[task].schema)
         assert sha256_file(paths.BENCHMARKS / frozen["path"]) == frozen["sha256"]
-    assert {absent["task"] for absent in index["missing"]} == set(load_suite("gpt4").tasks)
+    pairs = entry(index, "language", "minimal_pairs")
+    assert pairs["rows"] == 240 and "language" not in {item["suite"] for item in index["items"]} - {pairs["suite"]}
+    gpt4 = {name for name, task in load_suite("gpt4").tasks.items() if not task.items_of}
+    assert {absent["task"] for absent in index["missing"]} == gpt4 | {"lambada"}
     assert {absent["reason"] for absent in index["missing"]} == {"benchmarks.gpt4 is none"}
 
 
@@ -86,7 +91,8 @@ def test_texts_hold_every_evaluated_item_and_no_example(checkout: Path, settings
     assert [(row["suite"], row["task"], row["item"]) for row in texts] == expected
     assert all(row["text"].strip() for row in texts)
     by_id = {(row["task"], row["item"]): row["text"] for row in texts}
-    for task, format_ in FORMATS.items():
+    for task in load_suite("smoke").tasks:
+        format_ = FORMATS[task]  # type: ignore[index]
         first = pq.read_table(paths.BENCHMARKS / entry(index, "smoke", task)["path"]).to_pylist()[0]
         assert by_id[task, "0"] == format_.text(first)
 
@@ -110,7 +116,7 @@ def test_mirror_gives_the_content_of_the_same_items(checkout: Path, settings_wit
 def test_what_a_mirror_lacks_is_listed_with_its_reason(checkout: Path, settings_with: Callable[..., Settings]) -> None:
     index = freeze(settings_with, "mirror", small_mirror(checkout / "mirror"))
     missing = {absent["task"]: absent["reason"] for absent in index["missing"]}
-    assert set(missing) == {"mmlu", "arc_challenge", "drop", "gsm8k"}
+    assert set(missing) == {"mmlu", "arc_challenge", "drop", "gsm8k", "lambada"}
     assert "cais/mmlu (abstract_algebra)" in missing["mmlu"]
     assert "no few-shot examples" in missing["arc_challenge"], "25 shots and neither train nor validation"
     # WinoGrande's examples may come from the split itself: nothing is frozen for them.
@@ -160,15 +166,65 @@ def test_every_task_has_a_prompt_and_a_cited_figure(checkout: Path) -> None:
     suite = load_suite("gpt4")
     for name, task in suite.tasks.items():
         assert Path(f"evals/tasks/{name}.yaml").is_file()
-        assert all(figures[name].shots == task.shots for figures in baselines.models.values())
+        assert all(
+            figures[suite.source(name)].shots == task.shots  # type: ignore[index]
+            for figures in baselines.models.values()
+        )
+        assert not task.items_of or task.evaluated == suite.tasks[task.items_of].evaluated
     assert len(suite.tasks["mmlu"].subsets) == 57
-    assert suite.tasks.keys() == load_suite("smoke").tasks.keys() == FORMATS.keys()
+    assert {suite.source(name) for name in suite.tasks} == load_suite("smoke").tasks.keys()
+    assert FORMATS.keys() == load_suite("smoke").tasks.keys() | load_suite("language").tasks.keys()
+
+
+def test_every_published_figure_says_where_it_stands(checkout: Path) -> None:
+    files = sorted(path.stem for path in (ROOT / "evals" / "baselines").glob("*.yaml"))
+    for name in files:
+        published = load_baselines(name)
+        assert published.url.startswith("https://") and published.table and published.date
+        for figures in published.models.values():
+            assert all(figure.protocol and 0 < figure.value <= 100 for figure in figures.values())
+    assert len(files) >= 5
+
+
+def test_every_foreign_split_is_pinned(workspace: Path) -> None:
+    link_evals(workspace, pinned=True)
+    known = pins.load().splits
+    expected = {
+        f"{suite.name}/{name}/{subset}/{task.evaluated}"
+        for suite in map(load_suite, ("language", "gpt4"))
+        for name, task in suite.tasks.items()
+        if not task.files and not task.items_of
+        for subset in task.subsets
+    }
+    assert known.keys() == expected and len(expected) == 57 + 6 + 1
+
+
+def test_other_content_than_the_pinned_one_stops_the_stage(
+    workspace: Path, settings_with: Callable[..., Settings]
+) -> None:
+    link_evals(workspace, pinned=True)
+    with pytest.raises(DataError, match=r"gpt4/hellaswag/default/validation has 24 items .* pins 10042 items"):
+        freeze(settings_with, "mirror", small_mirror(workspace / "mirror"))
+    assert not paths.BENCHMARKS.exists()
+
+
+def test_a_pin_holds_content_and_number() -> None:
+    rows = [{"text": "a"}, {"text": "b"}]
+    content = content_sha256(rows)
+    pinned = pins.Pins(splits={"s": (pins.Pin(rows=2, sha256=content), pins.Pin(rows=3, sha256=None))})
+    assert pins.verify(pinned, "s", rows) == content
+    assert pins.verify(pinned, "s", [*rows, {"text": "c"}]) != content
+    assert pins.verify(pinned, "other", rows[:1])
+    for changed in ([rows[1], rows[0]], rows[:1]):
+        with pytest.raises(DataError, match="bring the unchanged data set"):
+            pins.verify(pinned, "s", changed)
 
 
 @pytest.mark.slow
 def test_packages_and_mirror_freeze_the_same_bytes(
-    checkout: Path, shared: Path, settings_with: Callable[..., Settings]
+    workspace: Path, shared: Path, settings_with: Callable[..., Settings]
 ) -> None:
+    link_evals(workspace, pinned=True)
     mirrored = freeze(settings_with, "mirror", shared / "benchmarks")
     packaged = freeze(settings_with, "packages")
     assert packaged["missing"] == mirrored["missing"] == []
@@ -176,8 +232,10 @@ def test_packages_and_mirror_freeze_the_same_bytes(
     def evaluated(index: dict[str, Any]) -> dict[str, str]:
         return {item["path"]: item["sha256"] for item in index["items"] if item["role"] == "evaluated"}
 
-    assert evaluated(packaged) == evaluated(mirrored)
-    assert len(evaluated(packaged)) == 7 + 57 + 6
+    lambada = "language/lambada/test.parquet"  # the packages have spaces for its line breaks; both contents are pinned
+    differ = {path for path, found in evaluated(packaged).items() if found != evaluated(mirrored)[path]}
+    assert differ == {lambada}
+    assert len(evaluated(packaged)) == 7 + 2 + 57 + 6
     pools = [item for item in packaged["items"] if item["suite"] == "gpt4" and item["role"] == "fewshot"]
     assert max(item["rows"] for item in pools) == FEWSHOT_POOL
 

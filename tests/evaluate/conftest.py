@@ -19,6 +19,7 @@ from stages.benchmarks.__main__ import benchmarks
 from stages.configuration import check, load_yaml
 from stages.settings import Settings
 from stages.tracking import StageRun
+from tests.benchmarks.checkout import link_evals
 from tests.conftest import ROOT
 
 CONTEXT = 128
@@ -144,9 +145,9 @@ def checkout(workspace: Path) -> Path:
 
 
 def link_checkout(folder: Path) -> None:
-    for name in ("evals", "infra"):
-        if not (folder / name).exists():
-            (folder / name).symlink_to(ROOT / name)
+    if not (folder / "infra").exists():
+        (folder / "infra").symlink_to(ROOT / "infra")
+    link_evals(folder)
 
 
 @pytest.fixture(scope="session")

@@ -51,17 +51,19 @@ def test_every_task_is_a_row_or_has_a_reason(evaluated: Settings) -> None:
     scores = read_json(paths.evaluation("base") / "scores.json")
     done = {(row["suite"], row["task"]) for row in scores["rows"]}
     refused = {(row["suite"], row["task"]): row["reason"] for row in scores["not_run"]}
-    assert len(done) + len(refused) == 14 and not done & set(refused)
+    assert len(done) + len(refused) == 7 + 2 + 10 and not done & set(refused)
     assert done == {("smoke", task) for task in read_suite("smoke") - {"humaneval"}} | {
         ("gpt4", "mmlu"),
         ("gpt4", "hellaswag"),
+        ("gpt4", "hellaswag_letters"),
+        ("language", "minimal_pairs"),
     }
     assert "execute_code is false" in refused["smoke", "humaneval"]
     assert "the mirror has no test split of openai/gsm8k" in refused["gpt4", "gsm8k"]
     for row in scores["rows"]:
-        assert row["n"] == (24 if row["suite"] == "smoke" else 5)
+        assert row["n"] == {"smoke": 24, "gpt4": 5, "language": 240}[row["suite"]]
         assert row["limited"] == (row["suite"] == "gpt4")
-        assert (row["baseline"] is None) == (row["suite"] == "smoke")
+        assert (row["baseline"] is None) == (row["suite"] != "gpt4")
         assert row["clean"] is None, "decontamination has not run"
         assert row["harness"] == "lm_eval 0.4.13" and len(row["template_sha256"]) == 64
     samples = [json.loads(line) for line in (paths.evaluation("base") / "samples.jsonl").read_text().splitlines()]
@@ -101,7 +103,7 @@ def test_a_killed_evaluation_continues_and_ends_alike(evaluated: Settings, monke
     monkeypatch.setattr(harness, "run_task", lambda *a, **o: (asked.append(a[2]), real(*a, **o))[1])
     evaluate(evaluated, run, "base")
     assert len(first) == 3 and not set(first) <= set(asked[:3])
-    assert len(asked) == 5
+    assert len(asked) == 7
     assert written() == undisturbed
 
 

@@ -81,6 +81,69 @@ def test_the_host_is_out_of_reach(program: str, error: str) -> None:
     assert not outcome.passed and re.search(error, outcome.detail), outcome
 
 
+BOMBS = {
+    "processes": """
+import os
+while True:
+    try:
+        os.fork()
+    except OSError:
+        pass
+""",
+    "memory in children": """
+import os
+held = []
+while True:
+    try:
+        os.fork()
+        held.append(bytearray(2**24))
+    except (OSError, MemoryError):
+        pass
+""",
+    "files": """
+number = 0
+while True:
+    try:
+        open(f"/tmp/{number}", "wb").write(bytes(2**19))
+    except OSError:
+        pass
+    number += 1
+""",
+    "output": "while True: print('x' * 2**16)",
+}
+
+
+@needs_sandbox
+@pytest.mark.parametrize("kind", list(BOMBS))
+def test_a_bomb_ends_with_its_program(kind: str) -> None:
+    import psutil
+
+    free = psutil.virtual_memory().available
+    outcome = sandbox.run_python(BOMBS[kind], seconds=2.0, memory_bytes=2**27)
+    assert not outcome.passed
+    assert sandbox.run_python("pass").passed, "the next program runs as if nothing had been"
+    assert psutil.virtual_memory().available > free - sandbox.PROCESSES * 2**27
+
+
+@needs_sandbox
+def test_a_program_kills_nobody_but_itself() -> None:
+    """Its parent, its group, everything it can name: the harness and a program beside it go on."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    killer = """
+import os, signal
+for target in (os.getppid(), 1, 2, -1, 0):
+    try:
+        os.kill(target, signal.SIGKILL)
+    except OSError:
+        pass
+"""
+    with ThreadPoolExecutor(2) as pool:
+        beside = pool.submit(sandbox.run_python, "import time; time.sleep(1.5)")
+        assert sandbox.run_python(killer) == sandbox.Outcome(False, "ended early")
+        assert beside.result().passed
+
+
 @needs_sandbox
 def test_a_program_gets_no_environment_and_no_capabilities(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_TOKEN", "secret")

@@ -221,6 +221,12 @@ def evaluations() -> None:
                 "bytes": 150_000,
                 "baselines": {"unigram": 4.537, "trigram": 2.903, "fivegram": 2.288},
             },
+            "conditions": {
+                "batch_size": 16,
+                "fewshot_seed": 1234,
+                "arithmetic": "float32",
+                "bos": {"gpt4": f"none {HOSTILE}"},
+            },
             "rows": rows,
             "not_run": [{"suite": "gpt4", "task": "humaneval", "reason": f"evaluate.execute_code is false {HOSTILE}"}],
         }
@@ -250,6 +256,7 @@ def evaluations() -> None:
         "table": "Table 2",
         "date": "2023-03",
         "url": "https://arxiv.org/abs/2303.08774",
+        "models": {"GPT-4": {"mmlu": {"value": 86.4, "shots": 5, "metric": "accuracy", "protocol": HOSTILE}}},
     }
     write_json(Path("evals/baselines/gpt4.yaml"), figures)  # JSON is YAML
 
@@ -274,6 +281,19 @@ def _row(suite: str, task: str, facts: tuple[int, float, float], shift: float) -
         "harness": "lm_eval 0.4.13",
         "clean": {"value": value, "stderr": 0.1, "n": 18} if task == "mmlu" else None,
         "truncated": 0,
+        "calibration": {
+            "error": 0.12,
+            "bins": [{"confidence": 0.31, "accuracy": 0.2, "n": 15}, {"confidence": 0.64, "accuracy": value, "n": 5}],
+        }
+        if task in MULTIPLE_CHOICE
+        else None,
+        "subsets": {
+            "astronomy": {"value": value, "stderr": None, "n": 1},
+            "virology": {"value": 0.0, "stderr": None, "n": 1},
+        }
+        if task == "mmlu"
+        else {},
+        "answer_tokens": {"mean": 12.5, "median": 12.0, "longest": 64, "cut": 2} if task in FREE else None,
         "baseline": {
             "model": "GPT-4",
             "value": published,

@@ -1,0 +1,161 @@
+"""A live baseline: the same suites asked of a model behind an OpenAI-compatible completions server.
+
+    python -m stages.evaluate.live MODEL --url http://HOST/v1/completions [--suite gpt4] [--limit 20]
+
+In: the frozen items `data/benchmarks`; `OPENAI_API_KEY` where the server wants one. Out: `reports/live/MODEL.json`, its
+rows as in `scores.json`; it observes another model, so no stage depends on it. Before anything is sent, requests,
+tokens and the most they can cost are printed, and a person agrees in a word (`--yes` for a script).
+With `--tokenizer FOLDER` (the server's own) all tasks are asked, ranked answers through the log-probabilities of echoed
+prompts; without one only tasks whose answers are written, and tokens are estimated as a quarter of the bytes.
+Programs are never run here. Wrong: no such suite or items, or no agreement, is `UserError`; a server that does not
+answer is `ClusterError`. The adapter is lm-eval's `local-completions`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages import paths
+from stages.benchmarks.suites import Suite, load_suite
+from stages.errors import ClusterError, UserError
+from stages.storage import write_json
+
+BYTES_PER_TOKEN = 4
+MAX_NEW_TOKENS = 512
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one task will send and can cost."""
+
+    task: str
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    """At most."""
+
+    def dollars(self, per_million_in: float, per_million_out: float) -> float:
+        """The most it can cost."""
+        return (self.input_tokens * per_million_in + self.output_tokens * per_million_out) / 1e6
+
+
+def language_model(arguments: argparse.Namespace) -> Any:
+    """lm-eval's adapter of a completions server."""
+    from lm_eval.models.openai_completions import LocalCompletionsAPI
+
+    tokenizer = arguments.tokenizer and str(arguments.tokenizer)
+    return LocalCompletionsAPI(
+        model=arguments.model,
+        base_url=arguments.url,
+        tokenizer_backend="huggingface" if tokenizer else None,
+        tokenizer=tokenizer,
+        max_length=arguments.context,
+        num_concurrent=arguments.concurrent,
+    )
+
+
+def plan(lm: Any, suite: Suite, limit: int | None) -> dict[str, Any]:
+    """The tasks that can be asked of this server, with their files in the index of the frozen items."""
+    from stages.evaluate.__main__ import frozen_index
+    from stages.evaluate.programs import EXECUTED
+    from stages.evaluate.tasks import answer_tokens
+
+    items = frozen_index()["items"]
+    tasks = {}
+    for name in suite.tasks:
+        entries = [one for one in items if (one["suite"], one["task"]) == (suite.name, suite.source(name))]
+        if entries and name not in EXECUTED and (lm.tokenizer is not None or answer_tokens(name)):
+            tasks[name] = entries
+    if not tasks:
+        raise UserError(f"nothing of the suite {suite.name} can be asked", "name the server's own --tokenizer")
+    return tasks
+
+
+def estimate(lm: Any, suite: Suite, name: str, entries: list[Any], limit: int | None) -> Estimate:
+    """Requests and tokens of one task, from its very prompts."""
+    from stages.evaluate.tasks import build, read_subsets
+
+    subsets, _ = read_subsets(paths.BENCHMARKS, entries, limit)
+    requests = []
+    for subset in subsets:
+        task = build(name, suite.tasks[name], subset, MAX_NEW_TOKENS)
+        task.build_all_requests()
+        requests += task.instances
+
+    def tokens(text: str) -> int:
+        return len(lm.tok_encode(text)) if lm.tokenizer is not None else -(-len(text.encode()) // BYTES_PER_TOKEN)
+
+    asked = [request.args for request in requests]
+    written = [answer["max_gen_toks"] if isinstance(answer, dict) else 1 for _, answer in asked]
+    sent = [tokens(prompt + ("" if isinstance(answer, dict) else answer)) for prompt, answer in asked]
+    return Estimate(name, len(requests), sum(sent), sum(written))
+
+
+def agree(estimates: list[Estimate], arguments: argparse.Namespace) -> None:
+    """Print the estimate and wait for a yes. Raises `UserError` when there is none."""
+    prices = arguments.input_price, arguments.output_price
+    for one in estimates:
+        tokens = f"{one.input_tokens:,} tokens in, at most {one.output_tokens:,} out"
+        print(f"{one.task}: {one.requests:,} requests, {tokens}: ${one.dollars(*prices):.2f}")
+    total = sum(one.dollars(*prices) for one in estimates)
+    print(f"in all at most ${total:.2f} at ${prices[0]:g} and ${prices[1]:g} a million tokens in and out")
+    if not arguments.yes and input(f"Send this to {arguments.url}? Type yes: ").strip().lower() != "yes":
+        raise UserError("nothing was sent", "type yes, or give --yes")
+
+
+def live(arguments: argparse.Namespace) -> Path:
+    """Estimate, agree, ask, write. Returns the file of the result."""
+    from stages.evaluate import harness, rows
+
+    suite, lm = load_suite(arguments.suite), language_model(arguments)
+    tasks = plan(lm, suite, arguments.limit)
+    limits = {name: arguments.limit if suite.limited and not suite.tasks[name].files else None for name in tasks}
+    agree([estimate(lm, suite, name, entries, limits[name]) for name, entries in tasks.items()], arguments)
+    found = []
+    for name, entries in tasks.items():
+        task = suite.tasks[name]
+        try:
+            measured = harness.run_task(
+                lm, suite.name, name, task, entries, paths.BENCHMARKS,
+                limit=limits[name], max_new_tokens=MAX_NEW_TOKENS,
+            )  # fmt: skip
+        except OSError as error:  # aiohttp's and requests' errors are OSError
+            raise ClusterError(f"{arguments.url}: {error}", "start the server, or correct --url") from error
+        found.append(rows.row(suite, name, task, measured, None, None) | {"samples": measured["samples"]})
+        print(f"{name}: {found[-1]['value']:.4f}", flush=True)
+    path = paths.REPORTS / "live" / f"{re.sub('[^A-Za-z0-9._-]+', '-', arguments.model)}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"model": arguments.model, "url": arguments.url, "rows": found})
+    return path
+
+
+def parse(words: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.evaluate.live",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", help="the name the server knows it by")
+    parser.add_argument("--url", required=True, help="the completions endpoint")
+    parser.add_argument("--suite", default="gpt4", choices=("smoke", "language", "gpt4"))
+    parser.add_argument("--limit", type=int, default=20, help="items a task, spread evenly")
+    parser.add_argument("--tokenizer", type=Path, help="folder with the server's tokenizer")
+    parser.add_argument("--context", type=int, default=4096, help="tokens the model can read")
+    parser.add_argument("--concurrent", type=int, default=1, help="requests at a time")
+    parser.add_argument("--input-price", type=float, required=True, help="dollars a million tokens; 0 for one's own")
+    parser.add_argument("--output-price", type=float, required=True, help="dollars a million tokens; 0 for one's own")
+    parser.add_argument("--yes", action="store_true", help="do not ask before sending")
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    from stages.entry import guarded, quieten
+
+    quieten()
+    sys.exit(guarded(lambda: print(live(parse()))))

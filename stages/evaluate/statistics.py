@@ -1,0 +1,124 @@
+"""What a column of per-item scores says: mean and its error, calibration, lengths, and the difference to another model.
+
+All of it is arithmetic on the lines of `samples.jsonl`, so that two evaluations can be compared without their models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+DIGITS = 6
+"""Decimals of stored figures."""
+BINS = 10
+RESAMPLES = 10_000
+
+Sample = Mapping[str, Any]
+
+
+def mean_and_stderr(values: Sequence[float]) -> dict[str, Any]:
+    """Mean, its standard error (the sample standard deviation over sqrt(n), as lm-eval has it; None for a single
+    value) and the number of values."""
+    n = len(values)
+    mean = sum(values) / n
+    if n < 2:
+        return {"value": round(mean, DIGITS), "stderr": None, "n": n}
+    variance = sum((value - mean) ** 2 for value in values) / (n - 1)
+    return {"value": round(mean, DIGITS), "stderr": round((variance / n) ** 0.5, DIGITS), "n": n}
+
+
+def by_subset(samples: Sequence[Sample], metric: str) -> dict[str, dict[str, Any]]:
+    """Mean and standard error of each subset (MMLU: subject) of a task that has several; empty otherwise."""
+    values: dict[str, list[float]] = {}
+    for sample in samples:
+        subset, separator, _ = sample["item"].partition("/")
+        if separator:
+            values.setdefault(subset, []).append(sample["scores"][metric])
+    return {subset: mean_and_stderr(some) for subset, some in values.items()} if len(values) > 1 else {}
+
+
+def calibration(samples: Sequence[Sample], metric: str) -> dict[str, Any] | None:
+    """How far the confidence in a chosen answer is from how often it is right, where answers are chosen.
+
+    Expected calibration error over `BINS` bins of equal width (Guo et al. 2017, equation 3), and the bins that hold
+    items: mean confidence, accuracy and number of items. Confidence is in the samples, see `harness.ranked`."""
+    chosen = [sample for sample in samples if "confidence" in sample]
+    if not chosen:
+        return None
+    confidence = np.array([sample["confidence"] for sample in chosen])
+    right = np.array([sample["scores"][metric] for sample in chosen], dtype=float)
+    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    counts = np.bincount(place, minlength=BINS)
+    sums = [np.bincount(place, weights=values, minlength=BINS) for values in (confidence, right)]
+    bins = [
+        {"confidence": round(float(sums[0][at] / n), DIGITS), "accuracy": round(float(sums[1][at] / n), DIGITS),
+         "n": int(n)}
+        for at, n in enumerate(counts)
+        if n
+    ]  # fmt: skip
+    error = float(np.abs(sums[0] - sums[1]).sum() / len(chosen))
+    return {"error": round(error, DIGITS), "bins": bins}
+
+
+def lengths(samples: Sequence[Sample]) -> dict[str, Any] | None:
+    """Tokens of generated answers: mean, median, longest, and how many came to the limit; None where none is."""
+    tokens = [int(sample["answer_tokens"]) for sample in samples if "answer_tokens" in sample]
+    if not tokens:
+        return None
+    return {
+        "mean": round(float(np.mean(tokens)), 1),
+        "median": float(np.median(tokens)),
+        "longest": max(tokens),
+        "cut": sum(bool(sample["cut_short"]) for sample in samples),
+    }
+
+
+def paired_bootstrap(new: Sequence[float], old: Sequence[float], seed: int) -> dict[str, Any]:
+    """The difference in mean score of two models on the same items, with a 95 % interval of the percentile bootstrap
+    over items (Efron 1979; for paired systems: Koehn 2004, section 3.3) and the share of resamples in which the new
+    model is not better.
+
+    Drawing n items with replacement means drawing how often each distinct difference occurs from a multinomial
+    distribution, so that `RESAMPLES` resamples cost one call whatever n. Raises `ValueError` when the models were not
+    measured on equally many items."""
+    if len(new) != len(old) or not new:
+        raise ValueError(f"{len(new)} scores cannot be paired with {len(old)}")
+    differences = np.asarray(new, dtype=float) - np.asarray(old, dtype=float)
+    n = len(differences)
+    values, counts = np.unique(differences, return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=RESAMPLES)
+    means = drawn @ values / n
+    low, high = np.percentile(means, [2.5, 97.5])
+    return {
+        "difference": round(float(differences.mean()), DIGITS),
+        "low": round(float(low), DIGITS),
+        "high": round(float(high), DIGITS),
+        "not_better": round(float((means <= 0).mean()), DIGITS),
+        "better_items": int((differences > 0).sum()),
+        "worse_items": int((differences < 0).sum()),
+        "n": n,
+    }
+
+
+def against(
+    new: Sequence[Sample], old: Sequence[Sample], metrics: Mapping[tuple[str, str], str], seed: int
+) -> list[dict[str, Any]]:
+    """One comparison for each task in `metrics` (`(suite, task)` to metric) of which both evaluations have items with
+    the same prompts, on those items."""
+    before = {_key(sample): sample for sample in old}
+    columns: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
+    for sample in new:
+        task, other = (sample["suite"], sample["task"]), before.get(_key(sample))
+        if other and task in metrics and metrics[task] in other["scores"]:
+            for column, one in zip(columns.setdefault(task, ([], [])), (sample, other), strict=True):
+                column.append(one["scores"][metrics[task]])
+    return [
+        {"suite": task[0], "task": task[1], "metric": metrics[task], **paired_bootstrap(mine, theirs, seed)}
+        for task, (mine, theirs) in columns.items()
+    ]
+
+
+def _key(sample: Sample) -> tuple[str, ...]:
+    return (sample["suite"], sample["task"], sample["item"], sample["prompt"])

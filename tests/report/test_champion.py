@@ -1,0 +1,77 @@
+"""The comparison with the champion, against a real MLflow on SQLite."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages import paths, provenance, tracking
+from stages.report import champion, render
+from stages.report.observed import Observed
+from stages.report.pictures import Picture
+from stages.settings import Settings
+from stages.storage import read_json, write_json
+
+CONNECT = tracking.connect
+
+
+def sample(item: int, score: float) -> dict[str, Any]:
+    return {"suite": "gpt4", "task": "mmlu", "item": str(item), "prompt": f"q{item}", "scores": {"acc": score}}
+
+
+def write_samples(path: Path, scores: list[float]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(sample(n, score)) + "\n" for n, score in enumerate(scores)))
+    return path
+
+
+@pytest.fixture
+def registry(workspace: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A champion of the base model whose evaluation MLflow keeps, and a newer present model."""
+    monkeypatch.setattr(tracking, "connect", CONNECT)
+    monkeypatch.setattr(provenance, "output_hash", lambda _: "new.dir")
+    client, experiment = tracking.connect(f"gpt-oss-{settings.name}")
+    tags = {"gptoss.stage": "evaluate@base", f"dep/gpt-oss/{settings.name}": "old.dir"}
+    run = client.create_run(experiment, tags=tags)
+    client.log_artifact(run.info.run_id, str(write_samples(workspace / "old/samples.jsonl", [0.0] * 8)), "evaluation")
+    client.set_terminated(run.info.run_id)
+    name = f"gpt-oss-{settings.name}"
+    client.create_registered_model(name)
+    client.create_model_version(name, (workspace / "old").as_uri(), tags={"gptoss.md5": "old.dir"})
+    client.set_registered_model_alias(name, "champion", "1")
+    write_samples(paths.evaluation("base") / "samples.jsonl", [1.0] * 6 + [0.0] * 2)
+    write_json(paths.evaluation("base") / "scores.json", {"rows": [{"suite": "gpt4", "task": "mmlu", "metric": "acc"}]})
+    return client
+
+
+def test_the_present_model_is_compared_with_the_champion_item_by_item(registry: Any, settings: Settings) -> None:
+    (found,) = champion.compare(settings)
+    (row,) = found["rows"]
+    assert (found["head"], str(found["version"]), row["task"], row["n"]) == ("base", "1", "mmlu", 8)
+    assert (row["difference"], row["better_items"], row["worse_items"]) == (0.75, 6, 0)
+    assert 0 < row["low"] < 0.75 < row["high"] <= 1
+
+
+def test_a_champion_is_not_compared_with_itself(
+    registry: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provenance, "output_hash", lambda _: "old.dir")
+    assert champion.compare(settings) == []
+
+
+def test_a_champion_without_samples_is_left_out(registry: Any, settings: Settings) -> None:
+    registry.set_model_version_tag(f"gpt-oss-{settings.name}", "1", "gptoss.md5", "unknown.dir")
+    assert champion.compare(settings) == []
+
+
+def test_the_pages_show_the_comparison(made: Settings) -> None:
+    row = {"suite": "gpt4", "task": "mmlu", "metric": "acc", "n": 20, "difference": 0.05, "low": -0.1, "high": 0.2,
+           "not_better": 0.3, "better_items": 3, "worse_items": 2}  # fmt: skip
+    observed = Observed(champions=[{"head": "base", "version": "7", "rows": [row]}])
+    pictures: dict[str, Picture] = {}
+    facts = read_json(render.FACTS)
+    for page in (render.html(facts, observed, pictures), render.markdown(facts, observed, pictures)):
+        assert "Base, against version 7, the champion" in page and "+5.0" in page and "-10.0 to +20.0" in page
