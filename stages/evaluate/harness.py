@@ -8,6 +8,7 @@ same arithmetic for a task, a task of 57 subjects and a clean subset.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import logging
 import random
@@ -121,6 +122,7 @@ def sample(suite: str, name: str, task: Task, task_name: str, logged: Mapping[st
         "task": name,
         "item": sample_id(task_name, logged["doc_id"]),
         "prompt": prompt[-PROMPT_TAIL:],
+        "prompt_sha256": hashlib.sha256(prompt.encode()).hexdigest()[:16],
         "truncated": cut,
         "scores": {metric: round(float(logged[metric]), DIGITS) for metric in logged["metrics"]},
     }

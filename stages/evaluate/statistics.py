@@ -121,4 +121,4 @@ def against(
 
 
 def _key(sample: Sample) -> tuple[str, ...]:
-    return (sample["suite"], sample["task"], sample["item"], sample["prompt"])
+    return (sample["suite"], sample["task"], sample["item"], sample["prompt_sha256"])

@@ -17,7 +17,7 @@ from stages.errors import DataError
 from stages.evaluate import harness, rows
 from stages.evaluate.model import load
 from stages.evaluate.statistics import mean_and_stderr
-from stages.evaluate.tasks import build, read_subsets
+from stages.evaluate.tasks import FrozenSubset, Items, build, read_subsets
 from stages.settings import Settings
 from stages.storage import read_json
 from tests.conftest import ROOT
@@ -105,6 +105,51 @@ def test_whole_prompts_equal_the_stock_ones(evaluated: Settings) -> None:
         _, samples = stock(lm, name, task.shots)
         theirs = [tuple(arguments) for sample in samples for arguments in sample["arguments"]]
         assert [request.args for request in ours.instances] == theirs
+
+
+@pytest.mark.parametrize("name", ["hellaswag", "arc_challenge", "winogrande"])
+def test_letters_show_every_answer_after_the_same_examples(evaluated: Settings, name: str) -> None:
+    task = load_suite("gpt4").tasks[f"{name}_letters"].model_copy(update={"shots": 2})
+    (subset,), _ = read_subsets(paths.BENCHMARKS, entries("smoke", name), None)
+    built = build(f"{name}_letters", task, subset, 16)
+    built.build_all_requests()
+    beginnings = set()
+    for request in built.instances:
+        prompt, letter = request.args
+        *examples, question = prompt.split("\n\n")
+        beginnings.add(tuple(examples))
+        answers = built.doc_to_choice(request.doc)
+        assert letter.strip() in answers and question.endswith("\nAnswer:")
+        assert all(f"\n{answer}. " in question for answer in answers)
+    ((first, second),) = beginnings
+    assert first[-1] in "ABCD" and second[-1] in "ABCD", "an example ends in its letter"
+    assert len(built.instances) == 24 * (2 if name == "winogrande" else 4)
+
+
+def test_nothing_stands_before_a_prompt_but_an_empty_one_is_the_end_of_text(evaluated: Settings) -> None:
+    lm = harness.language_model(load(paths.published("tiny", "base")), 64)
+    read: list[Any] = []
+    lm.model.base_model.register_forward_pre_hook(lambda *given: read.append(given[2]["input_ids"]), with_kwargs=True)
+    run(lm, "smoke", "winogrande", shots=0)
+    assert read and all(int((tokens[:, 0] == lm.eot_token_id).sum()) == 0 for tokens in read)
+    read.clear()
+    _, pairs = run(lm, "language", "minimal_pairs")
+    assert read and all(bool((tokens[:, 0] == lm.eot_token_id).all()) for tokens in read)
+    assert pairs["items"] == len(pairs["samples"]) == 240 and {"answer", "confidence"} <= pairs["samples"][0].keys()
+
+
+def test_lambada_asks_for_the_last_word(evaluated: Settings) -> None:
+    config = load_suite("language").tasks["lambada"]
+    subset = FrozenSubset(
+        "default", [0], Items([{"text": "One two\nthree four"}], ["text"]), Items([], ["text"]), False
+    )
+    built = build("lambada", config, subset, 16)
+    built.build_all_requests()
+    assert built.instances[0].args == ("One two\nthree", " four")
+    logged = {"arguments": [built.instances[0].args], "filtered_resps": [(-1.5, True)]}
+    assert harness.continued(logged) == {"target": "four", "answer": "four", "log_likelihoods": [-1.5]}
+    logged["filtered_resps"] = [(-9.5, False)]
+    assert harness.continued(logged)["answer"] == ""
 
 
 def test_a_limit_is_items_a_row_spread_over_the_subjects(evaluated: Settings) -> None:

@@ -19,7 +19,7 @@ from stages.evaluate.statistics import (
 
 
 def sample(item: str, score: float, **more: Any) -> dict[str, Any]:
-    return {"suite": "s", "task": "t", "item": item, "prompt": f"p{item}", "scores": {"acc": score}, **more}
+    return {"suite": "s", "task": "t", "item": item, "prompt_sha256": f"p{item}", "scores": {"acc": score}, **more}
 
 
 def test_standard_error() -> None:
@@ -78,7 +78,7 @@ def test_the_same_scores_do_not_differ_and_a_shift_is_certain() -> None:
 
 
 def test_only_the_same_prompts_are_compared() -> None:
-    new = [sample("0", 1.0), sample("1", 0.0), sample("2", 1.0) | {"prompt": "changed"}, sample("3", 1.0)]
+    new = [sample("0", 1.0), sample("1", 0.0), sample("2", 1.0) | {"prompt_sha256": "changed"}, sample("3", 1.0)]
     old = [sample("0", 0.0), sample("1", 0.0), sample("2", 0.0)]
     (found,) = against(new, old, {("s", "t"): "acc"}, seed=1)
     assert (found["suite"], found["task"], found["metric"], found["n"]) == ("s", "t", "acc", 2)
