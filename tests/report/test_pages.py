@@ -36,7 +36,7 @@ def test_the_page_is_one_file_that_loads_and_runs_nothing(made: Settings) -> Non
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
     assert not re.search(r"@import|url\((?!#)", html)
-    assert html.count("<svg") == 7
+    assert html.count("<svg") == 8
     assert "default-src 'none'" in html
 
 
@@ -64,7 +64,7 @@ def test_markdown_tables_are_well_formed_and_pictures_exist(made: Settings) -> N
         for line in block:
             assert len(re.findall(r"(?<!\\)\|", line)) == columns, line
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", "\n".join(lines))
-    assert len(pictures) == 7
+    assert len(pictures) == 8
     for picture in pictures:
         svg = (paths.REPORTS / picture).read_text()
         assert svg.startswith("<?xml") and ' width="518.4pt"' in svg
