@@ -5,6 +5,7 @@ An MLflow that is away never stops a stage, and misses nothing: all goes through
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -111,7 +112,13 @@ class MlflowRun(StageRun):
         self.outbox.put({"artifact": str(kept), "folder": folder})
 
     def table(self, name: str, columns: Mapping[str, list[Any]]) -> None:
-        self._observe(lambda: self.client.log_table(self.run_id, dict(columns), name))
+        # As `MlflowClient.log_table` writes it; through the outbox, so that it is kept while MLflow is away.
+        kept = self.outbox.files / Path(name).name
+        kept.parent.mkdir(exist_ok=True)
+        rows = [list(row) for row in zip(*columns.values(), strict=True)]
+        kept.write_text(json.dumps({"columns": list(columns), "data": rows}), encoding="utf-8")
+        self.outbox.put({"artifact": str(kept), "folder": str(Path(name).parent)})
+        self.tags({"mlflow.loggedArtifacts": json.dumps([{"path": name, "type": "table"}])})
 
     def finish(self, status: str) -> None:
         """Close the run as FINISHED, FAILED or KILLED."""

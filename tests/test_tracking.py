@@ -45,6 +45,10 @@ def test_runs_nest_carry_their_inputs_and_an_unfinished_one_is_continued(monkeyp
         again.metrics({"loss": 1.0}, step=2)
     with stage_run("dedup", "test", dependencies("bb")) as other:
         assert isinstance(other, MlflowRun) and other.run_id != first_id
+        other_id = other.run_id
+        other.table("evaluation/samples.table.json", {"item": ["0", "1"], "confidence": [0.5, None]})
+    table = client.load_table(experiment, "evaluation/samples.table.json", run_ids=[other_id])
+    assert table["item"].astype(str).tolist() == ["0", "1"] and table["confidence"].tolist()[0] == 0.5
     with stage_run("dedup", "test", dependencies("aa")) as later:  # the first is finished: a new run
         assert isinstance(later, MlflowRun) and later.run_id != first_id
 
