@@ -50,7 +50,7 @@ class Parts:
 
 def evaluate(settings: Settings, run: StageRun, head: str) -> Metrics:
     """Evaluate one head of the published model."""
-    from stages.evaluate import generations, harness
+    from stages.evaluate import generations, harness, safety
     from stages.evaluate.model import load
     from stages.evaluate.tasks import SEED
 
@@ -80,6 +80,8 @@ def evaluate(settings: Settings, run: StageRun, head: str) -> Metrics:
         "rows": [row for rows, _, _, _ in suites for row in rows],
         "not_run": [absent for _, not_run, _, _ in suites for absent in not_run],
     }
+    if head == "instruct":
+        scores["safety"] = parts.once("safety", lambda: safety.measure(model))
     samples = [sample for _, _, kept, _ in suites for sample in kept]
     write(paths.evaluation(head), scores, samples, written)
     for name in ("scores.json", "samples.jsonl", "generations.json"):

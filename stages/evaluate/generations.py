@@ -62,6 +62,12 @@ def generate(
     return written
 
 
+def answer(model: PublishedModel, question: str, max_new_tokens: int) -> tuple[str, bool]:
+    """The Instruct model's answer to one question, and whether it stopped by itself."""
+    end_of_turn = int(model.tokenizer.convert_tokens_to_ids(END_OF_TURN))
+    return _greedy(model, _chat(model, question), end_of_turn, max_new_tokens)
+
+
 def _greedy(model: PublishedModel, ids: list[int], stop: int, max_new_tokens: int) -> tuple[str, bool]:
     import torch
     from transformers import GenerationConfig

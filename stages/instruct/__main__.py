@@ -1,12 +1,14 @@
 """Instruct: teach the published base model to answer in chat format, and to stop.
 
-In: `gpt-oss/NAME` (the published base), the conversations that ship with the project, and the JSON lines files
-that match `instruct.data`. Out: `models/instruct/merged` (float32, with its tokenizer), `adapter` (for `lora`),
-`conversations.json` (what was read, rejected, truncated and held out) and `reports/plots/instruct.csv`.
+In: `gpt-oss/NAME` (the published base), the conversations that ship with the project, the JSON lines files that match
+`instruct.data`, and the documents in the folders `instruct.documents`. Out: `models/instruct/merged` (float32, with its
+tokenizer), `adapter` (not for `full`), `conversations.json` (what was read, rejected, truncated and held out) and
+`reports/plots/instruct.csv`.
 What can go wrong: a pattern that matches nothing, files with too many bad lines, a chat template that marks no
 assistant tokens, a diverging loss. Bad lines are skipped, counted and listed.
 Method: LoRA (Hu et al. 2021) on all linear layers, loss on the assistant's tokens alone as in InstructGPT
-(Ouyang et al. 2022, section 3.5), cosine schedule. Resumes after a kill, with the same bytes.
+(Ouyang et al. 2022, section 3.5), cosine schedule; then, with `instruct.preference`, direct preference optimisation
+(Rafailov et al. 2023) of the same weights. Resumes after a kill, with the same bytes.
 """
 
 from __future__ import annotations
@@ -35,14 +37,14 @@ def instruct(settings: Settings, run: StageRun) -> Metrics:
     import torch
     from transformers.utils.logging import disable_progress_bar
 
-    from stages.instruct import adapters, examples, training
+    from stages.instruct import adapters, examples, preference, training
 
     disable_progress_bar()
     torch.set_num_threads(training.THREADS)
     options = settings.instruct
     base_folder = paths.published(settings.name, "base")
-    base, tokenizer = adapters.load_base(base_folder)
-    corpus = read_corpus(options.data, tokenizer.all_special_tokens)
+    base, tokenizer = adapters.load_base(base_folder, options)
+    corpus = read_corpus(options.data, options.documents, tokenizer.all_special_tokens)
     encoded = examples.make_examples(
         tokenizer,
         corpus.conversations,
@@ -64,10 +66,11 @@ def instruct(settings: Settings, run: StageRun) -> Metrics:
         state=resume_folder(run, corpus),
         log=lambda values, step: run.metrics(values, step),
     )
+    preferred = preference.optimise(model, tokenizer, settings, run) if options.preference else None
     after = training.held_out_loss(model, encoded.held_out, options.batch_size, tokenizer.pad_token_id)
     losses = {"loss_before": round(before, 6), "loss": round(after, 6)}
     with atomic_folder(paths.INSTRUCT) as folder:
-        adapters.save(model, base_folder, folder, options.method)
+        adapters.save(model, tokenizer, base_folder, folder, options)
         write_json(folder / "conversations.json", account(settings, corpus, encoded, losses))
     write_curve(CURVE, points)
     return {
@@ -76,7 +79,7 @@ def instruct(settings: Settings, run: StageRun) -> Metrics:
         "steps": points[-1].step,
         "train_loss": round(points[-1].loss, 6),
         "held_out": losses | {"perplexity_before": round(math.exp(before), 4), "perplexity": round(math.exp(after), 4)},
-    }
+    } | ({"preference": preferred} if preferred else {})
 
 
 def resume_folder(run: StageRun, corpus: Corpus) -> Path:
@@ -96,7 +99,7 @@ def report_rejected(corpus: Corpus) -> None:
 def account(settings: Settings, corpus: Corpus, encoded: Examples, losses: dict[str, float]) -> dict[str, Any]:
     """What became of every line, and what was learnt from them; the model card reads it."""
     return {
-        "training": settings.instruct.model_dump(exclude={"data"}),
+        "training": settings.instruct.model_dump(exclude={"data", "documents"}),
         "held_out": losses,
         "counts": encoded.counts(),
         "files": corpus.files,

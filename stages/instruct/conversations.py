@@ -1,11 +1,8 @@
-"""Read conversations from JSON lines: OpenAI messages, ShareGPT, Alpaca/Dolly and OpenAssistant trees.
+"""The conversations to learn from: those that ship with the project, the user's JSON lines, and their documents.
 
-In: UTF-8 files, one JSON object a line; the format is detected line by line. Out: `Conversation`s whose
-messages are an optional system message, then user and assistant in turn, ending with assistant.
-
-A bad line is skipped and kept as `Rejected` with file, line, reason and detail; a file of which more than
-`MAX_REJECT_FRACTION` is bad, or nothing is good, is a `DataError`. A line that spells out a control token of
-the chat format (`<|im_end|>` …) is bad: tokenised, it would forge a turn.
+In: UTF-8 files, one JSON object a line in any of `chat_formats.py`, and folders of documents (`knowledge.py`). Out:
+`Conversation`s, each once. A bad line is skipped and kept as `Rejected` with file, line, reason and detail; a file of
+which more than `MAX_REJECT_FRACTION` is bad, or nothing is good, is a `DataError`.
 """
 
 from __future__ import annotations
@@ -17,34 +14,16 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from stages.errors import DataError, UserError
+from stages.instruct.chat_formats import FORMATS, LineError, Message, normalised, parse_line
 
-SHIPPED = Path("stages/instruct/conversations.jsonl")
-"""The conversations written for this project; see CONVERSATIONS.md beside it."""
+SHIPPED = (Path("stages/instruct/conversations.jsonl"), Path("stages/instruct/safety.jsonl"))
+"""The conversations written for this project; see CONVERSATIONS.md beside them."""
+MAX_ANSWER_CHARACTERS = 600
+"""Of an answer that is taken from a document."""
 MAX_REJECT_FRACTION = 0.2
 MAX_LINE_BYTES = 16 * 2**20
-
-ROLES = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "prompter": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "model": "assistant",
-}
-FORMATS = (
-    '{"messages": [{"role": "user", "content": …}, …]}, '
-    '{"conversations": [{"from": "human", "value": …}, …]} or '
-    '{"instruction": …, "input": …, "output": …}'
-)
-
-Message = tuple[str, str]
-"""Role (system, user or assistant) and content."""
 
 
 @dataclass(frozen=True)
@@ -87,17 +66,9 @@ class Corpus:
         return digest.hexdigest()
 
 
-class LineError(Exception):
-    """Why a line is rejected."""
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.detail = detail[:200]
-
-
-def read_corpus(patterns: Sequence[str], control_tokens: Collection[str]) -> Corpus:
-    """The shipped conversations and those of every file that matches `patterns`, in sorted order.
+def read_corpus(patterns: Sequence[str], folders: Sequence[str], control_tokens: Collection[str]) -> Corpus:
+    """The shipped conversations, those of every file that matches `patterns` in sorted order, and what the documents
+    in `folders` say.
 
     A conversation seen before is left out as `duplicate`. Raises `UserError` for a pattern that matches no
     file and `DataError` for a file with too many bad lines.
@@ -105,7 +76,7 @@ def read_corpus(patterns: Sequence[str], control_tokens: Collection[str]) -> Cor
     corpus = Corpus()
     seen: set[tuple[Message, ...]] = set()
     names: set[str] = set()
-    for path in [SHIPPED, *expand(patterns)]:
+    for path in [*SHIPPED, *expand(patterns)]:
         outcomes: Counter[str] = Counter()
         for number, line in _lines(_located(path)):
             try:
@@ -123,7 +94,26 @@ def read_corpus(patterns: Sequence[str], control_tokens: Collection[str]) -> Cor
             corpus.conversations.append(Conversation(_unique(own_id, messages, names), messages))
         _check_outcomes(path, outcomes, corpus.rejected)
         corpus.files[str(path)] = {key: outcomes[key] for key in ("used", "duplicate", "rejected")}
+    for folder in folders:
+        _add_documents(corpus, Path(folder), control_tokens)
     return corpus
+
+
+def _add_documents(corpus: Corpus, folder: Path, control_tokens: Collection[str]) -> None:
+    from stages.instruct.knowledge import read_facts
+
+    used = rejected = 0
+    for fact in read_facts(folder, MAX_ANSWER_CHARACTERS):
+        for conversation in fact.conversations():
+            try:
+                messages = normalised(list(conversation.messages), control_tokens)
+            except LineError as bad:
+                rejected += 1
+                corpus.rejected.append(Rejected(str(folder / fact.document), 0, bad.reason, bad.detail))
+                continue
+            used += 1
+            corpus.conversations.append(Conversation(conversation.id, messages))
+    corpus.files[str(folder)] = {"used": used, "duplicate": 0, "rejected": rejected}
 
 
 def expand(patterns: Sequence[str]) -> list[Path]:
@@ -139,99 +129,6 @@ def expand(patterns: Sequence[str]) -> list[Path]:
             )
         found |= dict.fromkeys(matches)
     return list(found)
-
-
-def parse_line(line: bytes, control_tokens: Collection[str]) -> tuple[str | None, tuple[Message, ...]]:
-    """One line to (its own id, messages). Raises `LineError`."""
-    try:
-        row = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise LineError("not UTF-8", str(error)) from None
-    except (ValueError, RecursionError) as error:
-        raise LineError("not JSON", str(error)) from None
-    if not isinstance(row, dict):
-        raise LineError("not an object", f"a JSON {type(row).__name__}")
-    own_id = row.get("id", row.get("message_tree_id"))
-    messages = _normalised(_messages(row), control_tokens)
-    usable = isinstance(own_id, str | int) and not isinstance(own_id, bool) and str(own_id).isprintable()
-    return (str(own_id) if usable and str(own_id) else None), messages
-
-
-def _messages(row: dict[str, Any]) -> list[Message]:
-    """Detect the format of a row and read its messages."""
-    for key in ("messages", "conversations"):
-        if key in row:
-            if not isinstance(row[key], list):
-                raise LineError("wrong type", f"{key} is a {type(row[key]).__name__}, not a list")
-            return [_message(item) for item in row[key]]
-    if "instruction" in row:
-        return _instruction(row)
-    if isinstance(row.get("prompt"), dict):
-        return _best_path(row["prompt"])
-    raise LineError("unknown format", f"keys {sorted(map(str, row))[:8]}; expected {FORMATS}")
-
-
-def _message(item: Any) -> Message:
-    """An OpenAI ({role, content}) or ShareGPT ({from, value}) message."""
-    if not isinstance(item, dict):
-        raise LineError("wrong type", f"a message is a {type(item).__name__}, not an object")
-    role = item.get("role", item.get("from"))
-    if not isinstance(role, str) or role.lower() not in ROLES:
-        raise LineError("unknown role", f"{role!r}; known: {', '.join(ROLES)}")
-    return ROLES[role.lower()], _text(item.get("content", item.get("value")))
-
-
-def _text(content: Any) -> str:
-    """Plain text, or a list of OpenAI content parts that are all text."""
-    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
-        return "".join(_text(part.get("text")) for part in content)
-    if not isinstance(content, str):
-        raise LineError("wrong type", f"content is {json.dumps(content)[:60]}, not text")
-    return content
-
-
-def _instruction(row: dict[str, Any]) -> list[Message]:
-    """Alpaca (input, output) or Dolly (context, response); the input follows the instruction after a blank line."""
-    context = _text(row.get("input", row.get("context")) or "").strip()
-    question = _text(row["instruction"]).strip()
-    answer = row.get("output", row.get("response"))
-    if answer is None:
-        raise LineError("no answer", "neither output nor response")
-    return [("user", f"{question}\n\n{context}" if context else question), ("assistant", _text(answer))]
-
-
-def _best_path(node: dict[str, Any]) -> list[Message]:
-    """An OpenAssistant tree along its best ranked replies."""
-    messages: list[Message] = []
-    while True:
-        messages.append(_message({"role": node.get("role"), "content": node.get("text")}))
-        replies = [reply for reply in node.get("replies") or [] if isinstance(reply, dict)]
-        if not replies:
-            return messages
-        node = min(replies, key=lambda reply: reply["rank"] if isinstance(reply.get("rank"), int) else len(replies))
-
-
-def _normalised(messages: list[Message], control_tokens: Collection[str]) -> tuple[Message, ...]:
-    """Strip, cut what follows the last answer, and check order and content."""
-    while messages and messages[-1][0] != "assistant":
-        messages = messages[:-1]
-    if not messages:
-        raise LineError("no answer", "no message of the assistant")
-    stripped = tuple((role, content.strip()) for role, content in messages)
-    turns = [role for role, _ in stripped]
-    turns = turns[1:] if turns[0] == "system" else turns
-    if turns != ["user", "assistant"] * (len(turns) // 2) or not turns:
-        raise LineError("roles out of order", ", ".join(role for role, _ in stripped[:8]))
-    for role, content in stripped:
-        if not content:
-            raise LineError("empty message", f"of the {role}")
-        if token := next((token for token in control_tokens if token in content), None):
-            raise LineError("control token", f"the {role} spells out {token}")
-        try:
-            content.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise LineError("not Unicode", str(error)) from None
-    return stripped
 
 
 def _unique(own_id: str | None, messages: tuple[Message, ...], names: set[str]) -> str:
@@ -260,7 +157,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
 
 def _located(path: Path) -> Path:
     """The shipped file stands beside this module, whatever the working directory."""
-    return Path(__file__).with_name(SHIPPED.name) if path == SHIPPED else path
+    return Path(__file__).with_name(path.name) if path in SHIPPED else path
 
 
 def _check_outcomes(path: Path, outcomes: Counter[str], rejected: list[Rejected]) -> None:

@@ -21,7 +21,9 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from stages.errors import DataError
+from stages.instruct.best import Best
 from stages.instruct.examples import IGNORED, Example, Examples
+from stages.instruct.packing import joined, pack, pad
 from stages.progress import progress
 from stages.settings import Instruct
 
@@ -47,20 +49,6 @@ class Point:
     step: int
     loss: float
     held_out_loss: float | None
-
-
-def pad(examples: list[Example], pad_id: int) -> dict[str, torch.Tensor]:
-    """A batch as int64 tensors [examples, longest], padded on the right; padding is neither seen nor learned."""
-    longest = max(len(example["input_ids"]) for example in examples)
-    ids = torch.full((len(examples), longest), pad_id)
-    labels = torch.full((len(examples), longest), IGNORED)
-    attention = torch.zeros((len(examples), longest), dtype=torch.int64)
-    for row, example in enumerate(examples):
-        length = len(example["input_ids"])
-        ids[row, :length] = torch.tensor(example["input_ids"])
-        labels[row, :length] = torch.tensor(example["labels"])
-        attention[row, :length] = 1
-    return {"input_ids": ids, "attention_mask": attention, "labels": labels}
 
 
 def held_out_loss(model: Any, examples: list[Example], batch_size: int, pad_id: int) -> float:
@@ -89,26 +77,14 @@ def require_finite(loss: float, step: int) -> float:
     return loss
 
 
-class Watcher(TrainerCallback):  # type: ignore[misc]
-    """Measures the held-out loss at the end of each epoch, logs, shows progress and seals checkpoints."""
+class Sealer(TrainerCallback):  # type: ignore[misc]
+    """Logs the loss, which must be finite, and seals checkpoints."""
 
-    def __init__(self, measure: Callable[[Any], float], log: LogMetrics, steps_per_epoch: int) -> None:
-        self.measure = measure
+    def __init__(self, log: LogMetrics) -> None:
         self.log = log
-        self.steps_per_epoch = steps_per_epoch
-        self.bar: Iterator[int] = iter(())
         self.started = time.monotonic()
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.bar = progress(range(state.global_step, state.max_steps), "instruct", unit="step")
-
-    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> Any:
-        next(self.bar, None)
-        if state.global_step % self.steps_per_epoch == 0:
-            loss = require_finite(self.measure(model), state.global_step)
-            state.log_history.append({"step": state.global_step, "held_out_loss": loss})
-            self.log({"held_out_loss": loss}, state.global_step)
-            control.should_log = True
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
         if control.should_save:
             control.should_log = True
         return control
@@ -122,6 +98,37 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
+
+class Watcher(Sealer):
+    """Measures the held-out loss at the end of each epoch, shows progress, and stops early.
+
+    When to stop is a function of the losses in the Trainer's log, which its checkpoints hold: a resumed run decides
+    as an undisturbed one."""
+
+    def __init__(
+        self, measure: Callable[[Any], float], log: LogMetrics, steps_per_epoch: int, best: Best | None
+    ) -> None:
+        super().__init__(log)
+        self.measure = measure
+        self.steps_per_epoch = steps_per_epoch
+        self.best = best
+        self.bar: Iterator[int] = iter(())
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.bar = progress(range(state.global_step, state.max_steps), "instruct", unit="step")
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> Any:
+        next(self.bar, None)
+        if state.global_step % self.steps_per_epoch == 0:
+            loss = require_finite(self.measure(model), state.global_step)
+            state.log_history.append({"step": state.global_step, "held_out_loss": loss})
+            self.log({"held_out_loss": loss}, state.global_step)
+            control.should_log = True
+            if self.best:
+                losses = [entry["held_out_loss"] for entry in state.log_history if "held_out_loss" in entry]
+                control.should_training_stop |= self.best.consider(model, losses)
+        return super().on_step_end(args, state, control)
+
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         next(self.bar, None)
 
@@ -131,29 +138,41 @@ def train(
 ) -> list[Point]:
     """Train `model` in place, from the newest whole checkpoint in `state` if there is one.
 
-    Returns the losses by step. Raises `DataError` when training diverges.
+    Returns the losses by step; with `early_stopping` the model is left as it was when the held-out loss was lowest.
+    Raises `DataError` when training diverges.
     """
+    rows: list[Any] = pack(examples.train, settings.max_length) if settings.packing else examples.train
+    best = Best(state, settings.early_stopping) if settings.early_stopping else None
     watcher = Watcher(
         lambda current: held_out_loss(current, examples.held_out, settings.batch_size, pad_id),
         log,
-        steps_per_epoch=math.ceil(len(examples.train) / settings.batch_size),
+        steps_per_epoch=math.ceil(len(rows) / settings.batch_size),
+        best=best,
     )
+    collate = joined if settings.packing else pad
     trainer = Trainer(
         model=model,
         args=_arguments(settings, seed, state),
-        train_dataset=examples.train,
-        data_collator=lambda batch: pad(batch, pad_id),
+        train_dataset=rows,
+        data_collator=lambda batch: collate(batch, pad_id),
         callbacks=[watcher],
     )
     trainer.remove_callback(PrinterCallback)
     checkpoint = resumable(state)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if best:
+        best.restore(model)
     return _points(trainer.state.log_history)
 
 
 def _arguments(settings: Instruct, seed: int, state: Path) -> TrainingArguments:
+    on_gpu = torch.cuda.is_available()
     return TrainingArguments(
         output_dir=str(state),
+        fp16=on_gpu and settings.base_precision == "float16",
+        bf16=on_gpu and settings.base_precision == "bfloat16",
+        gradient_checkpointing=settings.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if settings.gradient_checkpointing else None,
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
@@ -179,9 +198,10 @@ def _arguments(settings: Instruct, seed: int, state: Path) -> TrainingArguments:
 
 def seal(checkpoint: Path) -> None:
     """Mark a checkpoint as whole, once its files are on the disc."""
-    for path in checkpoint.iterdir():
-        with open(path, "rb+") as stream:
-            os.fsync(stream.fileno())
+    for path in checkpoint.rglob("*"):
+        if path.is_file():
+            with open(path, "rb+") as stream:
+                os.fsync(stream.fileno())
     (checkpoint / COMPLETE).touch()
 
 

@@ -41,7 +41,7 @@ def publish(settings: Settings, run: StageRun, head: str) -> Metrics:
         converted = weights.convert(source, folder, settings.publish.max_shard_bytes)
         if head == "instruct":
             publish_adapter(paths.INSTRUCT / "adapter", folder, converted)
-        copy_tokenizer(paths.TOKENIZER, folder)
+        copy_tokenizer(paths.TOKENIZER if head == "base" else source, folder)
         tokenizer = tokenizer_gates.tokenizer_of(paths.TOKENIZER)
         configuration_files.write_configuration(source, folder, tokenizer)
         configuration_files.write_generation(folder, tokenizer, head)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from stages.errors import DataError, UserError
-from stages.instruct.conversations import FORMATS, SHIPPED, Corpus, LineError, parse_line, read_corpus
+from stages.instruct.chat_formats import FORMATS, LineError, parse_line
+from stages.instruct.conversations import SHIPPED, Corpus, read_corpus
 from tests.publish.toy import write_lines
 
 CONTROL = ("<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>")
@@ -21,7 +22,7 @@ def messages(*turns: str) -> dict[str, object]:
 
 
 def read(path: Path) -> Corpus:
-    return read_corpus([str(path)], CONTROL)
+    return read_corpus([str(path)], [], CONTROL)
 
 
 def as_line(row: object) -> bytes:
@@ -83,11 +84,11 @@ def test_a_bad_line_has_a_reason(row: object, reason: str) -> None:
 
 
 def test_every_shipped_conversation_is_used() -> None:
-    corpus = read_corpus([], CONTROL)
-    outcome = corpus.files[str(SHIPPED)]
-    assert outcome["used"] >= 400
-    assert outcome["rejected"] == outcome["duplicate"] == 0
-    assert len({conversation.id for conversation in corpus.conversations}) == outcome["used"]
+    corpus = read_corpus([], [], CONTROL)
+    outcomes = [corpus.files[str(path)] for path in SHIPPED]
+    assert [outcome["used"] for outcome in outcomes] == [413, 82]
+    assert not any(outcome["rejected"] or outcome["duplicate"] for outcome in outcomes)
+    assert len({conversation.id for conversation in corpus.conversations}) == 413 + 82
 
 
 def test_bad_lines_and_duplicates_are_kept_with_their_place(workspace: Path) -> None:
@@ -118,7 +119,7 @@ def test_an_overlong_line_is_skipped_whole(workspace: Path, monkeypatch: pytest.
 
 def test_errors_name_the_pattern_the_lines_and_the_formats(workspace: Path) -> None:
     with pytest.raises(UserError, match=r"instruct\.data: 'chats/\*\.jsonl' matches no file"):
-        read_corpus(["chats/*.jsonl"], CONTROL)
+        read_corpus(["chats/*.jsonl"], [], CONTROL)
     bad = write_lines(Path("bad.jsonl"), [{"text": "x"}, messages("user:a", "assistant:b")])
     with pytest.raises(
         DataError, match=r"1 of 2 lines cannot be used = 50%, above 20%\n    line 1: unknown format"
@@ -132,12 +133,12 @@ def test_errors_name_the_pattern_the_lines_and_the_formats(workspace: Path) -> N
 def test_globs_are_sorted_and_each_file_is_read_once(workspace: Path) -> None:
     for name in ("b", "a"):
         write_lines(Path(f"chats/{name}.jsonl"), [messages(f"user:{name}", "assistant:y")])
-    corpus = read_corpus(["chats/*.jsonl", "chats/a.jsonl"], CONTROL)
-    assert list(corpus.files)[1:] == ["chats/a.jsonl", "chats/b.jsonl"]
+    corpus = read_corpus(["chats/*.jsonl", "chats/a.jsonl"], [], CONTROL)
+    assert list(corpus.files)[2:] == ["chats/a.jsonl", "chats/b.jsonl"]
 
 
 def test_real_files(shared: Path) -> None:
-    corpus = read_corpus([str(shared / "instruct" / "dolly_151.jsonl")], CONTROL)
-    assert list(corpus.files.values())[1]["used"] == 151
-    trees = read_corpus([str(shared / "instruct" / "oasst1_en_100_tree.jsonl")], CONTROL)
-    assert list(trees.files.values())[1]["used"] >= 95
+    corpus = read_corpus([str(shared / "instruct" / "dolly_151.jsonl")], [], CONTROL)
+    assert list(corpus.files.values())[2]["used"] == 151
+    trees = read_corpus([str(shared / "instruct" / "oasst1_en_100_tree.jsonl")], [], CONTROL)
+    assert list(trees.files.values())[2]["used"] >= 95

@@ -1,0 +1,137 @@
+"""What is trained is float32 over a base in any precision; early stopping keeps the best; preferences are learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages import paths
+from stages.errors import DataError
+from stages.instruct.__main__ import instruct
+from stages.instruct.adapters import load_base, trainable, with_system_prompt
+from stages.instruct.preference import read_pairs
+from stages.settings import Settings
+from stages.tracking import StageRun
+from tests.publish.toy import make_published_base, toy_settings, tree, write_lines
+
+
+def made(settings_with: Callable[..., Settings], **changes: object) -> Settings:
+    settings = toy_settings(settings_with, **({"instruct.epochs": 1} | changes))
+    make_published_base(settings.name)
+    return settings
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+@pytest.mark.parametrize("embeddings", [True, False])
+def test_float32_is_trained_over_a_smaller_base(
+    workspace: Path, settings_with: Callable[..., Settings], method: str, embeddings: bool
+) -> None:
+    import torch
+
+    settings = made(
+        settings_with,
+        **{
+            "instruct.method": method,
+            "instruct.base_precision": "bfloat16",
+            "instruct.train_embeddings": embeddings,
+            "instruct.gradient_checkpointing": True,
+        },
+    )
+    base, _ = load_base(paths.published(settings.name, "base"), settings.instruct)
+    model = trainable(base, settings.instruct, seed=1)
+    kinds = {parameter.dtype for parameter in model.parameters() if parameter.requires_grad}
+    assert kinds == {torch.float32}
+    frozen = {parameter.dtype for name, parameter in model.named_parameters() if name.endswith("base_layer.weight")}
+    assert frozen == {torch.uint8 if method == "qlora" else torch.bfloat16}
+    ids = torch.arange(4, 40)[None]
+    model(input_ids=ids, labels=ids).loss.backward()
+    grads = [p.grad for p in model.parameters() if p.requires_grad and p.grad is not None]
+    assert grads and all(grad.dtype == torch.float32 and torch.isfinite(grad).all() for grad in grads)
+
+
+def test_a_small_base_ends_as_a_whole_model(workspace: Path, settings_with: Callable[..., Settings]) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    settings = made(
+        settings_with,
+        **{"instruct.base_precision": "bfloat16", "instruct.packing": True},
+    )
+    metrics: Any = instruct(settings, StageRun("instruct"))
+    assert metrics["held_out"]["loss"] < metrics["held_out"]["loss_before"]
+    merged = AutoModelForCausalLM.from_pretrained(paths.INSTRUCT / "merged")
+    assert merged.dtype == torch.float32 and not hasattr(merged.config, "quantization_config")
+
+
+def test_early_stopping_keeps_the_best_and_stops(workspace: Path, settings_with: Callable[..., Settings]) -> None:
+    settings = made(
+        settings_with,
+        **{
+            "instruct.epochs": 12,
+            "instruct.early_stopping": 2,
+            "instruct.learning_rate": 0.05,
+            "instruct.packing": True,
+        },
+    )
+    metrics: Any = instruct(settings, StageRun("instruct"))
+    rows = [line.split(",") for line in Path("reports/plots/instruct.csv").read_text().splitlines()[1:]]
+    losses = [float(row[2]) for row in rows if row[2]]
+    assert metrics["held_out"]["loss"] == pytest.approx(min(losses), abs=1e-4)
+    if len(losses) < 12:
+        assert losses.index(min(losses)) == len(losses) - 3
+
+
+def test_a_system_prompt_opens_what_brings_none(workspace: Path, settings_with: Callable[..., Settings]) -> None:
+    settings = made(settings_with, **{"instruct.system_prompt": 'Be "brief".'})
+    _, tokenizer = load_base(paths.published(settings.name, "base"), settings.instruct)
+    question = [{"role": "user", "content": "Hi"}]
+    render = lambda chat: tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)  # noqa: E731
+    assert render(question).startswith('<|im_start|>system\nBe "brief".<|im_end|>\n<|im_start|>user\nHi')
+    assert render([{"role": "system", "content": "Own."}, *question]).startswith("<|im_start|>system\nOwn.")
+    assert with_system_prompt("x", "") == "x"
+
+
+def reply(rank: int, text: str, *replies: object) -> dict[str, object]:
+    return {"role": "assistant", "text": text, "rank": rank, "replies": list(replies)}
+
+
+def asked(text: str, *replies: object) -> dict[str, object]:
+    return {"role": "prompter", "text": text, "replies": list(replies)}
+
+
+def test_pairs_of_a_tree(workspace: Path) -> None:
+    tree_ = asked("Hi", reply(2, "bad"), reply(0, "good", asked("More", reply(0, "a"), reply(1, "b"))), reply(1, "so"))
+    path = write_lines(Path("trees.jsonl"), [{"prompt": tree_}, {"prompt": asked("Alone", reply(0, "x"))}])
+    pairs = read_pairs([str(path)])
+    assert [(len(p["prompt"]), p["chosen"][0]["content"], p["rejected"][0]["content"]) for p in pairs] == [
+        (1, "good", "bad"),
+        (3, "a", "b"),
+    ]
+    with pytest.raises(DataError, match=r"broken\.jsonl, line 1 is no OpenAssistant tree"):
+        read_pairs([str(write_lines(Path("broken.jsonl"), [{"text": "no tree"}]))])
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_preferences_are_learnt_and_reproducible(
+    workspace: Path, settings_with: Callable[..., Settings], method: str
+) -> None:
+    trees = [{"prompt": asked(f"Question {n}", reply(0, f"Yes {n}."), reply(1, f"No no {n}."))} for n in range(12)]
+    write_lines(Path("trees.jsonl"), trees)
+    settings = made(
+        settings_with,
+        **{
+            "instruct.method": method,
+            "instruct.preference": {"data": ["trees.jsonl"], "beta": 0.1, "learning_rate": 0.003, "epochs": 5},
+        },
+    )
+    results = []
+    for state in ("one", "two"):
+        metrics: Any = instruct(settings, StageRun("instruct", state))
+        assert metrics["preference"]["pairs"] == 12
+        assert metrics["preference"]["accuracy"] >= 0.8
+        results.append(tree(paths.INSTRUCT))
+    assert results[0] == results[1]
+    assert not any("ref" in name for name in results[0])
