@@ -1,0 +1,91 @@
+"""Teach a model that can chat what a company's documents say, and measure what it then knows.
+
+In: facts (`knowledge.py`), a published model, the settings of Instruct. Out: a folder with the float16 model, its
+adapter, `evaluation.json` (base and assistant asked the same held-out questions) and checksums, whole or not there.
+The project's own conversations are taught again beside the documents, so that what the base could do is not unlearnt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from stages.instruct.conversations import read_corpus
+from stages.instruct.knowledge import Fact
+from stages.provenance import Dependencies
+from stages.settings import Instruct, Settings
+from stages.storage import atomic_folder, read_json, sha256_file, write_json
+from stages.tracking import StageRun
+
+
+def instruct_settings(settings: Settings, base: Path, epochs: int | None) -> Instruct:
+    """The settings of Instruct for this base: rows as long as the base can read, its embeddings left as they are."""
+    context = int(read_json(base / "config.json")["max_position_embeddings"])
+    changes: dict[str, Any] = {"max_length": min(settings.instruct.max_length, context), "system_prompt": ""}
+    if epochs:
+        changes["epochs"] = epochs
+    return settings.instruct.model_copy(update=changes)
+
+
+def dependencies(facts: list[Fact], base: Path, options: Instruct, settings: Settings) -> Dependencies:
+    """What the assistant is made of: the identity of its run and of its resume state."""
+    said = hashlib.sha256(repr(facts).encode()).hexdigest()
+    weights = {path.name: sha256_file(path) for path in sorted(base.glob("*.safetensors"))}
+    return Dependencies(
+        "assistant", {"documents": said, **weights}, options.model_dump(mode="json") | {"seed": settings.seed}
+    )
+
+
+def build(
+    facts: list[Fact], base: Path, target: Path, settings: Settings, options: Instruct, run: StageRun
+) -> dict[str, Any]:
+    """Ask the base, teach it, ask again, and write `target` whole or not at all."""
+    import torch
+
+    from stages.instruct import adapters, examples, quiz, training
+
+    torch.set_num_threads(training.THREADS)
+    model, tokenizer = adapters.load_base(base, options)
+    before = quiz.ask(model, tokenizer, facts, seed=settings.seed, max_length=options.max_length)
+    taught = [conversation for fact in facts for conversation in fact.conversations()]
+    shipped = read_corpus([], [], tokenizer.all_special_tokens).conversations
+    encoded = examples.make_examples(
+        tokenizer, [*taught, *shipped], max_length=options.max_length,
+        fraction=options.held_out_fraction, seed=settings.seed,
+    )  # fmt: skip
+    model = adapters.trainable(model, options, settings.seed)
+    training.train(
+        model, encoded, options, seed=settings.seed, pad_id=tokenizer.pad_token_id,
+        state=run.state / "trainer", log=lambda values, step: run.metrics(values, step),
+    )  # fmt: skip
+    after = quiz.ask(model, tokenizer, facts, seed=settings.seed, max_length=options.max_length)
+    evaluation = {"assistant": after, "base": before, "base_folder": str(base)}
+    run.metrics({f"{who}_{key}": found[key] for who, found in (("assistant", after), ("base", before))
+                 for key in ("choice", "rouge_l")})  # fmt: skip
+    write(model, tokenizer, base, target, options, settings, evaluation)
+    return evaluation
+
+
+def write(
+    model: Any, tokenizer: Any, base: Path, target: Path, options: Instruct, settings: Settings, evaluation: Any
+) -> None:
+    """The float16 folder with its adapter, evaluation and checksums."""
+    from stages.instruct import adapters
+    from stages.publish import checksums, configuration_files, weights
+
+    with tempfile.TemporaryDirectory(dir=target.parent if target.parent.exists() else None) as trained:
+        adapters.save(model, tokenizer, base, Path(trained), options)
+        with atomic_folder(target) as folder:
+            merged = Path(trained) / "merged"
+            weights.convert(merged, folder, settings.publish.max_shard_bytes)
+            for path in adapters.tokenizer_files(merged):
+                shutil.copyfile(path, folder / path.name)
+            configuration_files.write_configuration(merged, folder, tokenizer)
+            configuration_files.write_generation(folder, tokenizer, "instruct")
+            if (Path(trained) / "adapter").is_dir():
+                shutil.copytree(Path(trained) / "adapter", folder / "adapter")
+            write_json(folder / "evaluation.json", evaluation)
+            checksums.write(folder)
