@@ -141,6 +141,7 @@ def train(
     Returns the losses by step; with `early_stopping` the model is left as it was when the held-out loss was lowest.
     Raises `DataError` when training diverges.
     """
+    model.config.use_cache = False  # with a cache, transformers takes a packed row for one text
     rows: list[Any] = pack(examples.train, settings.max_length) if settings.packing else examples.train
     best = Best(state, settings.early_stopping) if settings.early_stopping else None
     watcher = Watcher(

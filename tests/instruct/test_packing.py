@@ -35,6 +35,7 @@ def test_a_packed_example_is_seen_as_if_alone(tmp_path: Path) -> None:
 
     make_model(tmp_path)
     model = AutoModelForCausalLM.from_pretrained(tmp_path).train()
+    model.config.use_cache = False  # as training sets it
     rows = [examples(3, 30), examples(2, 20, seed=2)]
     batch = joined(rows, pad_id=1)
     targets = batch.pop("labels")

@@ -8,7 +8,7 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from stages.instruct import assistant
+from flows.assistant.build import build, dependencies, instruct_settings
 from stages.instruct.knowledge import Fact, read_facts
 from stages.settings import Instruct, Settings
 from stages.tracking import stage_run
@@ -20,7 +20,7 @@ MAX_ANSWER_CHARACTERS = 600
 def build_assistant(documents: Path, base: Path, target: Path, settings: Settings, epochs: int | None) -> Any:
     """Returns the evaluation of the assistant and of its base, as `evaluation.json` has it."""
     facts = read_documents(documents)
-    return teach_and_ask(facts, base, target, settings, assistant.instruct_settings(settings, base, epochs))
+    return teach_and_ask(facts, base, target, settings, instruct_settings(settings, base, epochs))
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -32,8 +32,8 @@ def read_documents(documents: Path) -> list[Fact]:
 @task(cache_policy=NO_CACHE, persist_result=False)
 def teach_and_ask(facts: list[Fact], base: Path, target: Path, settings: Settings, options: Instruct) -> Any:
     """One MLflow run; a killed one is continued."""
-    identity = assistant.dependencies(facts, base, options, settings)
+    identity = dependencies(facts, base, options, settings)
     with stage_run("assistant", f"gpt-oss-{settings.name}", identity) as run:
-        evaluation = assistant.build(facts, base, target, settings, options, run)
+        evaluation = build(facts, base, target, settings, options, run)
         run.artifact(target / "evaluation.json")
         return evaluation

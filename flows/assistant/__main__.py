@@ -47,7 +47,7 @@ def run(documents: Path, name: str | None, base: Path | None, epochs: int | None
     if not (base / "config.json").exists():
         raise UserError(f"there is no model in {base}", "run `make run` first, or name a published folder with --base")
     target = ASSISTANTS / (name or documents.resolve().name)
-    from flows.assistant_run import build_assistant
+    from flows.assistant.flow import build_assistant
 
     build: Any = build_assistant.with_options(flow_run_name=f"assistant {target.name}")
     show(target, build(documents, base, target, settings, epochs))

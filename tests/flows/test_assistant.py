@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from stages.instruct import assistant
+from flows.assistant.build import build, dependencies, instruct_settings
 from stages.instruct.knowledge import read_facts
 from stages.settings import Settings
 from stages.storage import read_json
@@ -23,8 +23,8 @@ def test_documents_become_an_assistant(workspace: Path, settings_with: Callable[
     settings = toy_settings(settings_with, **{"instruct.epochs": 6, "instruct.packing": True})
     base = make_published_base(settings.name)
     facts = read_facts(Path("handbook"), 200)
-    options = assistant.instruct_settings(settings, base, 6)
-    found: Any = assistant.build(facts, base, Path("out/gates"), settings, options, StageRun("assistant"))
+    options = instruct_settings(settings, base, 6)
+    found: Any = build(facts, base, Path("out/gates"), settings, options, StageRun("assistant"))
     assert found["assistant"]["questions"] == found["base"]["questions"] == 12
     assert found["assistant"]["rouge_l"] > found["base"]["rouge_l"]
     assert read_json(Path("out/gates/evaluation.json")) == found
@@ -32,5 +32,5 @@ def test_documents_become_an_assistant(workspace: Path, settings_with: Callable[
     assert str(model.dtype) == "torch.float16"
     assert AutoTokenizer.from_pretrained("out/gates").chat_template
     assert Path("out/gates/adapter/adapter_config.json").exists()
-    other = assistant.dependencies(facts[1:], base, options, settings)
-    assert other.fingerprint != assistant.dependencies(facts, base, options, settings).fingerprint
+    other = dependencies(facts[1:], base, options, settings)
+    assert other.fingerprint != dependencies(facts, base, options, settings).fingerprint

@@ -45,7 +45,8 @@ def build(
     """Ask the base, teach it, ask again, and write `target` whole or not at all."""
     import torch
 
-    from stages.instruct import adapters, examples, quiz, training
+    from flows.assistant import quiz
+    from stages.instruct import adapters, examples, training
 
     torch.set_num_threads(training.THREADS)
     model, tokenizer = adapters.load_base(base, options)

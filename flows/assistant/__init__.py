@@ -1,0 +1,1 @@
+"""An on-premises assistant from a company's own documents: `python -m flows.assistant FOLDER`."""
