@@ -1,9 +1,9 @@
 """Examples as rows of a batch: padded, or packed so that no position is wasted, without one seeing another.
 
 Packed examples stand in one row one after the other and the positions of each start at zero. Without an attention
-mask, transformers takes a position that does not follow the one before as the start of another text and lets none
-attend across (its packed-sequence mask; FlashAttention's variable lengths on GPUs): training without a cache only. The first token of an example is
-never a target, so no loss falls on a token that another example would have to predict.
+mask and without a cache, transformers takes a position that does not follow the one before as the start of another
+text and lets none attend across (its packed-sequence mask; FlashAttention's variable lengths on GPUs). The first token
+of an example is never a target, so no loss falls on a token that another example would have to predict.
 
 Packing is best fit, longest first (Johnson 1974, "Fast algorithms for bin packing"): a pure function of the lengths.
 """

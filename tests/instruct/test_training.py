@@ -60,7 +60,7 @@ def test_outputs_and_metrics(workspace: Path, toy: Settings) -> None:
     assert read_json(paths.INSTRUCT / "merged/config.json")["dtype"] == "float32"
     assert read_json(paths.INSTRUCT / "adapter/adapter_config.json")["base_model_name_or_path"] == "gpt-oss/20B"
     account = read_json(paths.INSTRUCT / "conversations.json")
-    assert account["counts"]["train"] + account["counts"]["held_out"] == 413 + 82
+    assert sum(account["counts"][key] for key in ("train", "held_out", "dropped")) == 413 + 82
     assert len(account["held_out_ids"]) == account["counts"]["held_out"]
     assert metrics["held_out"]["loss"] < metrics["held_out"]["loss_before"] - 1
     embeddings, linear = 2 * 384 * 32, 3 * 32 * 32 + 3 * 32 * 64
