@@ -52,9 +52,9 @@ def run(documents: Path, name: str | None, base: Path | None, epochs: int | None
     build: Any = build_assistant.with_options(flow_run_name=f"assistant {target.name}")
     show(target, build(documents, base, target, settings, epochs))
     if serve:
-        from flows.serve import serve as serve_model
+        from flows import serve as server
 
-        serve_model(target)
+        server.serve(target, server.PORT)
 
 
 def show(target: Path, evaluation: dict[str, Any]) -> None:
@@ -65,7 +65,7 @@ def show(target: Path, evaluation: dict[str, Any]) -> None:
         chance = f"{evaluation['base']['chance']:8.1%}" if key == "choice" else ""
         print(f"  {label:<23} {evaluation['base'][key]:7.1%} {evaluation['assistant'][key]:11.1%} {chance}")
     print(f"\n  model    {target}\n  answers  {target / 'evaluation.json'}")
-    print(f"  talk     python -m flows.chat --model {target}\n  serve    python -m flows.serve {target}")
+    print(f"  talk     python -m flows.chat --model {target}\n  serve    python -m flows.serve --model {target}")
 
 
 if __name__ == "__main__":

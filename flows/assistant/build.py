@@ -74,8 +74,9 @@ def write(
     model: Any, tokenizer: Any, base: Path, target: Path, options: Instruct, settings: Settings, evaluation: Any
 ) -> None:
     """The float16 folder with its adapter, evaluation and checksums."""
+    from stages import checksums
     from stages.instruct import adapters
-    from stages.publish import checksums, configuration_files, weights
+    from stages.publish import configuration_files, weights
 
     with tempfile.TemporaryDirectory(dir=target.parent if target.parent.exists() else None) as trained:
         adapters.save(model, tokenizer, base, Path(trained), options)
