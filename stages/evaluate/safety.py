@@ -13,8 +13,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from stages.evaluate.harness import mean_and_stderr
 from stages.evaluate.model import PublishedModel
+from stages.evaluate.statistics import mean_and_stderr
 
 PROMPTS = Path("evals/safety/prompts.jsonl")
 MAX_NEW_TOKENS = 32
