@@ -77,7 +77,7 @@ def rank(parameters: int, rounds: int, folder: Path) -> None:
                     break
                 measured["step_writing"].append(time.perf_counter() - began)
             began = time.perf_counter()
-            checkpoints.publish()
+            checkpoints.publish(written=not waited)
             ends = time.perf_counter()
             if number >= 2:  # the first of each makes buffers
                 measured["waited" if waited else "stalled"].append(ends - begins if waited else stalled + ends - began)

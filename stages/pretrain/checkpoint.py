@@ -41,6 +41,7 @@ class Checkpoints:
         self._stager = DefaultStager(StagingOptions(pinned, False, False, pinned))
         self._worker = concurrent.futures.ThreadPoolExecutor(max_workers=1)
         self._writing: concurrent.futures.Future[None] | None = None
+        self._sealing: concurrent.futures.Future[None] | None = None
         self._step = 0
         self._values: dict[str, Any] = {}
         if ranks.rank == 0:
@@ -72,12 +73,10 @@ class Checkpoints:
         if self.unpublished:
             self.publish()
         began = time.monotonic()
+        self._wait_until_sealed()
         self._step, self._values, self._saved = step, values, time.monotonic()
         partial = self._partial
-        if self.ranks.rank == 0:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-        self.ranks.barrier()
+        partial.mkdir(parents=True, exist_ok=True)  # by whichever rank comes first: none waits for another here
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             saving = dcp.async_save(
@@ -92,17 +91,18 @@ class Checkpoints:
         own = [*partial.glob(f"__{rank}_*"), *(partial.glob(".metadata") if rank == 0 else ())]
         write_json(partial / f"sha256-{rank}.json", {path.name: sha256_file(path) for path in own})
 
-    def publish(self) -> None:
-        """Make the save that was begun a checkpoint, waiting for it where it is still being written. Collective."""
+    def publish(self, *, written: bool = False) -> None:
+        """Make the save that was begun a checkpoint. Waits where it is still being written, unless the ranks know from
+        each other that it is `written`. Rank 0 seals it in the background. Collective."""
         if self._writing is None:
             return
         began = time.monotonic()
         self._writing.result()
         self._writing = None
-        self.ranks.barrier()
+        if not written:
+            self.ranks.barrier()
         if self.ranks.rank == 0:
-            self._seal()
-        self.ranks.barrier()
+            self._sealing = self._worker.submit(self._seal)
         self._stalled += time.monotonic() - began
         self._took = time.monotonic() - self._saved
 
@@ -113,6 +113,12 @@ class Checkpoints:
         self._stalled = self._took = 0.0
         return spent
 
+    def _wait_until_sealed(self) -> None:
+        """What was published is a checkpoint, and old ones are removed. Raises what went wrong."""
+        if self._sealing is not None:
+            self._sealing.result()
+            self._sealing = None
+
     def _seal(self) -> None:
         files: dict[str, str] = {}
         for part in sorted(self._partial.glob("sha256-*.json")):
@@ -122,12 +128,9 @@ class Checkpoints:
         final = self.folder / f"step-{self._step:08d}"
         shutil.rmtree(final, ignore_errors=True)
         self._partial.replace(final)
-        self._worker.submit(self._remove_old)
-
-    def _remove_old(self) -> None:
         for old in published(self.folder)[: -self.policy.keep]:
             if not self.policy.keeps_for_good(step_of(old)):
-                shutil.rmtree(old, ignore_errors=True)
+                shutil.rmtree(old)
 
     @property
     def _partial(self) -> Path:
@@ -136,7 +139,7 @@ class Checkpoints:
     def restore(self, tensors: State, newest: int | None = None) -> dict[str, Any] | None:
         """Read the newest sound checkpoint (of step `newest` or before) into `tensors`; returns its manifest, or None
         when there is none. A damaged one is reported and removed, and the one before it is tried. Collective."""
-        self._worker.submit(lambda: None).result()  # what is being removed is gone
+        self._wait_until_sealed()
         found = [path for path in reversed(published(self.folder)) if newest is None or step_of(path) <= newest]
         for name in self.ranks.broadcast([path.name for path in found]):
             path = self.folder / name
@@ -169,7 +172,8 @@ class Checkpoints:
         return next((text for text in self.ranks.gather(own) if text), None)
 
     def close(self) -> None:
-        """Stop the background thread."""
+        """Wait for what was published, and stop the background thread."""
+        self._wait_until_sealed()
         self._worker.shutdown(wait=True)
         self._stager.close()
 

@@ -51,7 +51,7 @@ class Run:
                 self.rows.training(step, measured, self.trainer.source_tokens(step), seconds)
             self.stop_when_stuck()
             if measured.written:
-                self.publish()
+                self.publish(written=True)
             if measured.spike and self.went_back(measured):
                 continue
             self.validate_and_save(measured)
@@ -74,11 +74,11 @@ class Run:
             config = hugging_face_config(self.plan.settings.model, self.plan.vocab_size)
             self.checkpoints.save(step, self.trainer.tensors(), self.trainer.numbers(step) | {"config": config})
 
-    def publish(self) -> None:
+    def publish(self, *, written: bool = False) -> None:
         """Publish the checkpoint under way; the rows up to it reach the disk first."""
         if self.rows and self.checkpoints.unpublished:
             self.rows.sync()
-        self.checkpoints.publish()
+        self.checkpoints.publish(written=written)
 
     def went_back(self, measured: Measured) -> bool:
         """Treat a spike: go back to a checkpoint, or, by policy or with none far enough back, leave it at the update
