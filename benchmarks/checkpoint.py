@@ -57,14 +57,14 @@ def rank(parameters: int, rounds: int, folder: Path) -> None:
         matrix = torch.randn(768, 768)
 
         def step(done: bool) -> float:
-            for _ in range(16):
+            for _ in range(4):
                 matrix @ matrix
             return ranks.sum([float(done)])[0]
 
         measured: dict[str, list[float]] = {"waited": [], "stalled": [], "written": [], "step": [], "step_writing": []}
         for number in range(2 * rounds + 2):
             waited = number % 2 == 0
-            for _ in range(10):
+            for _ in range(5):
                 began = time.perf_counter()
                 step(False)
                 measured["step"].append(time.perf_counter() - began)

@@ -127,7 +127,7 @@ def serve(port: int) -> subprocess.Popen[bytes]:
         start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         env={key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")},
     )  # fmt: skip
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not answers(f"http://127.0.0.1:{port}/health"):
         assert server.poll() is None and time.monotonic() < deadline
         time.sleep(0.2)
