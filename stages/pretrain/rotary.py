@@ -46,11 +46,31 @@ def rotary_table(shape: Model, positions: int, device: torch.device, dtype: torc
     return (angles.cos() * factor).to(dtype), (angles.sin() * factor).to(dtype)
 
 
+class Rotation(torch.autograd.Function):  # type: ignore[misc]
+    """Rotation of all pairs. Its derivative is the rotation back, which autograd would assemble from padded slices."""
+
+    @staticmethod
+    def forward(ctx: Any, x_BHTE: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _rotated(x_BHTE, cos, sin)
+
+    @staticmethod
+    def backward(ctx: Any, grad_BHTE: Tensor) -> tuple[Tensor | None, ...]:
+        cos, sin = ctx.saved_tensors
+        return _rotated(grad_BHTE, cos, -sin), None, None
+
+
+def _rotated(x_BHTE: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    half = x_BHTE.shape[-1] // 2
+    sin = sin[..., :half]
+    rotated = x_BHTE * cos
+    rotated[..., :half] -= x_BHTE[..., half:] * sin
+    rotated[..., half:] += x_BHTE[..., :half] * sin
+    return rotated
+
+
 def rotate(x_BHTE: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate each pair `(i, i + R/2)` of the first R elements by its position's angle; R is the width of `cos`."""
     width = cos.shape[-1]
-    turning, rest = x_BHTE[..., :width], x_BHTE[..., width:]
-    half = width // 2
-    turned = torch.cat((-turning[..., half:], turning[..., :half]), dim=-1)
-    rotated = turning * cos + turned * sin
-    return torch.cat((rotated, rest), dim=-1) if rest.shape[-1] else rotated
+    rotated: Tensor = Rotation.apply(x_BHTE[..., :width], cos, sin)
+    return torch.cat((rotated, x_BHTE[..., width:]), dim=-1) if width < x_BHTE.shape[-1] else rotated

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from stages.pretrain.attention import causal_attention
 from stages.pretrain.layers import Linear, Names, Positions
-from stages.pretrain.precision import own, projections
+from stages.pretrain.precision import master_dtype, own, projections
 from stages.pretrain.rotary import rotate
 from stages.settings import Model
 
@@ -32,9 +32,29 @@ class RMSNorm(nn.Module):  # type: ignore[misc]
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x if x.dtype == torch.float64 else x.float()
-        wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
-        return own(self.weight) * wide.to(x.dtype)
+        normalised: Tensor = Normalised.apply(x, own(self.weight), self.eps)
+        return normalised
+
+
+class Normalised(torch.autograd.Function):  # type: ignore[misc]
+    """`weight * x / rms(x)`: keeps `x` and one number a row, where autograd would keep four tensors."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight_D: Tensor, eps: float) -> Tensor:
+        wide = x.to(master_dtype(x.dtype))
+        scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
+        ctx.save_for_backward(x, weight_D, scale)
+        return weight_D * (wide * scale).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight_D, scale = ctx.saved_tensors
+        grad, weight = grad.to(scale.dtype), weight_D.to(scale.dtype)
+        normalised = x.to(scale.dtype) * scale
+        of_weight = grad * normalised
+        along = (of_weight @ weight).unsqueeze(-1) / len(weight)
+        of_x = (grad * weight).addcmul_(normalised, along, value=-1).mul_(scale)
+        return of_x.to(x.dtype), of_weight.flatten(0, -2).sum(0).to(weight_D.dtype), None
 
 
 class Attention(nn.Module):  # type: ignore[misc]
