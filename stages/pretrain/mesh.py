@@ -19,6 +19,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from stages.cluster import Cluster
 from stages.errors import ClusterError
+from stages.pretrain.memory import keep_freed_memory
 
 PATIENCE = datetime.timedelta(minutes=30)
 """How long a rank waits for the others before it fails."""
@@ -101,6 +102,7 @@ def joined(cluster: Cluster) -> Iterator[Ranks]:
     """Join the process group that the launcher's environment describes, and leave it in the end."""
     device = _device(cluster)
     torch.set_num_threads(cluster.threads_per_process)
+    keep_freed_memory()
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=PATIENCE)
     try:

@@ -30,7 +30,8 @@ PEAK_SIZE = {"cpu": 768, "cuda": 8192}
 def flops_a_token(plan: Plan) -> float:
     """Floating-point operations for a token, by the formula above."""
     model = plan.settings.model
-    multiplied = model.parameters(plan.vocab_size) - plan.vocab_size * model.hidden_size
+    looked_up = 0 if model.tie_embeddings else plan.vocab_size * model.hidden_size
+    multiplied = model.parameters(plan.vocab_size) - looked_up
     return 6.0 * multiplied + 12.0 * model.layers * model.heads * model.head_dim * model.context
 
 
@@ -70,7 +71,7 @@ class Activations:
     """The largest magnitude that each layer put out, recorded while `watched()`."""
 
     def __init__(self, parts: Sequence[Decoder], plan: Plan, device: torch.device) -> None:
-        layers = [item for part in parts for item in part.model.layers.items()]
+        layers = [item for part in parts for item in part.trunk.layers.items()]
         # Hooks on a compiled layer would be compiled, or ignored.
         self.layers = [] if plan.cluster.compile else [(int(number), layer) for number, layer in layers]
         self.maxima = torch.zeros(plan.settings.model.layers, dtype=torch.float64, device=device)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from stages.errors import UserError
+from stages.pretrain.architectures.llama import Normalised
 from stages.pretrain.mesh import joined
 from stages.pretrain.model import Decoder
 from stages.pretrain.plan import Plan, divide
+from stages.pretrain.rotary import rotate
 from stages.pretrain.train import Trainer
 from stages.settings import Settings
 from tests.pretrain.conftest import VOCABULARY, cluster, free_port
@@ -38,12 +39,12 @@ def test_a_step_has_the_gradients_of_autograd(
         held = {key: parameter.full_tensor().clone() for key, parameter in trainer.parameters}
         loss = trainer.backward(1, 1.0)
         found = {key: parameter.grad.full_tensor() for key, parameter in trainer.parameters}
-        windows = torch.from_numpy(trainer.read(np.arange(made.layout.sequences)))
+        inputs, targets = trainer.batch(1)
     shape = made.settings.model
     plain = Decoder(shape, VOCABULARY, range(shape.layers)).double()
     assert dict(plain.named_parameters()).keys() == held.keys()
     plain.load_state_dict(held, strict=not shape.tie_embeddings)
-    expected = F.cross_entropy(plain(windows[:, :-1]).flatten(0, 1), windows[:, 1:].flatten(), reduction="sum")
+    expected = F.cross_entropy(plain(inputs).flatten(0, 1), targets.flatten(), reduction="sum")
     expected.backward()
     torch.testing.assert_close(loss, expected)
     for key, parameter in plain.named_parameters():
@@ -61,3 +62,11 @@ def test_what_cannot_be_divided_is_refused(tiny: Callable[..., Settings]) -> Non
         tiny(**{"model.rope_scaling": {"type": "llama3", "factor": 2.0}})
     with pytest.raises(UserError, match=r"model\.architecture is 'gpt2': choose one of llama, gpt_neox"):
         tiny(**{"model.architecture": "gpt2"})
+
+
+def test_normalisation_and_rotation_have_the_gradients_of_autograd() -> None:
+    x, weight = torch.randn(2, 5, 8, dtype=torch.float64), torch.randn(8, dtype=torch.float64)
+    torch.autograd.gradcheck(lambda x, w: Normalised.apply(x, w, 1e-5), (x.requires_grad_(), weight.requires_grad_()))
+    angles = torch.randn(5, 3, dtype=torch.float64).repeat(1, 2)
+    heads = torch.randn(2, 3, 5, 8, dtype=torch.float64, requires_grad=True)  # of which six elements are rotated
+    torch.autograd.gradcheck(lambda x: rotate(x, angles.cos(), angles.sin()), heads)

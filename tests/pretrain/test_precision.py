@@ -54,7 +54,7 @@ def test_the_chunked_loss_is_cross_entropy(dtype: torch.dtype) -> None:
     logits = torch.randn(1, rows, vocabulary, dtype=torch.float64).to(dtype).requires_grad_()
     targets = torch.randint(0, vocabulary, (1, rows))
     targets[0, 3] = IGNORED
-    loss = ChunkedCrossEntropy.apply(logits, targets, 8.0, 0.0, None)
+    loss = ChunkedCrossEntropy.apply(logits.clone(), targets, 8.0, 0.0, None)
     loss.backward()
     exact = logits.detach().double().requires_grad_()
     expected = 8 * F.cross_entropy(exact[0], targets[0], reduction="sum", ignore_index=IGNORED)
@@ -70,7 +70,7 @@ def test_z_loss_and_soft_cap_have_the_gradient_of_autograd(z_loss: float, soft_c
     logits = (3 * torch.randn(2, 5, 11, dtype=torch.float64)).requires_grad_()
     targets = torch.randint(0, 11, (2, 5))
     targets[1, 2] = IGNORED
-    loss = ChunkedCrossEntropy.apply(logits, targets, 8.0, z_loss, soft_cap)
+    loss = ChunkedCrossEntropy.apply(logits.clone(), targets, 8.0, z_loss, soft_cap)
     loss.backward()
     exact = logits.detach().requires_grad_()
     bent = exact if soft_cap is None else soft_cap * torch.tanh(exact / soft_cap)
