@@ -51,8 +51,9 @@ def cluster(layout: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def measure(name: str, seconds: float) -> float | None:
-    """Tokens a second of one layout, in processes of its own; None when the settings cannot be divided so."""
+def measure(name: str, seconds: float) -> tuple[float, float] | None:
+    """Tokens a second, and tokens a second of processor time of all ranks, of one layout, in processes of its own;
+    None when the settings cannot be divided so."""
     from stages.cluster import Cluster
     from stages.errors import UserError
     from stages.pretrain.plan import Plan
@@ -85,7 +86,8 @@ def measure(name: str, seconds: float) -> float | None:
         codes = [rank.wait() for rank in ranks]
         if any(codes):
             sys.exit(f"{name}: a rank failed")
-        return float((Path(folder) / "tokens_per_second").read_text())
+        rate, by_cpu = json.loads((Path(folder) / "rates.json").read_text())
+        return rate, by_cpu
 
 
 def run_rank(folder: Path, seconds: float) -> None:
@@ -111,13 +113,15 @@ def run_rank(folder: Path, seconds: float) -> None:
         trainer = OnRandomTokens(plan, ranks)
         for step in range(1, WARM_UP + 1):
             trainer.step(step)
-        began, step = time.monotonic(), WARM_UP
+        began, used, step = time.monotonic(), time.process_time(), WARM_UP
         while ranks.broadcast(time.monotonic() - began < seconds):
             step += 1
             trainer.step(step)
+        tokens = (step - WARM_UP) * plan.settings.pretrain.batch_tokens
+        wall = time.monotonic() - began
+        (cpu,) = ranks.sum([time.process_time() - used])
         if ranks.rank == 0:
-            rate = (step - WARM_UP) * plan.settings.pretrain.batch_tokens / (time.monotonic() - began)
-            (folder / "tokens_per_second").write_text(str(rate))
+            (folder / "rates.json").write_text(json.dumps([tokens / wall, tokens / cpu]))
 
 
 def main() -> None:
@@ -131,17 +135,21 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     if arguments.rank:
         return run_rank(arguments.rank, arguments.seconds)
-    rates: dict[str, list[float]] = {name: [] for name in arguments.only}
+    rates: dict[str, list[tuple[float, float]]] = {name: [] for name in arguments.only}
     for _ in range(arguments.rounds):
         for name, measured in rates.items():
             rate = measure(name, arguments.seconds)
             if rate is not None:
                 measured.append(rate)
-                print(f"{name}: {rate:,.0f} tokens/s", file=sys.stderr, flush=True)
-    medians = {name: statistics.median(measured) for name, measured in rates.items() if measured}
-    result: dict[str, Any] = {"tokens_per_second": {name: round(rate) for name, rate in medians.items()}}
-    if "one" in medians:
-        result["ratio_to_one_process"] = {name: round(rate / medians["one"], 3) for name, rate in medians.items()}
+                print(f"{name}: {rate[0]:,.0f} tokens/s", file=sys.stderr, flush=True)
+    walls, cpus = (
+        {name: statistics.median(rate[kind] for rate in measured) for name, measured in rates.items() if measured}
+        for kind in (0, 1)
+    )
+    result: dict[str, Any] = {"tokens_per_second": {name: round(rate) for name, rate in walls.items()}}
+    if "one" in walls:
+        result["ratio_to_one_process"] = {name: round(rate / walls["one"], 3) for name, rate in walls.items()}
+        result["ratio_by_cpu_seconds"] = {name: round(rate / cpus["one"], 3) for name, rate in cpus.items()}
     print(json.dumps(result))
     return None
 
