@@ -122,7 +122,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def run_ranks(size: int, program: str, *arguments: str, seconds: float = 240) -> None:
+def run_ranks(size: int, program: str, *arguments: str, seconds: float = 900) -> None:
     """Run `python -m tests.pretrain.PROGRAM ARGUMENTS` as `size` ranks, all of which must end well."""
     command = [sys.executable, "-m", f"tests.pretrain.{program}", *arguments]
     processes = [subprocess.Popen(command, env=rank_environment(rank, size, free_port())) for rank in range(size)]
