@@ -60,8 +60,9 @@ def unavailable() -> str | None:
     """Why programs cannot be confined here; None when they can, which is tried, not assumed."""
     if sys.platform != "linux":
         return f"the sandbox needs Linux, this is {sys.platform}"
-    if shutil.which("unshare") is None:
-        return "the sandbox needs `unshare` (package util-linux)"
+    for program in ("unshare", "setpriv"):
+        if shutil.which(program) is None:
+            return f"the sandbox needs `{program}` (package util-linux)"
     try:
         _mode()
     except SandboxUnavailable as error:
@@ -113,4 +114,5 @@ def _command(mode: str, root: Path, seconds: float, memory_bytes: int) -> list[s
     interpreter = str(Path(sys._base_executable).resolve())  # type: ignore[attr-defined]
     limits = [str(int(seconds) + 1), str(memory_bytes), str(FILE_BYTES), str(PROCESSES)]
     confine = [interpreter, "-I", "-S", "-B", str(CONFINE), str(root), sys.base_prefix, interpreter, mode, *limits]
-    return ["unshare", *namespaces, "--", *confine]
+    # Killed with its harness, where the kernel lets it: a user namespace of its own clears that wish.
+    return ["setpriv", "--pdeathsig", "KILL", "unshare", *namespaces, "--", *confine]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from stages.benchmarks.suites import load_suite
 from stages.evaluate import programs, sandbox
 from stages.settings import Settings
 from stages.storage import read_json
+from tests.conftest import ROOT
 
 REASON = sandbox.unavailable()
 needs_sandbox = pytest.mark.skipif(REASON is not None, reason=f"no sandbox on this machine: {REASON}")
@@ -143,6 +147,29 @@ for target in (os.getppid(), 1, 2, -1, 0):
         beside = pool.submit(sandbox.run_python, "import time; time.sleep(1.5)")
         assert sandbox.run_python(killer).detail in ("passed", "ended early")
         assert beside.result().passed
+
+
+@pytest.mark.skipif(REASON is not None or os.geteuid() != 0, reason="needs a sandbox made by root")
+def test_a_program_dies_with_its_harness() -> None:
+    import psutil
+
+    harness = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from stages.evaluate.sandbox import run_python; run_python('while True: pass', seconds=60)",
+        ],
+        cwd=ROOT,
+    )
+    started: set[psutil.Process] = set()
+    while not any("setpriv" not in p.name() and p.cpu_times().user > 0.3 for p in started):
+        assert harness.poll() is None
+        time.sleep(0.1)
+        started = set(psutil.Process(harness.pid).children(recursive=True))
+    harness.kill()
+    harness.wait()
+    _, alive = psutil.wait_procs(started, timeout=20)
+    assert not alive
 
 
 @needs_sandbox
