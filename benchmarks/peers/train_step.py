@@ -127,7 +127,7 @@ def nanochat(shape: Any, windows: Any, turns: Turns) -> None:
         n_kv_head=m["kv_heads"], n_embd=m["hidden_size"], window_pattern="L",
     ))  # fmt: skip
     model.init_weights()
-    bare(model, lambda model, x, y: model(x, y), shape, windows, turns)
+    bare(model, lambda model, x, y: model(x, y.contiguous()), shape, windows, turns)
 
 
 CONTESTANTS = {"ours_bare": ours_bare, "hugging_face": hugging_face, "litgpt": litgpt, "nanochat": nanochat}
