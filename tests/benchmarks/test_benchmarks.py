@@ -257,5 +257,5 @@ raise SystemExit(guarded(lambda: benchmarks(load_settings(), StageRun("benchmark
         [sys.executable, "-c", program], env=os.environ | environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 4, done.stderr
-    assert "cais/mmlu@c30699e8" in done.stderr and "fix: connect this machine to the hub" in done.stderr
+    assert "EleutherAI/lambada_openai@" in done.stderr and "fix: connect this machine to the hub" in done.stderr
     assert not paths.BENCHMARKS.exists()
