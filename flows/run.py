@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import signal
 import time
 from typing import Any
@@ -85,15 +86,26 @@ def _run_stages(
 
 def _wait_or_cancel(futures: list[PrefectFuture[Any]]) -> None:
     """Wait for all tasks. Raises `TerminationSignal` when the flow run was cancelled on its page: only runs that a
-    Prefect worker started get a signal then."""
-    while wait(futures, timeout=CANCEL_POLL_SECONDS).not_done:
-        with contextlib.suppress(Exception), get_client(sync_client=True) as client:  # Prefect may be away
-            state = client.read_flow_run(UUID(flow_run.get_id())).state
-            if state is not None and state.is_cancelling():
+    Prefect worker started get a signal then. (Prefect's own `wait` takes a task for done when its timeout runs out.)"""
+    ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    for future in futures:
+        future.add_done_callback(ended.put)
+    for _ in futures:
+        while True:
+            try:
+                ended.get(timeout=CANCEL_POLL_SECONDS)
                 break
-    else:
-        return
-    raise TerminationSignal(signal.SIGTERM)
+            except queue.Empty:
+                if _cancelled_on_its_page():
+                    raise TerminationSignal(signal.SIGTERM) from None
+    wait(futures)
+
+
+def _cancelled_on_its_page() -> bool:
+    with contextlib.suppress(Exception), get_client(sync_client=True) as client:  # Prefect may be away
+        state = client.read_flow_run(UUID(flow_run.get_id())).state
+        return state is not None and state.is_cancelling()
+    return False
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
