@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -117,9 +119,12 @@ def rank_environment(rank: int, size: int, port: int) -> dict[str, str]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port below those that the system hands out by itself: it is still free when the ranks get to it."""
+    while True:
+        port = random.SystemRandom().randrange(11_000, 20_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def run_ranks(size: int, program: str, *arguments: str, seconds: float = 900) -> None:
