@@ -56,7 +56,8 @@ class ChunkedCrossEntropy(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return ctx.gradient.mul_(grad.to(ctx.gradient.dtype)), None, None, None, None
+        gradient, ctx.gradient = ctx.gradient, None  # a schedule holds its losses, and so `ctx`, to the end of the step
+        return gradient.mul_(grad.to(gradient.dtype)), None, None, None, None
 
 
 class ScaledLoss:

@@ -58,7 +58,7 @@ def write_large_model(folder: Path) -> int:
     folder.mkdir(parents=True)
     config.save_pretrained(folder)
     generator = torch.Generator().manual_seed(0)
-    files = plan([StoredTensor(name, folder, "F32", shape, 0, 0) for name, shape in shapes.items()], SHARD)
+    files = plan([StoredTensor(name, folder, "F32", shape, 0, 0) for name, shape in shapes.items()], SHARD // 4)
     weight_map = {}
     for number, tensors in enumerate(files, 1):
         file = f"model-{number:05d}-of-{len(files):05d}.safetensors"
