@@ -39,6 +39,9 @@ def main() -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
+    # Ranks that start again meet in a store of their own: one that is shared by all starts still holds the addresses of
+    # the dead, and a rank that reads one before it is overwritten cannot connect.
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     with tempfile.TemporaryDirectory() as folder:
         os.environ[STOPPED] = str(Path(folder) / "stopped")
         try:
