@@ -26,14 +26,12 @@ sys.path.insert(0, str(ROOT))
 ROUNDS = 5
 COLUMNS = 4096
 OURS = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 import torch
+from stages.memory import peak_memory as peak
 from stages.publish import weights
 from stages.storage import atomic_folder
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 torch.set_num_threads(1)
 torch.zeros(8).half()

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from stages import lifeline, paths
+from stages import lifeline, memory, paths
 from stages.errors import PipelineError, Preempted, UserError, from_os_error
 from stages.settings import Settings, load_settings
 from stages.storage import write_json
@@ -110,8 +110,7 @@ def execute(
 
 def peak_memory() -> float:
     """Bytes of the largest process so far, of this one and its children."""
-    kibibytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return kibibytes * 1024.0
+    return float(max(memory.peak_memory(), 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
 
 
 def flatten(values: Metrics, prefix: str = "") -> dict[str, Any]:

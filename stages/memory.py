@@ -1,4 +1,4 @@
-"""How much memory this process may still take."""
+"""How much memory this process has taken at most, and how much it may still take."""
 
 from __future__ import annotations
 
@@ -10,6 +10,17 @@ CONTROL_GROUP_LIMITS = (
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
 """Of the container, in the second and the first version of control groups."""
+
+
+def peak_memory() -> int:
+    """Bytes: the most this process had resident. Where the kernel tells (`VmHWM`), without what the process that
+    started it had: Linux counts that in `ru_maxrss`."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        status = ""
+    found = status.partition("VmHWM:")[2].split()
+    return 1024 * int(found[0] if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def available_memory() -> int:

@@ -8,7 +8,6 @@ multiplication reaches on these very devices in the precision of the run, measur
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stages.memory import peak_memory
 from stages.pretrain.mesh import Ranks
 from stages.pretrain.model import Decoder
 from stages.pretrain.plan import Plan
@@ -64,7 +64,7 @@ def memory_bytes(device: torch.device) -> float:
     """Most memory so far: allocated on the GPU, or resident of the process."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+    return float(peak_memory())
 
 
 class Activations:

@@ -22,14 +22,14 @@ from tests.conftest import ROOT
 LIMITED = """
 import json, resource, sys
 import psutil, torch
+from stages.memory import peak_memory
 from stages.pretrain import export  # loads what the command loads before the limit is set
 torch.zeros(64, 64) @ torch.zeros(64, 64)
 memory = psutil.Process().memory_info()
 limit = memory.data + int(sys.argv.pop(1))
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 code = export.main()
-peak = 1024 * int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])  # ru_maxrss knows the parent's
-print(json.dumps({"grown": peak - memory.rss}))
+print(json.dumps({"grown": peak_memory() - memory.rss}))
 sys.exit(code)
 """
 

@@ -40,6 +40,7 @@ def test_a_step_has_the_gradients_of_autograd(
         loss = trainer.backward(1, 1.0)
         found = {key: parameter.grad.full_tensor() for key, parameter in trainer.parameters}
         inputs, targets = trainer.batch(1)
+        trainer.batches.close()
     shape = made.settings.model
     plain = Decoder(shape, VOCABULARY, range(shape.layers)).double()
     assert dict(plain.named_parameters()).keys() == held.keys()

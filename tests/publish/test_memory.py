@@ -19,10 +19,11 @@ LIMIT = 250_000_000
 limit of the kernel (RLIMIT_DATA) would count the files that are mapped, whether or not they are in memory."""
 
 PROGRAM = """
-import json, resource, sys
+import json, sys
 import psutil, torch, transformers
 from transformers import AutoModelForCausalLM  # loads what a stage loads
 from transformers.models.llama import modeling_llama
+from stages.memory import peak_memory
 from stages.publish import agreement
 from stages.publish.__main__ import publish
 from stages.settings import load_settings
@@ -32,8 +33,7 @@ torch.zeros(64, 64) @ torch.zeros(64, 64)
 base = psutil.Process().memory_info()
 agreement.available_memory = lambda: int(sys.argv[1])
 metrics = publish(load_settings(), StageRun("publish@base"), "base")
-peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps({"base": base.rss, "peak": peak, "metrics": metrics}))
+print(json.dumps({"base": base.rss, "peak": peak_memory(), "metrics": metrics}))
 """
 
 
