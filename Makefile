@@ -23,7 +23,7 @@ plan: $(READY) ## what `make run` would do, raw files, estimated documents, toke
 	@$(RUN) -m flows.plan
 
 test: $(READY) ## set up and run all tests
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 ui: $(READY) ## serve the Prefect and MLflow pages on loopback until Ctrl-C
 	@$(RUN) -m flows.ui

@@ -14,12 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
-from torch.distributed.pipelining import (
-    PipelineStage,
-    Schedule1F1B,
-    ScheduleInterleaved1F1B,
-    ScheduleInterleavedZeroBubble,
-)
 
 from stages.pretrain.attention import document_positions
 from stages.pretrain.loss import ScaledLoss
@@ -31,10 +25,11 @@ from stages.pretrain.split import stage_count, stages_of
 from stages.tokenizer.folder import SEPARATOR
 
 SCHEDULES = {
-    "1f1b": Schedule1F1B,
-    "interleaved_1f1b": ScheduleInterleaved1F1B,
-    "zero_bubble": ScheduleInterleavedZeroBubble,
+    "1f1b": "Schedule1F1B",
+    "interleaved_1f1b": "ScheduleInterleaved1F1B",
+    "zero_bubble": "ScheduleInterleavedZeroBubble",
 }
+"""Classes of `torch.distributed.pipelining`, which is loaded by those that need it: it takes most of a second."""
 
 
 class Pipeline:
@@ -51,13 +46,15 @@ class Pipeline:
         self.schedule = self._schedule(plan, ranks) if ranks.pp > 1 else None
 
     def _schedule(self, plan: Plan, ranks: Ranks) -> Any:
+        from torch.distributed import pipelining
+
         rows, model, dtype = plan.layout.micro_batch, plan.settings.model, DTYPES[plan.precision]
         positions = model.context // ranks.tp
         tokens = torch.empty(rows, model.context, dtype=torch.int64, device="meta")
         activations = torch.empty(rows, positions, model.hidden_size, dtype=dtype, device="meta")
         logits = torch.empty(rows, positions, plan.vocab_size, dtype=dtype, device="meta")
         stages = [
-            PipelineStage(
+            pipelining.PipelineStage(
                 part, number, stage_count(plan.cluster), ranks.device,
                 # Shapes are stated: left to infer them, the schedule would run a forward and a backward pass.
                 input_args=tokens if part.first else activations.clone().requires_grad_(),
@@ -68,7 +65,7 @@ class Pipeline:
         ]  # fmt: skip
         schedule = plan.cluster.pipeline.schedule
         held = stages[0] if schedule == "1f1b" else stages
-        return SCHEDULES[schedule](held, self.micro_batches, loss_fn=self.loss, scale_grads=False)
+        return getattr(pipelining, SCHEDULES[schedule])(held, self.micro_batches, loss_fn=self.loss, scale_grads=False)
 
     def train(self, inputs_BT: Tensor, targets_BT: Tensor, factor: float) -> Tensor:
         """Forward and backward; gradients of `factor` * loss stay on the parameters. Returns the summed loss times

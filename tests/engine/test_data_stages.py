@@ -20,8 +20,8 @@ from stages import paths
 from tests.conftest import ROOT
 from tests.engine.data_stages import corpus, outputs
 
-STAGE_KILLS = int(os.environ.get("GPTOSS_TEST_STAGE_KILLS", "4"))
-NODE_KILLS = int(os.environ.get("GPTOSS_TEST_NODE_KILLS", "2"))
+STAGE_KILLS = int(os.environ.get("GPTOSS_TEST_STAGE_KILLS", "3"))
+NODE_KILLS = int(os.environ.get("GPTOSS_TEST_NODE_KILLS", "1"))
 """How often; ten of each take ten minutes."""
 
 

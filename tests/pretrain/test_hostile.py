@@ -37,7 +37,7 @@ def newest() -> str:
 @pytest.mark.slow
 def test_killed_stopped_and_damaged_it_ends_as_if_nothing_had_happened(checkout: Callable[..., Path]) -> None:
     """`kill -9` while saving, while publishing, in a step; SIGTERM; a checkpoint that lost a rank's file."""
-    checkout(cluster(shard=2, checkpoints=OFTEN), **{"pretrain.steps": 100 + 10 * KILLS})
+    checkout(cluster(shard=2, checkpoints=OFTEN), **{"pretrain.steps": 60 + 10 * KILLS})
     _, err = start().communicate()
     expected = outputs()
     assert len(expected) == 4, err
@@ -76,7 +76,7 @@ def test_killed_stopped_and_damaged_it_ends_as_if_nothing_had_happened(checkout:
 def test_a_dead_rank_restarts_all_and_a_hanging_one_is_named(checkout: Callable[..., Path]) -> None:
     """With one restart allowed: a rank dies as by the OOM killer, and the run ends as if it had not; then one hangs,
     and that is one too many."""
-    steps = {"pretrain.steps": 120}
+    steps = {"pretrain.steps": 60}
     checkout(cluster(shard=2, checkpoints=OFTEN), **steps)
     assert start().wait() == 0
     expected = outputs()

@@ -26,7 +26,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one_byte_for_byte(checkout: Callabl
     """Killed in a step, its newest checkpoint damaged, killed again in a save: weights and curves are the same bytes,
     and stock Llama loads them."""
     on = cluster(pp=2, shard=2, checkpoints={"every_steps": 5, "keep": 2})
-    checkout(on, **{"pretrain.steps": 150, "pretrain.loss_scale.growth_interval": 7})
+    checkout(on, **{"pretrain.steps": 60, "pretrain.loss_scale.growth_interval": 7})
     out, err = start().communicate()
     expected = outputs()
     assert len(expected) == 4, err
