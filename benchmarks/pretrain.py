@@ -2,11 +2,11 @@
 
     python benchmarks/pretrain.py [--rounds 5] [--nanochat FOLDER] [--folder .benchmarks]
 
-The same model of 9.5M parameters, tokens, float32 and micro-batches; eager mode; one thread each. All are started once,
-then take turns (one step each, `peers/train_step.py`, `peers/train_loop.py`) after a step that does not count; figures
-are medians of the rounds. Ours is the loop as it runs in the stage, with data, logging, clipping and checkpoints; HF
-Trainer logs and saves as often; litgpt and nanochat run in a bare loop of forward, backward, clip and step. The last
-line of the output is one JSON object.
+The same model of 9.5M parameters, tokens, float32 and micro-batches; eager mode, and ours compiled beside it; one
+thread each. All are started once, then take turns (one step each, `peers/train_step.py`, `peers/train_loop.py`) after
+a step that does not count; figures are medians of the rounds. Ours is the loop as it runs in the stage, with data,
+logging, clipping and checkpoints; HF Trainer logs and saves as often; litgpt and nanochat run in a bare loop of
+forward, backward, clip and step. The last line of the output is one JSON object.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def start(folder: Path, nanochat: Path | None) -> dict[str, Any]:
         print("nanochat is left out: it is on no index; give a checkout with --nanochat", file=sys.stderr)
     plans = {
         "ours": ("float32", 1, 1), "ours_half": ("float16", 1, 1), "native_half": ("float16", 1, 1),
-        "two_threads": ("float32", 1, 2), "two_processes": ("float32", 2, 1),
+        "two_threads": ("float32", 1, 2), "two_processes": ("float32", 2, 1), "ours_compiled": ("float32", 1, 1),
     }  # fmt: skip
     running = {name: loop(folder, name, *plan) for name, plan in plans.items()}
     for name, (python, path) in peers.items():
@@ -107,7 +107,7 @@ def loop(folder: Path, name: str, precision: str, processes: int, threads: int) 
     cluster = load_yaml(ROOT / "infra" / "clusters" / "single.yaml") | {
         "processes_per_node": processes, "threads_per_process": threads, "micro_batch": MICRO_BATCH,
         "mesh": {"pp": 1, "dp_replicate": 1, "dp_shard": processes, "tp": 1},
-        "checkpoints": {"every_steps": SAVE_EVERY, "keep": 1}, "log_every_steps": 10,
+        "checkpoints": {"every_steps": SAVE_EVERY, "keep": 1}, "log_every_steps": 10, "compile": name == "ours_compiled",
     }  # fmt: skip
     state = folder / f"state-{name}-{os.getpid()}"
     state.mkdir()
@@ -198,6 +198,7 @@ def figures(found: dict[str, list[dict[str, float]]], peak_flops: float) -> dict
             f"tokens_a_second{suffix}": {name: round(value, 1) for name, value in speed.items()},
             f"ratio_best_peer{suffix}": round(speed["ours"] / max(peers), 3),
             f"ratio_median_peer{suffix}": round(speed["ours"] / median(peers), 3),
+            f"ratio_best_peer_compiled{suffix}": round(speed["ours_compiled"] / max(peers), 3),
             f"loop_overhead{suffix}": round(speed["ours_bare"] / speed["ours"] - 1, 3),
             f"fp16_over_fp32{suffix}": round(speed["ours_half"] / speed["ours"], 3),
             f"fp16_over_native_half{suffix}": round(speed["ours_half"] / speed["native_half"], 1),
