@@ -107,7 +107,8 @@ def loop(folder: Path, name: str, precision: str, processes: int, threads: int) 
     cluster = load_yaml(ROOT / "infra" / "clusters" / "single.yaml") | {
         "processes_per_node": processes, "threads_per_process": threads, "micro_batch": MICRO_BATCH,
         "mesh": {"pp": 1, "dp_replicate": 1, "dp_shard": processes, "tp": 1},
-        "checkpoints": {"every_steps": SAVE_EVERY, "keep": 1}, "log_every_steps": 10, "compile": name == "ours_compiled",
+        "checkpoints": {"every_steps": SAVE_EVERY, "keep": 1}, "log_every_steps": 10,
+        "compile": name == "ours_compiled",
     }  # fmt: skip
     state = folder / f"state-{name}-{os.getpid()}"
     state.mkdir()

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
-from stages.pretrain.precision import widened
+from stages.pretrain.precision import device_kind, widened
+from stages.pretrain.short_attention import ShortAttention, is_short
 
 Mask: TypeAlias = Tensor | BlockMask
 
@@ -25,6 +26,9 @@ def causal_attention(q_BHTE: Tensor, k_BKTE: Tensor, v_BKTE: Tensor, mask: Mask 
     if isinstance(mask, BlockMask):
         mixed_BHTE: Tensor = _flex(q_BHTE.device.type)(q_BHTE, k_BKTE, v_BKTE, block_mask=mask, enable_gqa=grouped)
         return mixed_BHTE.to(dtype)
+    if mask is None and device_kind(q_BHTE) == "cpu" and torch.is_grad_enabled() and is_short(q_BHTE):
+        short_BHTE: Tensor = ShortAttention.apply(q_BHTE, k_BKTE, v_BKTE)
+        return short_BHTE.to(dtype)
     return F.scaled_dot_product_attention(
         q_BHTE, k_BKTE, v_BKTE, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped
     ).to(dtype)
