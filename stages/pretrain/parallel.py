@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from stages.cluster import Cluster
 from stages.pretrain.activation_checkpointing import checkpointed
 from stages.pretrain.mesh import Ranks
 from stages.pretrain.model import Decoder, initial_value
@@ -51,14 +52,19 @@ def _part(plan: Plan, ranks: Ranks, layers: range) -> Decoder:
         checkpointed(layer, plan.cluster.activation_checkpointing)
         if plan.cluster.compile:
             layer.compile()
-    # In a pipeline, gathering the weights again for every micro-batch would cost more than keeping them.
     for module in (*part.layers, part):
-        fully_shard(module, mesh=ranks.dp_mesh, mp_policy=policy, reshard_after_forward=ranks.pp == 1)
+        fully_shard(module, mesh=ranks.dp_mesh, mp_policy=policy, reshard_after_forward=reshards(plan.cluster))
         module.set_gradient_divide_factor(1.0)
         module.set_force_sum_reduction_for_comms(True)
     part.to_empty(device=ranks.device)
     part.tie()
     return part
+
+
+def reshards(cluster: Cluster) -> bool:
+    """Whether gathered weights are let go after each use. Not in a pipeline, where gathering them again for every
+    micro-batch would cost more than keeping them; nor where one rank has all of them anyway."""
+    return cluster.mesh.pp == 1 and cluster.mesh.dp_shard > 1
 
 
 def named_parameters(parts: Iterable[nn.Module]) -> Iterator[tuple[str, nn.Parameter]]:

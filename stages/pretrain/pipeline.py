@@ -19,6 +19,7 @@ from stages.pretrain.attention import document_positions
 from stages.pretrain.loss import ScaledLoss
 from stages.pretrain.mesh import Ranks
 from stages.pretrain.model import Decoder
+from stages.pretrain.parallel import reshards
 from stages.pretrain.plan import Plan
 from stages.pretrain.precision import DTYPES
 from stages.pretrain.split import stage_count, stages_of
@@ -41,6 +42,7 @@ class Pipeline:
         self.loss = ScaledLoss(pretrain.z_loss, pretrain.logit_soft_cap)
         self.separator = plan.settings.tokenizer.special_ids[SEPARATOR] if pretrain.document_mask else None
         self.micro_batches = plan.layout.micro_batches
+        self.reshards = reshards(plan.cluster)
         positions = plan.settings.model.context // ranks.tp
         self.positions = slice(ranks.tp_rank * positions, (ranks.tp_rank + 1) * positions)
         self.schedule = self._schedule(plan, ranks) if ranks.pp > 1 else None
@@ -114,6 +116,7 @@ class Pipeline:
             last = number == self.micro_batches
             sharded.set_requires_gradient_sync(last)
             sharded.set_is_last_backward(last)
+            sharded.set_reshard_after_backward(last or self.reshards)
             loss = self.loss(part(inputs, **documents), targets)
             loss.backward()
             total += loss.detach().double()
