@@ -16,6 +16,7 @@ from tests.conftest import ROOT
 CLUSTERS = sorted(path.stem for path in (ROOT / "infra" / "clusters").glob("*.yaml"))
 TRAINED_ON = {
     "local": ["tiny"],
+    "local-pipeline": ["tiny"],
     "single": ["tiny"],
     "ray": ["tiny"],
     "a100-80gb-8": ["125m", "1b"],
