@@ -61,9 +61,9 @@ class StoredTensor:
         with open(self.file, "rb", buffering=0) as stream:
             stream.seek(self.start)
             for start in range(self.start, self.end, step):
-                raw = bytearray(min(step, self.end - start))
-                _read_exactly(stream, raw, self.file)
-                yield torch.frombuffer(raw, dtype=dtype)
+                raw = torch.empty(min(step, self.end - start), dtype=torch.uint8)  # not zeroed, as a bytearray would be
+                _read_exactly(stream, memoryview(raw.numpy()), self.file)
+                yield raw.view(dtype)
 
 
 def read_header(file: Path) -> list[StoredTensor]:
@@ -226,8 +226,7 @@ def _flat_bytes(block: torch.Tensor) -> torch.Tensor:
     return block.detach().contiguous().reshape(-1).view(torch.uint8)
 
 
-def _read_exactly(stream: Any, raw: bytearray, file: Path) -> None:
-    view = memoryview(raw)
+def _read_exactly(stream: Any, view: memoryview, file: Path) -> None:
     while view:
         count = stream.readinto(view)
         if not count:
