@@ -118,6 +118,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_dvc_alone_gives_the_same_lock_as_the_killed_and_resumed_flow(finished: Path, tmp_path: Path) -> None:
     """From the raw files to the published base model; what follows is as deterministic by the tests of its stages."""
     other = clone(tmp_path / "clone")
+    (other / "dvc.lock").unlink()
     succeed(other, "dvc", "repro", "publish@base")
     alone, whole = (yaml.safe_load((folder / "dvc.lock").read_text())["stages"] for folder in (other, finished))
     assert {"ingest@gutenberg", "dedup", "tokenizer", "pretrain", "publish@base"} <= alone.keys()
