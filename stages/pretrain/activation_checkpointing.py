@@ -2,7 +2,8 @@
 
 `full` keeps a layer's input alone (Chen et al. 2016). `selective` also keeps what is dear to compute again: the
 output of attention, whose cost grows with the square of the context, and that of every other matrix product, as
-torchtitan does (Liang et al. 2024). The same operations on the same numbers either way, so gradients are the same
+torchtitan does (Liang et al. 2024). Attention of short contexts on a CPU is computed again: that is cheaper than its
+peer that is kept. The same operations on the same numbers either way, so gradients are the same
 bits.
 """
 
@@ -16,7 +17,7 @@ from torch import nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 aten = torch.ops.aten
-MATRIX_PRODUCTS = frozenset({aten.mm.default, aten.addmm.default, aten.bmm.default})
+MATRIX_PRODUCTS = frozenset({aten.mm.default, aten.addmm.default})
 ATTENTION = frozenset({
     aten._scaled_dot_product_flash_attention.default,
     aten._scaled_dot_product_efficient_attention.default,

@@ -33,7 +33,9 @@ def sharded_parts(plan: Plan, ranks: Ranks) -> list[Decoder]:
         for name, parameter in named_parameters(parts):
             value = initial_value(name, parameter.shape, plan.settings.model, plan.settings.seed)
             whole = value.to(ranks.device, parameter.dtype)
-            parameter.copy_(distribute_tensor(whole, parameter.device_mesh, parameter.placements, src_data_rank=None))
+            if isinstance(parameter, DTensor):
+                whole = distribute_tensor(whole, parameter.device_mesh, parameter.placements, src_data_rank=None)
+            parameter.copy_(whole)
     return parts
 
 
@@ -41,24 +43,34 @@ def _part(plan: Plan, ranks: Ranks, layers: range) -> Decoder:
     """One part without values: divided by tensor parallelism first, then by FSDP, as their composition demands."""
     compute = DTYPES[plan.precision]
     master = master_dtype(compute)
-    with torch.device("meta"):
+    divided = ranks.dp_mesh.size() > 1 or ranks.tp > 1 or compute != master
+    with torch.device("meta" if divided else ranks.device):
         part = Decoder(plan.settings.model, plan.vocab_size, layers)
         if master != torch.get_default_dtype():
             part.to(master)
     if ranks.tp > 1:
         parallelize(part, ranks.mesh["tp"])
-    policy = MixedPrecisionPolicy(param_dtype=None if compute == master else compute, reduce_dtype=master)
     for layer in part.layers:
         checkpointed(layer, plan.cluster.activation_checkpointing)
         if plan.cluster.compile:
             layer.compile()
+    if divided:
+        _shard(part, plan, ranks)
+        part.to_empty(device=ranks.device)
+        part.tie()
+    return part
+
+
+def _shard(part: Decoder, plan: Plan, ranks: Ranks) -> None:
+    """Let FSDP divide the parameters, round them for computing and add up gradients; a rank that has none of that to
+    do keeps plain parameters, which saves some copies a step."""
+    compute = DTYPES[plan.precision]
+    master = master_dtype(compute)
+    policy = MixedPrecisionPolicy(param_dtype=None if compute == master else compute, reduce_dtype=master)
     for module in (*part.layers, part):
         fully_shard(module, mesh=ranks.dp_mesh, mp_policy=policy, reshard_after_forward=reshards(plan.cluster))
         module.set_gradient_divide_factor(1.0)
         module.set_force_sum_reduction_for_comms(True)
-    part.to_empty(device=ranks.device)
-    part.tie()
-    return part
 
 
 def reshards(cluster: Cluster) -> bool:
@@ -68,7 +80,7 @@ def reshards(cluster: Cluster) -> bool:
 
 
 def named_parameters(parts: Iterable[nn.Module]) -> Iterator[tuple[str, nn.Parameter]]:
-    """Global name and parameter (a `DTensor`, this rank's shard of it) over all parts that a rank holds."""
+    """Global name and parameter (where it is divided a `DTensor`, this rank's shard) over all parts of a rank."""
     for part in parts:
         yield from part.named_parameters()
 

@@ -109,14 +109,14 @@ class Pipeline:
 
     def _accumulate(self, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
         (part,) = self.parts
-        sharded: FSDPModule = part
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         batches = self._micro_batches(inputs_BT, targets_BT)
         for number, (inputs, targets, documents) in enumerate(batches, 1):
-            last = number == self.micro_batches
-            sharded.set_requires_gradient_sync(last)
-            sharded.set_is_last_backward(last)
-            sharded.set_reshard_after_backward(last or self.reshards)
+            if isinstance(part, FSDPModule):
+                last = number == self.micro_batches
+                part.set_requires_gradient_sync(last)
+                part.set_is_last_backward(last)
+                part.set_reshard_after_backward(last or self.reshards)
             loss = self.loss(part(inputs, **documents), targets)
             loss.backward()
             total += loss.detach().double()

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from stages.pretrain.mesh import Ranks, joined
 from stages.pretrain.parallel import local
@@ -51,7 +52,9 @@ class Disturbed(Trainer):
 
 
 def weights(trainer: Trainer) -> dict[str, np.ndarray]:
-    return {name: value.full_tensor().numpy().copy() for name, value in trainer.tensors().items()}
+    tensors = trainer.tensors().items()
+    whole = {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in tensors}
+    return {name: value.numpy().copy() for name, value in whole.items()}
 
 
 def take_steps(run: Run, ranks: Ranks) -> None:

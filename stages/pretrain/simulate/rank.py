@@ -108,12 +108,12 @@ def sharded_state(trainer: Trainer) -> Iterator[Tensor]:
 def held(trainer: Trainer) -> tuple[list[Tensor | None], list[Tensor | None], list[Tensor | None]]:
     """Parameters, gradients and optimizer state that exist at this moment, whole or sharded. FSDP keeps whole ones in
     attributes that are not public."""
-    parameters: list[Tensor | None] = []
-    gradients: list[Tensor | None] = []
+    parameters: list[Tensor | None] = [parameter for _, parameter in trainer.parameters]
+    gradients: list[Tensor | None] = [parameter.grad for _, parameter in trainer.parameters]
     for shard in fsdp_parameters(trainer.parts):
         whole = getattr(shard, "_unsharded_param", None)
-        parameters += [shard.sharded_param, whole, *getattr(shard, "all_gather_outputs", ())]
-        gradients += [shard.sharded_param.grad, getattr(shard, "unsharded_accumulated_grad", None)]
+        parameters += [whole, *getattr(shard, "all_gather_outputs", ())]
+        gradients += [getattr(shard, "unsharded_accumulated_grad", None)]
         gradients += [whole.grad] if whole is not None else []
     return parameters, gradients, [*trainer.optimizer.tensors()]
 
