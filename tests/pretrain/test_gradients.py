@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 
 import pytest
@@ -24,16 +25,20 @@ OPTIONS = {
     "gpt_neox": {"model.architecture": "gpt_neox", "model.kv_heads": 4},
     "gpt_neox-tied": {"model.architecture": "gpt_neox", "model.kv_heads": 4, "model.tie_embeddings": True},
 }
+compiler = pytest.mark.skipif(not shutil.which("g++"), reason="there is no C++ compiler, which compiled layers need")
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize(
+    ("name", "compiled"),
+    [*((name, False) for name in OPTIONS), pytest.param("llama", True, marks=[pytest.mark.slow, compiler])],
+)
 def test_a_step_has_the_gradients_of_autograd(
-    name: str, plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+    name: str, compiled: bool, plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also of an embedding that is the head at the same time."""
+    """Also of an embedding that is the head at the same time, and of compiled layers."""
     for key, value in {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}.items():
         monkeypatch.setenv(key, str(value))
-    made = plan(cluster(), "float64", **OPTIONS[name])
+    made = plan(cluster(compile=compiled), "float64", **OPTIONS[name])
     with joined(made.cluster) as ranks:
         trainer = Trainer(made, ranks)
         held = {key: parameter.detach().clone() for key, parameter in trainer.parameters}

@@ -15,7 +15,9 @@ import psutil
 import pytest
 
 from stages.errors import ClusterError, DataError, Preempted
+from stages.paths import RUNS
 from stages.pretrain.__main__ import pretrain
+from stages.pretrain.checkpoint import fault
 from stages.settings import Settings
 from tests.pretrain.conftest import VOCABULARY, cluster, free_port, rank_environment
 from tests.pretrain.runs import RUN, STAGE, checkpoints, finished, kill, outputs, start, training_rows, wait_for
@@ -128,6 +130,17 @@ def test_a_curriculum_with_muon_resumes_to_the_same_bytes_and_counts_what_it_rea
     resumed_out, err = start().communicate()
     assert "resumed after step 6" in err
     assert outputs() == expected and resumed_out == out
+
+
+@pytest.mark.slow
+def test_checkpoints_by_the_clock_are_made_and_some_kept_for_good(checkout: Callable[..., Path]) -> None:
+    """By the clock one is due after every step; the newest two stay, and the one that is kept for good outlives them."""
+    by_clock = {"every_steps": 4, "every_seconds": 1e-6, "keep": 2, "keep_every": 4}
+    checkout(cluster(shard=2, checkpoints=by_clock), **{"pretrain.steps": 7})
+    _, err = start().communicate()
+    assert finished() == ["step-00000006", "step-00000007"], err
+    (kept,) = (RUNS / "kept").rglob("step-*")
+    assert kept.name == "step-00000004" and fault(kept) is None
 
 
 @pytest.mark.slow
