@@ -29,7 +29,7 @@ import uuid
 from stages import paths
 from stages.cluster import load_cluster
 from stages.entry import Metrics, guarded, run_stage
-from stages.pretrain import launch, observe, rank, rows, slurm
+from stages.pretrain import launch, observe, one_process, rank, rows, slurm
 from stages.pretrain.plan import PLAN, Plan, check_data
 from stages.settings import Settings
 from stages.token_files import TokenSplit
@@ -52,6 +52,8 @@ def pretrain(settings: Settings, run: StageRun) -> Metrics:
     launch.launch(plan, run)
     run.metrics({"pretrain_seconds": time.monotonic() - started})
     measured = rows.read(plan.state)
+    if cost := one_process.sharding_cost(plan, measured):
+        run.metrics(cost)
     rows.write_curves(measured, paths.REPORTS / "plots")
     observe.plot(measured, plan.state / "loss.png")
     run.artifact(plan.state / "loss.png", "plots")

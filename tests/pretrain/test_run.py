@@ -134,7 +134,7 @@ def test_a_curriculum_with_muon_resumes_to_the_same_bytes_and_counts_what_it_rea
 
 @pytest.mark.slow
 def test_checkpoints_by_the_clock_are_made_and_some_kept_for_good(checkout: Callable[..., Path]) -> None:
-    """By the clock one is due after every step; the newest two stay, and the one that is kept for good outlives them."""
+    """By the clock one is due after every step; the newest two stay, and the one kept for good outlives them."""
     by_clock = {"every_steps": 4, "every_seconds": 1e-6, "keep": 2, "keep_every": 4}
     checkout(cluster(shard=2, checkpoints=by_clock), **{"pretrain.steps": 7})
     _, err = start().communicate()

@@ -1,0 +1,80 @@
+"""What sharding costs: the first steps once more, by one process with the threads of all ranks, after training.
+
+`python -m stages.pretrain.one_process PLAN.json` prints the seconds of a step; nothing that it trains is kept.
+"""
+
+from __future__ import annotations
+
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from stages import lifeline
+from stages.cluster import Mesh, Pipeline
+from stages.pretrain.launch import environment
+from stages.pretrain.plan import Plan
+from stages.pretrain.rows import Row
+
+WARM_UP = 2
+"""Steps that fill memory and do not count."""
+
+
+def sharding_cost(plan: Plan, measured: list[Row]) -> dict[str, float]:
+    """`tokens_per_second_of_one_process`, and as `sharding_cost` the part of that speed that the ranks did not reach in
+    as many steps at their end. Nothing where the cluster file asks for no comparison or has one rank, nor where one
+    process cannot train this model."""
+    steps = plan.cluster.one_process_steps
+    if not steps or plan.cluster.mesh.size == 1:
+        return {}
+    alone = on_one_process(plan)
+    file = plan.state / "one-process.json"
+    alone.write(file)
+    rank = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    command = [sys.executable, "-m", "stages.pretrain.one_process", str(file)]
+    done = subprocess.run(command, env=environment(alone) | rank, capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        print(f"pretrain: what sharding cost is not known: one process failed ({reason})", file=sys.stderr)
+        return {}
+    seconds = float(done.stdout.split()[-1])
+    sharded = statistics.median(row["seconds"] for row in [row for row in measured if "learning_rate" in row][-steps:])
+    tokens = plan.settings.pretrain.batch_tokens
+    print(
+        f"pretrain: {tokens / sharded:,.0f} tokens/s sharded, {tokens / seconds:,.0f} by one process", file=sys.stderr
+    )
+    return {"tokens_per_second_of_one_process": tokens / seconds, "sharding_cost": 1 - seconds / sharded}
+
+
+def on_one_process(plan: Plan) -> Plan:
+    """The same run without a mesh, with all threads of this node."""
+    changes = {
+        "nodes": 1, "processes_per_node": 1, "mesh": Mesh(pp=1, dp_replicate=1, dp_shard=1, tp=1),
+        "threads_per_process": plan.cluster.processes_per_node * plan.cluster.threads_per_process,
+        "pipeline": Pipeline(),
+    }  # fmt: skip
+    return plan.model_copy(update={"cluster": plan.cluster.model_copy(update=changes)})
+
+
+def main(plan_file: str) -> None:
+    """Take the steps and print the median of their seconds."""
+    from stages.pretrain.mesh import joined
+    from stages.pretrain.train import Trainer
+
+    lifeline.tie(signal.SIGKILL)
+    plan = Plan.read(Path(plan_file))
+    seconds = []
+    with joined(plan.cluster) as ranks:
+        trainer = Trainer(plan, ranks)
+        for step in range(1, WARM_UP + plan.cluster.one_process_steps + 1):
+            began = time.monotonic()
+            trainer.step(step)
+            seconds.append(time.monotonic() - began)
+        trainer.batches.close()
+    print(statistics.median(seconds[WARM_UP:]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
