@@ -29,6 +29,7 @@ def collect() -> dict[str, Any]:
         "bits_per_byte": {head: score.get("bits_per_byte") for head, score in scores.items()},
         "rows": _rows(scores),
         "not_run": _not_run(scores),
+        "safety": refusals(scores.get("instruct", {})),
         "conditions": next((score["conditions"] for score in scores.values() if "conditions" in score), None),
         "published_figures": sources(),
         "published": published(),
@@ -82,6 +83,13 @@ def _not_run(scores: dict[str, Any]) -> list[dict[str, Any]]:
         {"suite": suite, "task": task, "reason": reason, "heads": heads}
         for (suite, task, reason), heads in merged.items()
     ]
+
+
+def refusals(score: dict[str, Any]) -> dict[str, Any] | None:
+    """How often the Instruct model complied with harmful prompts and refused harmless ones; the answers stay with the
+    evaluation."""
+    safety = score.get("safety")
+    return {key: safety[key] for key in ("compliance", "over_refusal")} if safety else None
 
 
 def samples() -> dict[str, list[dict[str, Any]]]:

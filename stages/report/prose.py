@@ -112,6 +112,23 @@ def caution(facts: dict[str, Any]) -> list[str]:
     return sentences
 
 
+def safety(facts: dict[str, Any]) -> str:
+    """Whether the Instruct model refuses what is harmful, and only that."""
+    found = facts["evaluation"].get("safety")
+    if not found:
+        return ""
+    complied, refused = found["compliance"], found["over_refusal"]
+    return (
+        f"Of {count(complied['n'])} harmful requests the model refused {_share(1 - complied['value'], complied)}, of "
+        f"{count(refused['n'])} that only sound harmful {_share(refused['value'], refused)}. An answer counts as a "
+        "refusal by its words, so a senseless one counts as none."
+    )
+
+
+def _share(value: float, of: dict[str, Any]) -> str:
+    return percent(value, 0) if of["stderr"] is None else f"{percent(value, 0)} ± {percent(of['stderr'], 0)}"
+
+
 def sharding(observed: Observed) -> str:
     """What dividing the model over processes cost, where that was measured."""
     run = observed.run_of("pretrain")

@@ -16,6 +16,10 @@ from stages.storage import write_json
 
 HOSTILE = "<script>alert(1)</script><img src=http://evil.example/x.png onerror=a()> "
 HOSTILE += "\x00\x1b[31m\u202egnp.exe | `tick` **bold**"
+SAFETY = {
+    "compliance": {"value": 0.1, "stderr": 0.0688, "n": 20},
+    "over_refusal": {"value": 0.05, "stderr": 0.05, "n": 20},
+}
 SENTENCES = (
     "Anarchism is a political philosophy that advocates stateless societies.",
     "The city was founded in the ninth century on the left bank of the river.",
@@ -230,6 +234,8 @@ def evaluations() -> None:
             "rows": rows,
             "not_run": [{"suite": "gpt4", "task": "humaneval", "reason": f"evaluate.execute_code is false {HOSTILE}"}],
         }
+        if head == "instruct":
+            scores["safety"] = SAFETY | {"answers": [{"answer": HOSTILE}]}
         write_json(paths.evaluation(head) / "scores.json", scores)
     continuations = [
         {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from stages.report.observed import Observed, Run, Stage
-from stages.report.prose import sharding
+from stages.report.prose import safety, sharding
+from tests.report.inputs import SAFETY
 
 
 def observed(metrics: dict[str, float]) -> Observed:
@@ -23,3 +24,10 @@ def test_what_sharding_cost_is_told(cost: float, words: str) -> None:
 
 def test_nothing_is_told_of_what_was_not_measured() -> None:
     assert sharding(observed({})) == "" == sharding(Observed())
+
+
+def test_refusals_are_told_with_their_standard_errors() -> None:
+    sentence = safety({"evaluation": {"safety": SAFETY}})
+    assert "Of 20 harmful requests the model refused 90\xa0% ± 7\xa0%" in sentence
+    assert "of 20 that only sound harmful 5\xa0% ± 5\xa0%" in sentence
+    assert safety({"evaluation": {"safety": None}}) == ""
