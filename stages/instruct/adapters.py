@@ -37,7 +37,8 @@ def load_base(folder: Path, settings: Instruct) -> tuple[Any, Any]:
     if tokenizer.chat_template is None or tokenizer.pad_token_id is None:
         raise DataError(
             f"the tokenizer in {folder} has no chat template or no padding token",
-            "run `dvc repro tokenizer`, which writes both",
+            "run `dvc repro tokenizer`, which writes both; a model from elsewhere needs a pad_token in "
+            "tokenizer_config.json and a chat_template.jinja that marks what the assistant says",
         )
     tokenizer.model_max_length = UNBOUNDED
     tokenizer.chat_template = with_system_prompt(tokenizer.chat_template, settings.system_prompt)
