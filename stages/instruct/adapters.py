@@ -47,7 +47,16 @@ def load_base(folder: Path, settings: Instruct) -> tuple[Any, Any]:
         folder, dtype=dtype, local_files_only=True, quantization_config=_four_bits(settings)
     )
     model.config.use_cache = False
+    _keep_layout(model)
     return model, tokenizer
+
+
+def _keep_layout(model: Any) -> None:
+    """Evaluating on a CPU with AVX-512, bitsandbytes would repack 4-bit weights for products that have no backward
+    pass, and the training steps after it would silently learn nothing below."""
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def with_system_prompt(template: str, prompt: str) -> str:

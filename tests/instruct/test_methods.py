@@ -52,13 +52,16 @@ def test_float32_is_trained_over_a_smaller_base(
     assert grads and all(grad.dtype == torch.float32 and torch.isfinite(grad).all() for grad in grads)
 
 
-def test_a_small_base_ends_as_a_whole_model(workspace: Path, settings_with: Callable[..., Settings]) -> None:
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_a_small_base_ends_as_a_whole_model(
+    workspace: Path, settings_with: Callable[..., Settings], method: str
+) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
     settings = made(
         settings_with,
-        **{"instruct.base_precision": "bfloat16", "instruct.packing": True},
+        **{"instruct.method": method, "instruct.base_precision": "bfloat16", "instruct.packing": True},
     )
     metrics: Any = instruct(settings, StageRun("instruct"))
     assert metrics["held_out"]["loss"] < metrics["held_out"]["loss_before"]
