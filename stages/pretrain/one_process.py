@@ -14,38 +14,55 @@ from pathlib import Path
 
 from stages import lifeline
 from stages.cluster import Mesh, Pipeline
+from stages.errors import ClusterError
 from stages.pretrain.launch import environment
 from stages.pretrain.plan import Plan
 from stages.pretrain.rows import Row
 
 WARM_UP = 2
 """Steps that fill memory and do not count."""
+START_SECONDS = 30.0
+"""What importing and opening the shards may take."""
 
 
 def sharding_cost(plan: Plan, measured: list[Row]) -> dict[str, float]:
     """`tokens_per_second_of_one_process`, and as `sharding_cost` the part of that speed that the ranks did not reach in
     as many steps at their end. Nothing where the cluster file asks for no comparison or has one rank, nor where one
-    process cannot train this model."""
+    process cannot train this model, or is so slow that other programs must be using its processors."""
     steps = plan.cluster.one_process_steps
     if not steps or plan.cluster.mesh.size == 1:
         return {}
-    alone = on_one_process(plan)
-    file = plan.state / "one-process.json"
-    alone.write(file)
-    rank = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
-    command = [sys.executable, "-m", "stages.pretrain.one_process", str(file)]
-    done = subprocess.run(command, env=environment(alone) | rank, capture_output=True, text=True)
-    if done.returncode:
-        reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        print(f"pretrain: what sharding cost is not known: one process failed ({reason})", file=sys.stderr)
-        return {}
-    seconds = float(done.stdout.split()[-1])
     sharded = statistics.median(row["seconds"] for row in [row for row in measured if "learning_rate" in row][-steps:])
+    try:
+        alone = seconds_a_step(on_one_process(plan), START_SECONDS + 2 * (WARM_UP + steps) * sharded)
+    except ClusterError as error:
+        print(f"pretrain: what sharding cost is not known: {error.problem}", file=sys.stderr, flush=True)
+        return {}
     tokens = plan.settings.pretrain.batch_tokens
     print(
-        f"pretrain: {tokens / sharded:,.0f} tokens/s sharded, {tokens / seconds:,.0f} by one process", file=sys.stderr
-    )
-    return {"tokens_per_second_of_one_process": tokens / seconds, "sharding_cost": 1 - seconds / sharded}
+        f"pretrain: {tokens / sharded:,.0f} tokens/s by all ranks, {tokens / alone:,.0f} by one process",
+        file=sys.stderr, flush=True,
+    )  # fmt: skip
+    return {"tokens_per_second_of_one_process": tokens / alone, "sharding_cost": 1 - alone / sharded}
+
+
+def seconds_a_step(plan: Plan, limit: float) -> float:
+    """Median over the steps, in a process of its own. Raises `ClusterError` when it fails or takes `limit` seconds."""
+    file = plan.state / "one-process.json"
+    plan.write(file)
+    rank = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    command = [sys.executable, "-m", "stages.pretrain.one_process", str(file)]
+    try:
+        done = subprocess.run(command, env=environment(plan) | rank, capture_output=True, text=True, timeout=limit)
+    except subprocess.TimeoutExpired:
+        raise ClusterError(
+            f"one process did not take its steps within {limit:.0f} s, as if other programs used the processors",
+            "train on a machine without other work",
+        ) from None
+    if done.returncode:
+        reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        raise ClusterError(f"one process failed ({reason})", "see the message")
+    return float(done.stdout.split()[-1])
 
 
 def on_one_process(plan: Plan) -> Plan:

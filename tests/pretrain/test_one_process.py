@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.pretrain import one_process
 from stages.pretrain.one_process import on_one_process, sharding_cost
 from stages.pretrain.plan import Plan
 from stages.settings import Settings
@@ -49,6 +50,14 @@ def test_a_model_that_one_process_cannot_train_is_no_error(
     Path("data/shards/train-00001.bin").unlink()
     assert sharding_cost(made, ROWS) == {}
     assert "what sharding cost is not known: one process failed" in capsys.readouterr().err
+
+
+def test_a_process_that_is_too_slow_is_not_waited_for(
+    plan: Callable[..., Plan], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_process, "START_SECONDS", -9.9)
+    assert sharding_cost(plan(), ROWS) == {}
+    assert "one process did not take its steps within 0 s, as if other programs used" in capsys.readouterr().err
 
 
 def test_without_a_mesh_there_is_nothing_to_compare(plan: Callable[..., Plan]) -> None:
