@@ -6,7 +6,7 @@ import pytest
 
 from stages.report.observed import Observed, Run, Stage
 from stages.report.prose import safety, sharding
-from tests.report.inputs import SAFETY
+from tests.report.evaluation_inputs import SAFETY
 
 
 def observed(metrics: dict[str, float]) -> Observed:
