@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -71,10 +72,10 @@ def finished() -> list[str]:
 
 
 def ranks_of(process: subprocess.Popen[str]) -> dict[int, psutil.Process]:
-    """The ranks by number."""
-    found = {}
-    for child in psutil.Process(process.pid).children(recursive=True):
-        rank = child.environ().get("RANK")
-        if rank is not None:
-            found[int(rank)] = child
+    """The ranks by number: the oldest processes with their environment, which what they start has too."""
+    found: dict[int, psutil.Process] = {}
+    for child in sorted(psutil.Process(process.pid).children(recursive=True), key=psutil.Process.create_time):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if rank := child.environ().get("RANK"):
+                found.setdefault(int(rank), child)
     return found
