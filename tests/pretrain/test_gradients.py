@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,6 +26,8 @@ OPTIONS = {
     "gpt_neox": {"model.architecture": "gpt_neox", "model.kv_heads": 4},
     "gpt_neox-tied": {"model.architecture": "gpt_neox", "model.kv_heads": 4, "model.tie_embeddings": True},
 }
+ONE_LAYER = {"model.layers": 1}
+"""Every layer is compiled anew."""
 compiler = pytest.mark.skipif(not shutil.which("g++"), reason="there is no C++ compiler, which compiled layers need")
 
 
@@ -33,12 +36,13 @@ compiler = pytest.mark.skipif(not shutil.which("g++"), reason="there is no C++ c
     [*((name, False) for name in OPTIONS), pytest.param("llama", True, marks=[pytest.mark.slow, compiler])],
 )
 def test_a_step_has_the_gradients_of_autograd(
-    name: str, compiled: bool, plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+    name: str, compiled: bool, plan: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also of an embedding that is the head at the same time, and of compiled layers."""
     for key, value in {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}.items():
         monkeypatch.setenv(key, str(value))
-    made = plan(cluster(compile=compiled), "float64", **OPTIONS[name])
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    made = plan(cluster(compile=compiled), "float64", **OPTIONS[name] | (ONE_LAYER if compiled else {}))
     with joined(made.cluster) as ranks:
         trainer = Trainer(made, ranks)
         held = {key: parameter.detach().clone() for key, parameter in trainer.parameters}
