@@ -7,6 +7,7 @@ run, calls the function, writes its metrics for DVC, and turns known errors into
 from __future__ import annotations
 
 import argparse
+import atexit
 import inspect
 import os
 import resource
@@ -14,7 +15,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from stages import lifeline, memory, paths
 from stages.errors import PipelineError, Preempted, UserError, from_os_error
@@ -57,7 +58,23 @@ def run_stage(
     if "DVC_STAGE" in os.environ:  # started by DVC, not by a person's shell that may close before the stage ends
         lifeline.tie(signal.SIGTERM)
     quieten()
-    sys.exit(guarded(lambda: execute(function, name, keys, getattr(arguments, "key", None))))
+    leave_after(lambda: execute(function, name, keys, getattr(arguments, "key", None)))
+
+
+def leave_after(call: Callable[[], None]) -> NoReturn:
+    """Run `call` and end this process with its exit code (`guarded`), once all exit handlers have run, but without
+    tearing the interpreter down: the threads of a native library (Daft has some) cannot be stopped, and one that still
+    asks for Python's lock would abort the process (PyO3/pyo3-async-runtimes#40), a finished stage with it."""
+    code = 1  # of an unforeseen error, after its traceback
+
+    def leave() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+    atexit.register(leave)  # the first that is registered is the last that runs
+    code = guarded(call)
+    sys.exit(code)
 
 
 def quieten() -> None:

@@ -53,5 +53,30 @@ def test_each_kind_of_error_has_its_exit_code() -> None:
     assert fail(KeyboardInterrupt()) == 130
 
 
+@pytest.mark.parametrize(
+    ("call", "code", "said"),
+    [
+        ("print('done')", 0, ""),
+        ("fail()", 3, "error: a\n  fix: b\n"),
+        ("1 / 0", 1, "ZeroDivisionError: division by zero\n"),
+    ],
+)
+def test_a_process_leaves_with_its_code_and_all_it_said_after_its_exit_handlers(
+    call: str, code: int, said: str
+) -> None:
+    program = (
+        "import atexit; from stages.entry import leave_after; from stages.errors import DataError\n"
+        "def fail(): raise DataError('a', 'b')\n"
+        "def call():\n"
+        "    atexit.register(print, 'goodbye')\n"
+        f"    {call}\n"
+        "leave_after(call)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == code
+    assert done.stderr.endswith(said)
+    assert done.stdout == ("done\n" if code == 0 else "") + "goodbye\n"
+
+
 def test_metrics_flatten_with_dots() -> None:
     assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}

@@ -88,8 +88,10 @@ def test_a_killed_worker_costs_the_task_in_flight(two: Cluster, workspace: Path)
 def test_workers_end_with_a_killed_stage_and_the_next_one_continues(workspace: Path) -> None:
     program = (
         "import json, sys; from pathlib import Path; from stages.cluster import load_cluster\n"
+        "from stages.entry import leave_after\n"
         "from stages.engine.tasks import run_tasks; from tests.engine import jobs\n"
-        "run_tasks('slow', jobs.slow_square, json.loads(sys.argv[1]), Path('state'), cluster=load_cluster('local'))"
+        "work = json.loads(sys.argv[1])\n"
+        "leave_after(lambda: run_tasks('slow', jobs.slow_square, work, Path('state'), cluster=load_cluster('local')))"
     )
     work = [{**task, "seconds": 0.5} for task in tasks(workspace, 8)]
     command = [sys.executable, "-c", program, json.dumps(work)]
