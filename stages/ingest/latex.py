@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 
 from stages.ingest import latex_symbols as symbols
 from stages.ingest.latex_macros import braces
+from stages.ingest.latex_tidy import MARK, tidied
 
 MAX_NESTING = 60
-MARK = "\ue000"
-"""Stands where a citation or reference was, until the text is tidied."""
 
 TOKEN = re.compile(r"\\(?P<word>[A-Za-z@]+)\*?|\\(?P<char>.)|(?P<other>\$\$?|[{}~&]|``?|''|--+|\n ?\n\s*)", re.DOTALL)
 ENVIRONMENT = re.compile(r"\\(begin|end) ?\{([^{}\n]{1,60})\}")
@@ -29,13 +28,6 @@ TITLE = re.compile(r"\\(?:title|Title)\*?(?: ?\[[^\[\]]{0,500}\])?\s*(?=\{)")
 ABSTRACT = re.compile(r"\\abstract\s*(?=\{)")
 DOCUMENT = re.compile(r"\\begin ?\{document\}")
 NEW_THEOREM = re.compile(r"\\newtheorem\*?\s*\{([^{}]{1,60})\}\s*(?:\[[^\[\]]{0,60}\])?\s*\{([^{}\\]{1,60})\}")
-
-EMPTY_BRACKETS = re.compile(rf" ?[(\[](?:[ ,;.\n–{MARK}-]|see|e\.g\.|cf|also|and|[Ee]qs?|[Ff]igs?|[Ss]ec)*+[)\]]")
-MARKS = re.compile(rf" ?{MARK}(?:[ ,;–-]*+(?:and )?{MARK})*+")
-BEFORE_STOP = re.compile(r" +(?=[.,;:!?)\]])")
-AROUND_LINE = re.compile(r" *\n *")
-EMPTY_LINES = re.compile(r"\n{3,}")
-SPACES = re.compile(r" {2,}")
 
 
 def to_text(source: str) -> tuple[str, str]:
@@ -56,15 +48,6 @@ def to_text(source: str) -> tuple[str, str]:
     end = source.rfind("\\end{document}")
     body = converter.converted(start.end() if start else 0, end if end > 0 else len(source))
     return title, tidied(f"{above}\n\n{body}")
-
-
-def tidied(text: str) -> str:
-    """The text without marks, the brackets around them, and needless space."""
-    if MARK in text:
-        text = EMPTY_BRACKETS.sub(lambda match: "" if MARK in match[0] else match[0], text)
-        text = MARKS.sub("", text)
-    text = BEFORE_STOP.sub("", SPACES.sub(" ", text))
-    return EMPTY_LINES.sub("\n\n", AROUND_LINE.sub("\n", text)).strip()
 
 
 @dataclass

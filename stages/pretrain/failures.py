@@ -117,7 +117,7 @@ def restart_reason(state: Path, size: int) -> str:
     gone = silent(state, size)
     if len(gone) == 1:
         return f"rank {gone[0]} died or hung"
-    return explain(state, state / "ranks.log", "", size).problem.splitlines()[0]
+    return explain(state, state / "ranks.log", "", size).problem.splitlines()[0].rstrip(":")
 
 
 def explain(state: Path, log: Path, checkpoint: str, size: int = 0) -> PipelineError:
