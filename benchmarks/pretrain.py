@@ -4,9 +4,9 @@
 
 The same model of 9.5M parameters, tokens, float32 and micro-batches; eager mode, and ours compiled beside it; one
 thread each. All are started once, then take turns (one step each, `peers/train_step.py`, `peers/train_loop.py`) after
-a step that does not count; figures are medians of the rounds. Ours is the loop as it runs in the stage, with data,
-logging, clipping and checkpoints; HF Trainer logs and saves as often; litgpt and nanochat run in a bare loop of
-forward, backward, clip and step. The last line of the output is one JSON object.
+a step that does not count, in another order each round; figures are medians of the rounds. Ours is the loop as it runs
+in the stage, with data, logging, clipping and checkpoints; HF Trainer logs and saves as often; litgpt and nanochat run
+in a bare loop of forward, backward, clip and step. The last line of the output is one JSON object.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -47,7 +48,8 @@ def main() -> None:
     found: dict[str, list[dict[str, float]]] = {name: [] for name in contestants}
     peaks = []
     for number in range(arguments.rounds + 1):
-        for name, process in contestants.items():
+        for name in random.Random(number).sample(sorted(contestants), len(contestants)):
+            process = contestants[name]
             slow = name == "native_half"  # one step takes as long as all others together: one, without a warm-up
             if slow and number:
                 continue
