@@ -34,10 +34,13 @@ def test_a_chat_completion_over_http(workspace: Path) -> None:
         [sys.executable, "-m", "flows.serve", "--model", str(folder), "--port", str(port)],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
+    address = f"http://127.0.0.1:{port}"
     try:
-        wait_for(f"http://127.0.0.1:{port}/health", server)
-        question = {"model": str(folder), "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 8}
-        answer = requests.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=question, timeout=100)
+        wait_for(f"{address}/health", server)
+        (listed,) = requests.get(f"{address}/v1/models", timeout=100).json()["data"]
+        assert listed["id"] == "gpt-oss/toy"
+        question = {"model": listed["id"], "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 8}
+        answer = requests.post(f"{address}/v1/chat/completions", json=question, timeout=100)
         assert answer.status_code == 200, answer.text
         found = answer.json()
         assert found["object"] == "chat.completion"
@@ -48,7 +51,7 @@ def test_a_chat_completion_over_http(workspace: Path) -> None:
         server.terminate()
         server.wait(timeout=60)
     with pytest.raises(requests.ConnectionError):
-        requests.get(f"http://127.0.0.1:{port}/health", timeout=5)
+        requests.get(f"{address}/health", timeout=5)
 
 
 def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
