@@ -1,4 +1,4 @@
-"""Talk to the published Instruct model in the terminal: `python -m flows.chat`."""
+"""Talk to the champion of the Instruct model in the terminal: `python -m flows.chat [--model FOLDER]`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stages.errors import UserError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Chat until end of input; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m flows.chat", description=__doc__)
-    parser.add_argument("--model", type=Path, help="a published folder; default: the Instruct model of params.yaml")
+    parser.add_argument("--model", type=Path, help="a published folder; default: what `make serve` serves")
     parser.add_argument("--max-new-tokens", type=int, default=128)
     options = parser.parse_args(arguments)
     quieten()
@@ -23,10 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def chat(folder: Path | None, max_new_tokens: int) -> None:
     """Read a line, answer it, keep the conversation. Raises `UserError` when no model is there yet."""
-    from stages import paths
-    from stages.settings import load_settings
+    from flows.serve import champion_folder
 
-    folder = folder or paths.published(load_settings().name, "instruct")
+    folder = folder or champion_folder()
     if not (folder / "config.json").exists():
         raise UserError(f"there is no model in {folder}", "run `make run` first, or name a folder with --model")
 

@@ -6,12 +6,14 @@ run is watched live.
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 from stages.entry import guarded
 from stages.errors import ClusterError
@@ -20,8 +22,12 @@ PORTS = {"prefect": 4200, "mlflow": 5000}
 START_SECONDS = 120.0
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.ui", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args(arguments)
     return guarded(serve)
 
 

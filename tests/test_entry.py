@@ -28,8 +28,9 @@ for module in sys.argv[1:]:
 def test_every_command_helps_without_a_heavy_import(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     stages = sorted({node.command.split()[2] for node in load_graph()})
-    flows = ["flows.pipeline", "flows.lineage", "flows.chat", "flows.profile"]
-    done = subprocess.run([sys.executable, "-c", HELP, *stages, *flows], cwd=ROOT, capture_output=True, text=True)
+    others = [f"flows.{path.stem}" for path in (ROOT / "flows").glob("*.py") if "__main__" in path.read_text()]
+    others += ["flows.assistant", "stages.pretrain.slurm", "stages.pretrain.simulate", "stages.evaluate.live"]
+    done = subprocess.run([sys.executable, "-c", HELP, *stages, *others], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

@@ -8,12 +8,13 @@ starts the ranks there. `python -m stages.pretrain.slurm` prints the options for
 
 from __future__ import annotations
 
+import argparse
 import math
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -37,9 +38,15 @@ ENDED = {
 """States that a job does not leave. One that is put into the queue again is PENDING, REQUEUED or COMPLETING."""
 
 
-def main() -> None:
-    """Print the options of the chosen cluster."""
-    print(" ".join(options(load_cluster())))
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the options of the chosen cluster; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.pretrain.slurm",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args(arguments)
+    return guarded(lambda: print(" ".join(options(load_cluster()))))
 
 
 def options(cluster: Cluster) -> list[str]:
@@ -255,4 +262,4 @@ def _fields(line: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(main())
