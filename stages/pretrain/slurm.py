@@ -50,8 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def options(cluster: Cluster) -> list[str]:
-    """For sbatch: the shape of the job, a GPU for each task of a node, and the site's section of the file."""
-    chosen = shape(cluster)
+    """For sbatch: the shape of the job, the time to save in before the limit, a GPU for each task of a node, and the
+    site's section of the file."""
+    chosen = [*shape(cluster), f"--signal=TERM@{math.ceil(cluster.grace_seconds)}"]
     if cluster.device == "cuda":
         chosen.append(f"--gres=gpu:{cluster.processes_per_node}")  # of the node: every task sees all, and takes its own
     if cluster.slurm:

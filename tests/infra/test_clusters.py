@@ -19,10 +19,11 @@ TRAINED_ON = {
     "local-pipeline": ["tiny"],
     "single": ["tiny"],
     "ray": ["tiny"],
+    "gpu": ["125m"],
     "a100-80gb-8": ["125m", "1b"],
     "a100-80gb-64": ["1b", "20b"],
     "a100-80gb-64-torchrun": ["1b", "20b"],
-    "a100-80gb-128": ["20b", "30b", "70b"],
+    "a100-80gb-128": ["20b", "30b"],
     "a100-80gb-512": ["70b"],
 }
 
@@ -44,6 +45,7 @@ def test_the_two_ways_to_start_64_gpus_are_one_mesh() -> None:
     for way in ways:
         way.pop("launcher")
         way.pop("slurm", None)
+        way.pop("restarts", None)  # Kubernetes' own are in the JobSet
     assert ways[0] == ways[1]
 
 

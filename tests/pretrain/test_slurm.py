@@ -136,8 +136,8 @@ def test_what_sbatch_is_told() -> None:
     section = {"partition": "a100", "time": "1-00:00:00", "options": ["--exclusive"]}
     on = cluster(shard=16, nodes=2, processes_per_node=8, device="cuda", launcher="slurm", slurm=section)
     assert slurm.options(on) == [
-        "--nodes=2", "--ntasks-per-node=8", "--cpus-per-task=1", "--gres=gpu:8", "--partition=a100",
-        "--time=1-00:00:00", "--exclusive",
+        "--nodes=2", "--ntasks-per-node=8", "--cpus-per-task=1", "--signal=TERM@120", "--gres=gpu:8",
+        "--partition=a100", "--time=1-00:00:00", "--exclusive",
     ]  # fmt: skip
 
 
