@@ -14,7 +14,11 @@ from stages.errors import DataError, UserError
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "infra" / "kubernetes"
-MODELS = {"JobSet": models.JobsetV1alpha2JobSet, "PersistentVolumeClaim": models.IoK8sApiCoreV1PersistentVolumeClaim}
+MODELS = {
+    "JobSet": models.JobsetV1alpha2JobSet,
+    "PersistentVolumeClaim": models.IoK8sApiCoreV1PersistentVolumeClaim,
+    "Pod": models.IoK8sApiCoreV1Pod,
+}
 STOPPED_ON_REQUEST = 75
 
 
@@ -57,6 +61,14 @@ def test_the_pods_are_the_nodes_of_the_cluster_file(job: dict[str, Any], monkeyp
     assert claims["checkout"] == {"claimName": claim["metadata"]["name"]}
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
     assert {mount["name"] for mount in container["volumeMounts"]} == set(claims)
+    assert pod["terminationGracePeriodSeconds"] > cluster.grace_seconds
+
+
+def test_the_shell_has_the_checkout_and_the_python_of_the_ranks(job: dict[str, Any]) -> None:
+    (shell,) = documents("shell.yaml")
+    (ours,), (ranks,) = shell["spec"]["containers"], job["template"]["spec"]["containers"]
+    assert ours["image"] == ranks["image"] and ours["workingDir"] == ranks["workingDir"]
+    assert shell["spec"]["volumes"][0] == job["template"]["spec"]["volumes"][0]
 
 
 def test_what_a_pods_exit_code_leads_to(job: dict[str, Any]) -> None:
