@@ -66,7 +66,7 @@ def instruct(settings: Settings, run: StageRun) -> Metrics:
         state=resume_folder(run, corpus),
         log=lambda values, step: run.metrics(values, step),
     )
-    preferred = preference.optimise(model, tokenizer, settings, run) if options.preference else None
+    preferred = preference.optimise(model, tokenizer, settings, run, corpus.digest) if options.preference else None
     after = training.held_out_loss(model, encoded.held_out, options.batch_size, tokenizer.pad_token_id)
     losses = {"loss_before": round(before, 6), "loss": round(after, 6)}
     with atomic_folder(paths.INSTRUCT) as folder:

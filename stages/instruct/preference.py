@@ -2,11 +2,13 @@
 
 In: OpenAssistant trees. Wherever a message of the user has several ranked replies, the best and the worst are a pair;
 the conversation up to there is its prompt. The reference is the model as the supervised steps left it: its
-log-probabilities are computed once, before the first step. Resumes from its own checkpoints.
+log-probabilities are computed once, before the first step. Resumes from its own checkpoints, which are those of
+exactly this corpus and these pairs, and ends in the bytes of an undisturbed run.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -59,9 +61,10 @@ def _branch(node: dict[str, Any], before: list[dict[str, str]]) -> Iterator[Pair
         yield from _branch(reply, so_far)
 
 
-def optimise(model: Any, tokenizer: Any, settings: Settings, run: StageRun) -> dict[str, float]:
-    """Train `model` in place; returns the number of pairs, and loss and accuracy (how often the chosen reply has the
-    higher reward) at the end. Pairs longer than `instruct.max_length` are left out."""
+def optimise(model: Any, tokenizer: Any, settings: Settings, run: StageRun, corpus: str) -> dict[str, float]:
+    """Train `model` in place, after the supervised steps on the corpus of this digest; returns the number of pairs, and
+    loss and accuracy (how often the chosen reply has the higher reward) at the end. Pairs longer than
+    `instruct.max_length` are left out."""
     from datasets import Dataset, disable_progress_bars
 
     disable_progress_bars()
@@ -73,16 +76,30 @@ def optimise(model: Any, tokenizer: Any, settings: Settings, run: StageRun) -> d
             f"no pair of {', '.join(options.preference.data)} fits instruct.max_length({options.max_length})",
             "raise instruct.max_length or give shorter trees",
         )
-    trainer = _trainer(model, tokenizer, Dataset.from_list(pairs), settings, run)
     from stages.instruct.training import resumable
 
-    checkpoint = resumable(Path(trainer.args.output_dir))
+    state = resume_folder(run, corpus, pairs)
+    trainer = _trainer(model, tokenizer, Dataset.from_list(pairs), settings, run, state)
+    _drop_reference(model)
+    checkpoint = resumable(state)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    last = [entry for entry in trainer.state.log_history if "rewards/accuracies" in entry][-1]
+    return {"pairs": len(pairs), "loss": round(last["loss"], 6), "accuracy": round(last["rewards/accuracies"], 6)}
+
+
+def resume_folder(run: StageRun, corpus: str, pairs: list[Pair]) -> Path:
+    """The checkpoints of exactly these pairs after exactly this corpus: the user's files are no DVC dependency, so the
+    stage's own fingerprint does not know them."""
+    ranked = hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
+    return run.state / "preference" / f"{corpus[:16]}-{ranked[:16]}"
+
+
+def _drop_reference(model: Any) -> None:
+    """Take the copy of the adapter that trl has made of it out again, once it has given the log-probabilities of the
+    reference: a checkpoint would hold it as a subfolder, and transformers, finding one, would load nothing else."""
     if "ref" in getattr(model, "peft_config", {}):
         model.delete_adapter("ref")
         model.set_adapter("default")
-    last = [entry for entry in trainer.state.log_history if "rewards/accuracies" in entry][-1]
-    return {"pairs": len(pairs), "loss": round(last["loss"], 6), "accuracy": round(last["rewards/accuracies"], 6)}
 
 
 def _fits(pair: Pair, tokenizer: Any, length: int) -> bool:
@@ -92,7 +109,7 @@ def _fits(pair: Pair, tokenizer: Any, length: int) -> bool:
     )
 
 
-def _trainer(model: Any, tokenizer: Any, pairs: Any, settings: Settings, run: StageRun) -> Any:
+def _trainer(model: Any, tokenizer: Any, pairs: Any, settings: Settings, run: StageRun, state: Path) -> Any:
     from transformers import PrinterCallback
     from trl import DPOConfig, DPOTrainer
 
@@ -101,7 +118,7 @@ def _trainer(model: Any, tokenizer: Any, pairs: Any, settings: Settings, run: St
     options = settings.instruct
     assert options.preference
     arguments = DPOConfig(
-        output_dir=str(run.state / "preference"),
+        output_dir=str(state),
         beta=options.preference.beta,
         learning_rate=options.preference.learning_rate,
         num_train_epochs=options.preference.epochs,

@@ -1,0 +1,82 @@
+"""Preferences are learnt from ranked replies: stopped and resumed runs end alike, and only from their own data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages import paths
+from stages.instruct.__main__ import instruct
+from stages.settings import Settings
+from stages.tracking import StageRun
+from tests.publish.toy import make_published_base, toy_settings, tree, write_lines
+
+
+def reply(rank: int, text: str, *replies: object) -> dict[str, object]:
+    return {"role": "assistant", "text": text, "rank": rank, "replies": list(replies)}
+
+
+def asked(text: str, *replies: object) -> dict[str, object]:
+    return {"role": "prompter", "text": text, "replies": list(replies)}
+
+
+def write_trees(count: int = 12, worst: str = "No no") -> Path:
+    trees = [{"prompt": asked(f"Question {n}", reply(0, f"Yes {n}."), reply(1, f"{worst} {n}."))} for n in range(count)]
+    return write_lines(Path("trees.jsonl"), trees)
+
+
+@pytest.fixture
+def toy(workspace: Path, settings_with: Callable[..., Settings]) -> Settings:
+    preference = {"data": [str(write_trees())], "beta": 0.1, "learning_rate": 0.003, "epochs": 5}
+    settings = toy_settings(settings_with, **{"instruct.epochs": 1, "instruct.preference": preference})
+    make_published_base(settings.name)
+    return settings
+
+
+def stop(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def stop_after_checkpoint(patched: pytest.MonkeyPatch, step: int) -> None:
+    """As if the process were killed right after the checkpoint of the preference's `step` was sealed."""
+    from stages.instruct import training
+
+    seal = training.seal
+
+    def seal_and_stop(checkpoint: Path) -> None:
+        seal(checkpoint)
+        if "preference" in checkpoint.parts and checkpoint.name == f"checkpoint-{step}":
+            stop()
+
+    patched.setattr(training, "seal", seal_and_stop)
+
+
+@pytest.mark.slow
+def test_a_stopped_run_continues_to_the_same_bytes(toy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stages.instruct.training.CHECKPOINT_EVERY", 4)
+    undisturbed_metrics: Any = instruct(toy, StageRun("instruct", "undisturbed"))
+    undisturbed = tree(paths.INSTRUCT)
+    last = max(int(path.name.rpartition("-")[2]) for path in Path(".runs").glob("*/preference/*/checkpoint-*"))
+    for step in (4, last):
+        with monkeypatch.context() as patched:
+            stop_after_checkpoint(patched, step)
+            with pytest.raises(KeyboardInterrupt):
+                instruct(toy, StageRun("instruct", f"stopped-{step}"))
+        assert instruct(toy, StageRun("instruct", f"stopped-{step}")) == undisturbed_metrics
+        assert tree(paths.INSTRUCT) == undisturbed
+    assert not any("ref" in path.name for path in Path(".runs").glob("*/preference/*/checkpoint-*/*"))
+
+
+def test_edited_pairs_are_learnt_anew(toy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("stages.instruct.adapters.save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            instruct(toy, StageRun("instruct", "edited"))
+    write_trees(worst="Never")
+    instruct(toy, StageRun("instruct", "edited"))
+    edited = tree(paths.INSTRUCT)
+    instruct(toy, StageRun("instruct", "fresh"))
+    assert edited == tree(paths.INSTRUCT)
