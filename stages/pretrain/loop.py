@@ -43,8 +43,7 @@ class Run:
         while self.done < self.last:
             step = self.done + 1
             began = time.monotonic()
-            told = Told(written=self.checkpoints.written, stop=stop.requested, save=self.checkpoints.overdue)
-            measured = self.trainer.step(step, told)
+            measured = self.trainer.step(step, lambda: self.told(stop))
             self.done = step
             if self.rows:
                 seconds = Seconds(time.monotonic() - began, self.trainer.data_seconds, self.checkpoints.seconds_spent())
@@ -60,6 +59,10 @@ class Run:
                 raise Preempted(f"stopped on request after step {self.done}", "the same command continues")
             self.watchdog.beat()
         self.publish()
+
+    def told(self, stop: StopRequest) -> Told:
+        """What this rank tells the others now."""
+        return Told(written=self.checkpoints.written, stop=stop.requested, save=self.checkpoints.overdue)
 
     def validate_and_save(self, measured: Measured) -> None:
         """After the steps at which that is due, and after the last one."""

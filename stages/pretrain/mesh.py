@@ -68,8 +68,13 @@ class Ranks:
         replicated = self.mesh["dp_replicate"].size() > 1
         return self.mesh["dp_replicate", "dp_shard"] if replicated else self.mesh["dp_shard"]
 
+    def finish(self) -> None:
+        """Wait until the device has done all that it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
+
     def sum(self, values: Sequence[Any]) -> list[float]:
-        """Sums over all ranks, in float64; the one point a step at which the host waits for the device."""
+        """Sums over all ranks, in float64. The host waits for the device."""
         wide = [torch.as_tensor(value, device=self.device).double() for value in values]
         total = torch.stack(wide)
         dist.all_reduce(total)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,9 +36,6 @@ class Told:
     """It was asked to stop."""
     save: bool = False
     """By its clock a checkpoint is due."""
-
-
-NOTHING = Told()
 
 
 @dataclass(frozen=True)
@@ -107,8 +105,9 @@ class Trainer:
             self.validation, settings.model.context, settings.pretrain.validation_tokens
         )
 
-    def step(self, step: int, told: Told = NOTHING) -> Measured:
-        """Step 1, 2, …: forward, backward, one verdict over the mesh, then step or skip everywhere alike."""
+    def step(self, step: int, tell: Callable[[], Told] = Told) -> Measured:
+        """Step 1, 2, …: forward, backward, one verdict over the mesh, then step or skip everywhere alike. `tell` is
+        asked when the gradients are there, so that what happened during the step is told in it."""
         rate = learning_rate(step, self.pretrain)
         scale, tokens = self.scaler.scale, self.pretrain.batch_tokens
         wide = step % self.plan.cluster.log_every_steps == 0
@@ -116,6 +115,8 @@ class Trainer:
             loss = self.backward(step, scale / tokens)
         grads = [parameter.grad for _, parameter in self.parameters]
         squares = squared_norm(grads)
+        self.ranks.finish()
+        told = tell()
         summed_loss, summed_squares, written, stop, save = self.ranks.sum(
             [loss, squares, float(told.written), float(told.stop), float(told.save)]
         )
