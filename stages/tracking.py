@@ -19,7 +19,7 @@ from typing import Any
 from stages import paths
 from stages.cluster import cluster_name
 from stages.errors import Preempted
-from stages.outbox import PATIENCE_SECONDS, Entry, Outbox
+from stages.outbox import Entry, Leftovers, Outbox
 from stages.provenance import Dependencies
 
 PARENT_RUN = "GPTOSS_PARENT_RUN"
@@ -27,6 +27,8 @@ PARENT_RUN = "GPTOSS_PARENT_RUN"
 FLOW_RUN = "GPTOSS_FLOW_RUN"
 """Environment: the id of the Prefect flow run."""
 OUTBOXES = paths.RUNS / "outbox"
+LOCK_SECONDS = 15.0
+"""How long a stage waits for its outbox, which another stage may be sending from."""
 METRICS_A_CALL = 900
 """MLflow takes a thousand."""
 
@@ -164,18 +166,21 @@ def stage_run(stage: str, experiment: str, dependencies: Dependencies) -> Iterat
     """Open the MLflow run of a stage. An unfinished run of the same inputs (an attempt that was killed, stopped or
     failed) is continued."""
     fingerprint = dependencies.fingerprint
-    name = f"{stage.replace('@', '-')}-{fingerprint[:16]}"
-    leftovers = _leftovers(besides=name)
     try:
-        run = MlflowRun(stage, fingerprint, Outbox(OUTBOXES / f"{name}.jsonl", send))
+        run = MlflowRun(stage, fingerprint, _open(OUTBOXES / f"{stage.replace('@', '-')}-{fingerprint[:16]}.jsonl"))
     except BlockingIOError:
-        print(f"another process logs {stage} of the same inputs: this one is not tracked", file=sys.stderr)
+        print(
+            f"another process has held the log of {stage} of the same inputs for {LOCK_SECONDS:g} s: "
+            "this attempt is not tracked",
+            file=sys.stderr,
+        )
         yield StageRun(stage, fingerprint)
         return
     begin = {"experiment": experiment, "stage": stage, "parent": os.environ.get(PARENT_RUN)}
     run.outbox.put({"begin": begin, "fingerprint": fingerprint})
     run.tags(_tags(stage, fingerprint, dependencies))
     run.params({f"{key}": value for key, value in dependencies.params.items()})
+    leftovers = Leftovers(run.outbox, send)
     try:
         yield run
     except (KeyboardInterrupt, Preempted):
@@ -185,26 +190,20 @@ def stage_run(stage: str, experiment: str, dependencies: Dependencies) -> Iterat
         run.finish("FAILED")
         raise
     finally:
-        for outbox in leftovers:
-            outbox.close(remove=_ended(outbox), patience=0.0 if run.outbox.failing else PATIENCE_SECONDS)
+        leftovers.finish()
     run.finish("FINISHED")
 
 
-def _leftovers(besides: str) -> list[Outbox]:
-    """Outboxes of ended processes, which begin to be sent."""
-    found = []
-    for file in sorted(OUTBOXES.glob("*.jsonl")):
+def _open(file: Path) -> Outbox:
+    """An outbox, waited for `LOCK_SECONDS`. Raises `BlockingIOError` when another process still has it open then."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
         try:
-            if file.stem != besides:
-                found.append(Outbox(file, send))
+            return Outbox(file, send)
         except BlockingIOError:
-            continue
-    return found
-
-
-def _ended(outbox: Outbox) -> bool:
-    entries = outbox.entries()
-    return not entries or entries[-1].get("status") == "FINISHED"
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def send(entries: list[Entry], run_id: str | None) -> str | None:

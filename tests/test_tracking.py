@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from flows.environment import answers
-from stages import outbox
+from stages import outbox, tracking
 from stages.provenance import Dependencies
 from stages.tracking import PARENT_RUN, MlflowRun, StageRun, connect, stage_run
 from tests.pretrain.conftest import free_port
@@ -74,7 +74,27 @@ def test_a_failed_stage_is_failed_and_continued_by_the_next_attempt() -> None:
     assert client.get_run(failed).info.status == "FINISHED"
 
 
-def test_two_of_the_same_stage_at_once_do_not_mix(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("away", [False, True])
+def test_a_stage_retried_beside_another_one_is_continued(away: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RuntimeError), stage_run("curate@a", "test", dependencies("aa")) as failed:
+        failed.metrics({"loss": 1.0}, mark=7)
+        raise RuntimeError
+    assert isinstance(failed, MlflowRun) and failed.run_id is not None
+    monkeypatch.setattr(outbox, "PATIENCE_SECONDS", 0.5)
+    if away:
+        monkeypatch.setattr(tracking, "_client", lambda: 1 / 0)
+    with stage_run("curate@b", "test", dependencies("bb")) as beside:
+        assert isinstance(beside, MlflowRun) and beside.reached() is not away
+        time.sleep(0.5)  # what was left is being sent
+        with stage_run("curate@a", "test", dependencies("aa")) as again:
+            assert isinstance(again, MlflowRun)
+            assert again.last_mark() == 7 and again.outbox.run_id == failed.run_id
+
+
+def test_two_of_the_same_stage_at_once_do_not_mix(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "LOCK_SECONDS", 0.3)
     with stage_run("dedup", "test", dependencies("aa")), stage_run("dedup", "test", dependencies("aa")) as second:
         assert type(second) is StageRun
     assert "is not tracked" in capsys.readouterr().err

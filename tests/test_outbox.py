@@ -1,0 +1,68 @@
+"""An outbox is sent in order and nothing twice, whoever sends it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from stages import outbox
+from stages.outbox import Entry, Leftovers, Outbox
+
+
+def open_soon(file: Path, send: outbox.Send) -> Outbox:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return Outbox(file, send)
+        except BlockingIOError:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def test_a_long_leftover_is_left_to_its_stage_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "HOLD_SECONDS", 0.3)
+    monkeypatch.setattr(outbox, "BATCH", 10)
+    told: dict[str, list[int]] = {"by another": [], "by its own": []}
+
+    def slowly(by: str) -> outbox.Send:
+        def send(entries: list[Entry], run_id: str | None) -> str:
+            time.sleep(0.1)
+            told[by] += [entry["step"] for entry in entries]
+            return "run"
+
+        return send
+
+    (tmp_path / "long.jsonl").write_text("".join(f'{{"step": {step}}}\n' for step in range(200)))
+    own = Outbox(tmp_path / "own.jsonl", lambda entries, run_id: "own")
+    own.put({"step": 0})
+    leftovers = Leftovers(own, slowly("by another"))
+    while not told["by another"]:
+        time.sleep(0.02)
+    again = open_soon(tmp_path / "long.jsonl", slowly("by its own"))
+    again.put({"step": 200})
+    assert again.close(remove=True)
+    leftovers.finish()
+    assert 0 < len(told["by another"]) < 200
+    assert told["by another"] + told["by its own"] == list(range(201))
+    with pytest.raises(ValueError, match="closed"):
+        again.put({"step": 201})
+
+
+def test_a_closed_outbox_is_held_until_the_batch_under_way_has_ended(tmp_path: Path) -> None:
+    told: list[int] = []
+
+    def slowly(entries: list[Entry], run_id: str | None) -> str:
+        time.sleep(1.5)
+        told.extend(entry["step"] for entry in entries)
+        return "run"
+
+    first = Outbox(tmp_path / "one.jsonl", slowly)
+    first.put({"step": 0})
+    time.sleep(0.1)
+    assert not first.close(remove=True, longest=0.1)
+    with pytest.raises(BlockingIOError):
+        Outbox(tmp_path / "one.jsonl", slowly)
+    second = open_soon(tmp_path / "one.jsonl", slowly)
+    assert second.close(remove=True) and told == [0]
