@@ -74,22 +74,39 @@ def show(model: str, *, verify: bool = False) -> None:
 
 
 def load(model: str) -> Sealed:
-    """Find the version and what was sealed with it. Raises `UserError`."""
-    import yaml
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
-
-    from stages.tracking import connect, tracking_uri
+    """Find the version and what was sealed with it. Raises `UserError`; `ClusterError` when MLflow is away."""
+    from stages.register.versions import asking
+    from stages.tracking import connect
 
     name, _, alias = model.partition("@")
     name, _, number = name.partition("/")
     if not alias and not number:
         raise UserError(f"{model!r} names no version", "write NAME@ALIAS or NAME/VERSION, e.g. gpt-oss-tiny@champion")
-    client, _ = connect("gpt-oss-" + name.removeprefix("gpt-oss-").removesuffix("-instruct"))
+    with asking():
+        client, _ = connect("gpt-oss-" + name.removeprefix("gpt-oss-").removesuffix("-instruct"))
+        return _sealed(client, name, _version(client, name, alias, number))
+
+
+def _version(client: Any, name: str, alias: str, number: str) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    from stages.register.versions import ABSENT
+
     try:
-        version = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
+        return client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
     except MlflowException as error:
-        raise UserError(f"the registry has no {model}: {error.message}", "run `make run`, which registers it") from None
+        if error.error_code not in ABSENT:
+            raise
+        named = f"{name}@{alias}" if alias else f"{name}/{number}"
+        raise UserError(f"the registry has no {named}: {error.message}", "run `make run`, which registers it") from None
+
+
+def _sealed(client: Any, name: str, version: Any) -> Sealed:
+    import yaml
+    from mlflow.artifacts import download_artifacts
+
+    from stages.tracking import tracking_uri
+
     root = Path(download_artifacts(run_id=version.run_id, artifact_path="lineage", tracking_uri=tracking_uri()))
     stages = yaml.safe_load((root / "dvc.lock").read_text())["stages"]
     experiment = client.get_run(version.run_id).info.experiment_id

@@ -15,7 +15,7 @@ from typing import Any
 from stages.entry import guarded, quieten
 from stages.errors import UserError
 
-UNKNOWN_GATES = '[{"name": "unknown to the registry", "passed": false}]'
+UNKNOWN_GATES = ({"name": "unknown to the registry", "passed": False},)
 """What stands for the gates of a version from before they were kept as a tag."""
 
 
@@ -36,35 +36,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def move(model: str | None, to: str | None, *, rollback: bool = False, force: str | None = None) -> None:
     """Do what the command line says. Raises `UserError` for an unknown model or version, and when the rule speaks
-    against a promotion."""
-    from mlflow.exceptions import MlflowException
-
+    against a promotion; `ClusterError` when MLflow is away."""
     from stages.register import champions
-    from stages.register.versions import registry_name
+    from stages.register.versions import asking, registry_name
     from stages.settings import load_settings
-    from stages.tracking import connect, tracking_uri
+    from stages.tracking import connect
 
     settings = load_settings()
     name = model or registry_name(settings.name, "base")
-    client, _ = connect(f"gpt-oss-{settings.name}")
+    with asking():
+        client, _ = connect(f"gpt-oss-{settings.name}")
+        check_known(client, name, to)
+        if rollback:
+            version = champions.roll_back(client, name, force or "by hand")
+            print(f"{name} version {version} is champion again")
+        elif to is not None:
+            promote(client, name, to, settings.register_.max_drop_standard_errors, force)
+            print(f"{name} version {to} is champion")
+        else:
+            for entry in champions.history(client, name):
+                print(f"{entry.at}  version {entry.version} {entry.what} by {entry.by}: {entry.why}")
+
+
+def check_known(client: Any, name: str, version: str | None) -> None:
+    """Raises `UserError` when the registry has no such model or version."""
+    from mlflow.exceptions import MlflowException
+
+    from stages.register.versions import ABSENT
+    from stages.tracking import tracking_uri
+
     try:
-        if to is not None:
-            client.get_model_version(name, to)
+        if version is not None:
+            client.get_model_version(name, version)
         client.get_registered_model(name)
     except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
         raise UserError(
-            f"the registry at {tracking_uri()} has no {name}{f' version {to}' if to else ''}: {error.message}",
+            f"the registry at {tracking_uri()} has no {name}{f' version {version}' if version else ''}: "
+            f"{error.message}",
             "run `make run`, which registers, or name another with --model and --to",
         ) from None
-    if rollback:
-        version = champions.roll_back(client, name, force or "by hand")
-        print(f"{name} version {version} is champion again")
-    elif to is not None:
-        promote(client, name, to, settings.register_.max_drop_standard_errors, force)
-        print(f"{name} version {to} is champion")
-    else:
-        for entry in champions.history(client, name):
-            print(f"{entry.at}  version {entry.version} {entry.what} by {entry.by}: {entry.why}")
 
 
 def promote(client: Any, name: str, version: str, standard_errors: float, force: str | None) -> None:
@@ -72,11 +84,10 @@ def promote(client: Any, name: str, version: str, standard_errors: float, force:
     from stages.register import champions, promotion
 
     candidate, champion = client.get_model_version(name, version), champions.champion(client, name)
-    if champion is not None and champion.version == candidate.version:
+    if champion is not None and str(champion.version) == str(candidate.version):
         raise UserError(f"{name} version {version} is champion already", "nothing needs to be done")
-    gates = json.loads(
-        candidate.tags.get(champions.GATES_TAG, '[{"name": "unknown to the registry", "passed": false}]')
-    )
+    known = candidate.tags.get(champions.GATES_TAG)
+    gates = json.loads(known) if known else UNKNOWN_GATES
     decision = promotion.decide(
         promotion.from_tags(candidate.tags),
         promotion.from_tags(champion.tags) if champion is not None else None,
@@ -92,7 +103,7 @@ def promote(client: Any, name: str, version: str, standard_errors: float, force:
     what, why = (
         ("promoted", f"by hand; {reasons}") if decision.promoted else ("forced", f"{force} (against: {reasons})")
     )
-    champions.crown(client, name, candidate.version, what, why)
+    champions.crown(client, name, str(candidate.version), what, why)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from stages import checksums, paths, provenance, signature
 from stages.entry import Metrics, run_stage
 from stages.errors import ClusterError, DataError
 from stages.register import champions, model_folder, promotion
-from stages.register.versions import registry_name
+from stages.register.versions import asking, registry_name
 from stages.settings import Settings
 from stages.storage import read_json, write_json
 from stages.tracking import MlflowRun, StageRun
@@ -29,6 +29,7 @@ from stages.tracking import MlflowRun, StageRun
 SIGNING_KEY_TAG = "gptoss.signing_key"
 
 
+@asking()
 def register(settings: Settings, run: StageRun) -> Metrics:
     """Register both heads and write `reports/registration.json`, which names what was registered."""
     if not isinstance(run, MlflowRun) or not run.reached():
@@ -90,8 +91,8 @@ def promote(run: MlflowRun, version: Any, scores: dict[str, Any], gates: Any, st
     before = promotion.from_tags(champion.tags) if champion is not None else None
     decision = promotion.decide(promotion.rows_of(scores), before, gates, standard_errors)
     reasons = "; ".join(decision.reasons)
-    if decision.promoted and (champion is None or champion.version != version.version):
-        champions.crown(client, version.name, version.version, "promoted", reasons)
+    if decision.promoted and (champion is None or str(champion.version) != str(version.version)):
+        champions.crown(client, version.name, str(version.version), "promoted", reasons)
     against = f"version {champion.version}" if champion is not None else "no champion"
     tags = {
         champions.GATES_TAG: json.dumps([{key: gate[key] for key in ("name", "passed")} for gate in gates["gates"]]),

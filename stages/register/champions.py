@@ -3,6 +3,9 @@
 MLflow keeps where an alias points, not where it pointed. Each move is a tag of the registered model,
 `gptoss.champion.NNNN`: JSON with the version, what happened (`promoted`, `forced` or `rolled back`), why, by whom and
 when (UTC). A roll-back takes the latest move back, so two of them go two steps back.
+
+The alias is the truth. Where it stands elsewhere than the history says (moved in MLflow's page, or a process was killed
+between the record and the alias), the next move first writes down where it was found.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stages.errors import UserError
+from stages.register.versions import ABSENT, unreachable
 
 CHAMPION = "champion"
 HISTORY_TAG = "gptoss.champion."
@@ -34,13 +38,16 @@ class Move:
 
 
 def champion(client: Any, name: str) -> Any:
-    """The version the alias points to, or None."""
+    """The version the alias points to; None when the registry says that there is no such model or alias. Raises
+    `ClusterError` when it does not say: no answer must never count as no champion."""
     from mlflow.exceptions import MlflowException
 
     try:
         return client.get_model_version_by_alias(name, CHAMPION)
-    except MlflowException:
-        return None
+    except MlflowException as error:
+        if error.error_code in ABSENT:
+            return None
+        raise unreachable(error) from None
 
 
 def history(client: Any, name: str) -> list[Move]:
@@ -53,37 +60,60 @@ def standing(moves: list[Move]) -> list[str]:
     """The versions that a chain of roll-backs would lead through: the present champion last."""
     versions: list[str] = []
     for move in moves:
-        if move.what == ROLLED_BACK:
-            versions.pop()
-        else:
+        if move.what == ROLLED_BACK and move.version in versions:
+            while versions[-1] != move.version:
+                versions.pop()
+        elif move.version not in versions[-1:]:
             versions.append(move.version)
     return versions
 
 
 def crown(client: Any, name: str, version: str, what: str, why: str) -> None:
     """Make `version` champion and write down why."""
-    moves = history(client, name)
-    before, versions = champion(client, name), standing(moves)
-    if (
-        before is not None and before.version not in versions[-1:]
-    ):  # set before histories were kept, or in MLflow's page
-        moves.append(_record(client, name, len(moves), before.version, "promoted", "found as champion"))
-    # First the record: after a kill between the two the alias is found at the champion before, and noted as above.
+    moves = complete_history(client, name)
+    # First the record: after a kill between the two the alias is found at the champion before, and noted.
     _record(client, name, len(moves), version, what, why)
     client.set_registered_model_alias(name, CHAMPION, version)
 
 
+def complete_history(client: Any, name: str) -> list[Move]:
+    """Every move, after writing down where the alias was found if that is not where the last move put it: at an earlier
+    champion, as after a roll-back, or at another version, as after a promotion."""
+    moves, present = history(client, name), champion(client, name)
+    versions = standing(moves)
+    if present is None or str(present.version) in versions[-1:]:
+        return moves
+    found = str(present.version)
+    what = ROLLED_BACK if found in versions else "promoted"
+    return [*moves, _record(client, name, len(moves), found, what, "found as champion")]
+
+
 def roll_back(client: Any, name: str, why: str) -> str:
     """Give the alias back to the champion before the present one; returns its version. Raises `UserError` when there
-    was none."""
-    versions = standing(history(client, name))
+    was none, or it was deleted."""
+    versions = standing(complete_history(client, name))
     if len(versions) < 2:
         raise UserError(
             f"{name} had no champion before {f'version {versions[-1]}' if versions else 'any'}",
             "name a version with `python -m flows.promote --to VERSION`",
         )
+    _check_exists(client, name, versions[-2])
     crown(client, name, versions[-2], ROLLED_BACK, why)
     return versions[-2]
+
+
+def _check_exists(client: Any, name: str, version: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_model_version(name, version)
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise unreachable(error) from None
+        raise UserError(
+            f"{name} version {version}, the champion before, is no longer in the registry",
+            'name another with `python -m flows.promote --to VERSION` (`--force "why"` against the rule)',
+        ) from None
 
 
 def _record(client: Any, name: str, number: int, version: str, what: str, why: str) -> Move:
