@@ -36,7 +36,8 @@ PROMPT_TAIL = 200
 def language_model(model: PublishedModel, batch_size: int) -> HFLM:
     """lm-eval's adapter around the loaded model: fixed batch size, no BOS before prompts (as `lm_eval --model hf` does
     for this tokenizer) and the end-of-text token in place of an empty one, prompts that overflow the context cut on the
-    left, shared beginnings computed once."""
+    left, shared beginnings computed once; log-probabilities are made and summed in float32 of whatever type the logits
+    are."""
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     return SharedPrefixLM(
         pretrained=model.network,
@@ -44,6 +45,7 @@ def language_model(model: PublishedModel, batch_size: int) -> HFLM:
         backend="causal",
         batch_size=batch_size,
         max_length=model.context,
+        softmax_dtype="float32",
         add_bos_token=False,
         prefix_token_id=model.end_of_text,
     )

@@ -78,8 +78,8 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
             return self.model.base_model(input_ids=tokens_BT, use_cache=True).past_key_values
 
     def _scored_logits(self, batch: Sequence[Row], shared: int, past: Any | None) -> list[Any]:
-        """Log-probabilities `[scored tokens, vocabulary]` of each row. Padding stands on the right, where a causal
-        model cannot see it."""
+        """Log-probabilities `[scored tokens, vocabulary]` of each row, in `softmax_dtype`. Padding stands on the right,
+        where a causal model cannot see it."""
         import torch
 
         width = max(len(row.tokens) for row in batch) - shared

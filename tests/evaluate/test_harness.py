@@ -15,13 +15,13 @@ from stages import paths
 from stages.benchmarks.suites import load_suite
 from stages.errors import DataError
 from stages.evaluate import harness, rows
-from stages.evaluate.model import load
+from stages.evaluate.model import PublishedModel, load
 from stages.evaluate.statistics import mean_and_stderr
 from stages.evaluate.tasks import FrozenSubset, Items, build, read_subsets
 from stages.settings import Settings
 from stages.storage import read_json
 from tests.conftest import ROOT
-from tests.evaluate.conftest import CONTEXT
+from tests.evaluate.conftest import CONTEXT, make_network, make_tokenizer
 
 STOCK = {
     "mmlu": ("mmlu/default/mmlu_astronomy.yaml", "acc,none"),
@@ -30,6 +30,9 @@ STOCK = {
     "winogrande": ("winogrande/default.yaml", "acc,none"),
     "gsm8k": ("gsm8k/gsm8k.yaml", "exact_match,strict-match"),
 }
+
+FLOAT16_LOGITS = 0.01
+"""Batches and cached keys round float16 logits otherwise; it is the sums that must not."""
 
 
 def entries(suite: str, task: str) -> list[dict[str, Any]]:
@@ -93,6 +96,21 @@ def test_scores_equal_the_stock_task(evaluated: Settings, name: Any) -> None:
             assert our["log_likelihoods"] == pytest.approx([r[0] for r in their["filtered_resps"]], abs=2e-5, rel=1e-6)
         else:
             assert our["generated"] == their["resps"][0][0]
+
+
+def test_float16_logits_are_scored_in_float32() -> None:
+    """As on a GPU: long answers, with a shared beginning and alone, against sums in float64 of the same logits."""
+    import torch
+
+    network = make_network().eval()
+    lm = harness.language_model(PublishedModel(network, make_tokenizer(), "float16"), 4)
+    prompts = [[*range(10, 60), 200 + n] for n in range(6)] + [[7], [8, 9]]
+    requests = [(("", ""), prompt, list(range(300 + n, 340 + n))) for n, prompt in enumerate(prompts)]
+    for (found, _), (_, prompt, answer) in zip(lm._loglikelihood_tokens(requests), requests, strict=True):
+        with torch.inference_mode():
+            logits_TV = network(torch.tensor([[*prompt, *answer][:-1]])).logits[0, len(prompt) - 1 :]
+        logprobs_TV = logits_TV.double().log_softmax(dim=-1)
+        assert found == pytest.approx(float(logprobs_TV[range(40), answer].sum()), abs=FLOAT16_LOGITS)
 
 
 def test_whole_prompts_equal_the_stock_ones(evaluated: Settings) -> None:
