@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from stages.cluster import Cluster
-from stages.errors import ClusterError
+from stages.errors import ClusterError, Preempted
 from stages.pretrain.memory import keep_freed_memory
+from stages.pretrain.precision import accumulate_in_float32
 
 PATIENCE = datetime.timedelta(minutes=30)
 """How long a rank waits for the others before it fails."""
@@ -97,21 +98,25 @@ class Ranks:
         dist.all_gather_object(values, value, group=self.checkpoint_group)
         return values
 
-    def barrier(self) -> None:
+    def barrier(self, patience: datetime.timedelta = PATIENCE) -> None:
         """Wait for all ranks."""
-        dist.barrier(group=self.checkpoint_group)
+        dist.barrier(group=self.checkpoint_group, timeout=patience)
 
 
 @contextmanager
 def joined(cluster: Cluster) -> Iterator[Ranks]:
-    """Join the process group that the launcher's environment describes, and leave it in the end."""
+    """Join the process group that the launcher's environment describes, and leave it when all ranks do: in the end, or
+    stopped on request. A rank that fails alone does not take its leave, which over NCCL would wait for the others: it
+    has to say why it fails, and its process to end."""
     device = _device(cluster)
     torch.set_num_threads(cluster.threads_per_process)
     keep_freed_memory()
+    if device.type == "cuda":
+        accumulate_in_float32()
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=PATIENCE)
+    size = dist.get_world_size()
     try:
-        size = dist.get_world_size()
         if size != cluster.mesh.size:
             raise ClusterError(
                 f"{size} ranks were started; nodes({cluster.nodes}) * processes_per_node"
@@ -120,8 +125,14 @@ def joined(cluster: Cluster) -> Iterator[Ranks]:
             )
         checkpoint_group = dist.new_group(backend="gloo", timeout=PATIENCE)
         yield Ranks(dist.get_rank(), size, device, device_mesh(cluster, device), checkpoint_group)
-    finally:
+    except Preempted:
         dist.destroy_process_group()
+        raise
+    except BaseException:
+        if size == 1:
+            dist.destroy_process_group()
+        raise
+    dist.destroy_process_group()
 
 
 def device_mesh(cluster: Cluster, device: torch.device) -> DeviceMesh:

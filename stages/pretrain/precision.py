@@ -1,10 +1,10 @@
 """Half precision on machines that have no fast half matrix multiplication, and loss scaling across a whole mesh.
 
 Storage is what a precision is about: parameters, activations and gradients are kept in float16 (or bfloat16), so
-overflow and underflow are real on every machine. A GPU also multiplies in half precision, accumulating in float32.
-A CPU converts the operands to float32, multiplies, and rounds the result to half: the same rounding points, at 1.04
-times the cost of float32 (native half matmuls are some twenty times slower on AVX2), and the same bits on a CPU with
-half-precision instructions as on one without.
+overflow and underflow are real on every machine. A GPU also multiplies in half precision, accumulating in float32
+(`accumulate_in_float32`). A CPU converts the operands to float32, multiplies, and rounds the result to half: the same
+rounding points, at 1.04 times the cost of float32 (native half matmuls are some twenty times slower on AVX2), and the
+same bits on a CPU with half-precision instructions as on one without.
 """
 
 from __future__ import annotations
@@ -37,6 +37,12 @@ _simulated_kind: ContextVar[str] = ContextVar("simulated_kind", default="")
 def master_dtype(compute: torch.dtype) -> torch.dtype:
     """Precision of master weights, optimizer state, gradient reduction and loss: at least float32."""
     return torch.float64 if compute == torch.float64 else torch.float32
+
+
+def accumulate_in_float32() -> None:
+    """Have the GPU add up products of halves in float32 throughout; by default cuBLAS may add partial sums in half."""
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
 
 
 class HalfProjections(torch.autograd.Function):  # type: ignore[misc]
