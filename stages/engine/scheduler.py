@@ -91,7 +91,7 @@ def connect(address: str) -> int:
     except ImportError:
         raise UserError(
             "this cluster file says `data: ray`, but Ray is not installed",
-            "install it with `pip install -e '.[cluster]'`, or choose a cluster file with `data: native`",
+            "install what `requirements.lock` names (`make` does), or choose a cluster file with `data: native`",
         ) from None
     if not ray.is_initialized():
         environment = {**QUIET, "PYTHONPATH": os.environ["PYTHONPATH"]}

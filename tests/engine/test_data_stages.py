@@ -77,7 +77,7 @@ def test_killed_at_any_point_the_same_command_gives_the_same_bytes(
 def test_a_ray_cluster_that_loses_nodes_gives_the_same_bytes(
     start: Callable[..., subprocess.Popen[bytes]], expected: dict[str, str], tmp_path: Path
 ) -> None:
-    pytest.importorskip("ray", reason="needs Ray: pip install -e '.[cluster]'")
+    pytest.importorskip("ray", reason="needs Ray, see requirements.lock")
     from tests.engine.ray_cluster import RayCluster
 
     chance = random.Random(7)
