@@ -4,7 +4,8 @@ In: `models/base`, or `models/instruct` (merged model and adapter), with the tok
 held-out text for the gates. Out: `gpt-oss/NAME` or `gpt-oss/NAME-instruct`: safetensors, configuration, tokenizer,
 chat template, model card, licence, `gates.json`, `checksums.sha256`.
 What can go wrong: a missing or damaged input, a tensor above `publish.max_shard_bytes`, a failed gate. Then nothing
-is published, and a folder published before stays as it was.
+is published, and a folder published before stays as it was (DVC removes it before it runs the stage; its cache and the
+registry keep the bytes).
 """
 
 from __future__ import annotations
