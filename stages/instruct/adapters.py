@@ -9,6 +9,7 @@ updates and cannot be unscaled.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,9 @@ FILE_MODE = 0o644
 
 
 def load_base(folder: Path, settings: Instruct) -> tuple[Any, Any]:
-    """The base model in `settings.base_precision` (in 4 bits for `qlora`) and its tokenizer with the system prompt in
-    its chat template, from files only. Raises `UserError` when there is no model, `DataError` for a tokenizer that
-    cannot chat."""
+    """The base model in `settings.base_precision` (in 4 bits for `qlora`), on the first visible GPU where there is one,
+    and its tokenizer with the system prompt in its chat template, from files only. Raises `UserError` when there is no
+    model, `DataError` for a tokenizer that cannot chat."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -44,11 +45,26 @@ def load_base(folder: Path, settings: Instruct) -> tuple[Any, Any]:
     tokenizer.chat_template = with_system_prompt(tokenizer.chat_template, settings.system_prompt)
     dtype = getattr(torch, settings.base_precision)
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, local_files_only=True, quantization_config=_four_bits(settings)
+        folder,
+        dtype=dtype,
+        device_map=_first_gpu(),
+        local_files_only=True,
+        quantization_config=_four_bits(settings),
     )
     model.config.use_cache = False
     _keep_layout(model)
     return model, tokenizer
+
+
+def _first_gpu() -> dict[str, int] | None:
+    """The whole model on the GPU on which it will be trained; None without one."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    # Training asks for deterministic products; PyTorch looks for this at the first product and never again.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    return {"": 0}
 
 
 def _keep_layout(model: Any) -> None:

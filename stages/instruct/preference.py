@@ -111,9 +111,26 @@ def _fits(pair: Pair, tokenizer: Any, length: int) -> bool:
 
 def _trainer(model: Any, tokenizer: Any, pairs: Any, settings: Settings, run: StageRun, state: Path) -> Any:
     from transformers import PrinterCallback
-    from trl import DPOConfig, DPOTrainer
+    from trl import DPOTrainer
 
-    from stages.instruct.training import CHECKPOINT_EVERY, LOG_EVERY, Sealer
+    from stages.instruct.training import Sealer
+
+    tokenizer.padding_side = "left"
+    trainer = DPOTrainer(
+        model=model,
+        args=_arguments(settings, state),
+        train_dataset=pairs,
+        processing_class=tokenizer,
+        callbacks=[Sealer(lambda values, step: run.metrics({f"preference_{k}": v for k, v in values.items()}, step))],
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _arguments(settings: Settings, state: Path) -> Any:
+    from trl import DPOConfig
+
+    from stages.instruct.training import CHECKPOINT_EVERY, LOG_EVERY, on_one_gpu
 
     options = settings.instruct
     assert options.preference
@@ -139,13 +156,4 @@ def _trainer(model: Any, tokenizer: Any, pairs: Any, settings: Settings, run: St
         disable_tqdm=True,
         dataloader_pin_memory=False,
     )
-    tokenizer.padding_side = "left"
-    trainer = DPOTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=pairs,
-        processing_class=tokenizer,
-        callbacks=[Sealer(lambda values, step: run.metrics({f"preference_{k}": v for k, v in values.items()}, step))],
-    )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
+    return on_one_gpu(arguments)

@@ -1,9 +1,9 @@
 """Fine-tune with the Hugging Face Trainer: deterministic, resumable, loss on the assistant's tokens alone.
 
-One process, float32, a fixed number of threads: two runs give the same bytes. Every `CHECKPOINT_EVERY` steps the
-Trainer writes weights, optimizer, schedule and random state to a folder; `resumable` finds the newest whole one,
-and a run that continues from it ends in the bytes of an undisturbed one. For that, losses are logged at
-checkpoints too (the Trainer forgets a half-summed loss) and read from its log, never from its running mean.
+One process, one GPU at most, float32, a fixed number of threads: two runs give the same bytes. Every
+`CHECKPOINT_EVERY` steps the Trainer writes weights, optimizer, schedule and random state to a folder; `resumable` finds
+the newest whole one, and a run that continues from it ends in the bytes of an undisturbed one. For that, losses are
+logged at checkpoints too (the Trainer forgets a half-summed loss) and read from its log, never from its running mean.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def train(
     collate = joined if settings.packing else pad
     trainer = Trainer(
         model=model,
-        args=_arguments(settings, seed, state),
+        args=on_one_gpu(_arguments(settings, seed, state)),
         train_dataset=rows,
         data_collator=lambda batch: collate(batch, pad_id),
         callbacks=[watcher],
@@ -195,6 +195,13 @@ def _arguments(settings: Instruct, seed: int, state: Path) -> TrainingArguments:
         remove_unused_columns=False,
         dataloader_pin_memory=False,
     )
+
+
+def on_one_gpu(arguments: Any) -> Any:
+    """The arguments with the first visible GPU alone: in one process the Trainer would share a batch out over all that
+    there are (`nn.DataParallel`) and make it so many times larger, and trl refuses to start."""
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # as the Trainer does it for a model that is spread over several
+    return arguments
 
 
 def seal(checkpoint: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,27 @@ def test_float32_is_trained_over_a_smaller_base(
     model(input_ids=ids, labels=ids).loss.backward()
     grads = [p.grad for p in model.parameters() if p.requires_grad and p.grad is not None]
     assert grads and all(grad.dtype == torch.float32 and torch.isfinite(grad).all() for grad in grads)
+
+
+def test_the_base_is_loaded_where_it_is_trained(
+    workspace: Path, settings_with: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    settings = made(settings_with)
+    load, places = AutoModelForCausalLM.from_pretrained, []
+
+    def loaded_on_the_cpu(folder: Path, *, device_map: object, **_: object) -> Any:
+        places.append(device_map)
+        return load(folder)
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", loaded_on_the_cpu)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    for gpu in (False, True):
+        monkeypatch.setattr("torch.cuda.is_available", lambda gpu=gpu: gpu)
+        load_base(paths.published(settings.name, "base"), settings.instruct)
+        assert ("CUBLAS_WORKSPACE_CONFIG" in os.environ) == gpu
+    assert places == [None, {"": 0}]
 
 
 @pytest.mark.parametrize("method", ["lora", "qlora"])

@@ -80,3 +80,12 @@ def test_edited_pairs_are_learnt_anew(toy: Settings, monkeypatch: pytest.MonkeyP
     edited = tree(paths.INSTRUCT)
     instruct(toy, StageRun("instruct", "fresh"))
     assert edited == tree(paths.INSTRUCT)
+
+
+def test_one_gpu_of_eight_is_used(toy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else trl does not start."""
+    from stages.instruct import preference
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 8)
+    arguments = preference._arguments(toy, Path("state"))
+    assert (arguments.n_gpu, arguments.train_batch_size) == (1, toy.instruct.batch_size)

@@ -44,6 +44,10 @@ def toy(settings_with: Callable[..., Settings]) -> Settings:
     return toy_settings(settings_with, **{"instruct.epochs": 1})
 
 
+def stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def outputs() -> dict[str, str]:
     return tree(paths.INSTRUCT) | tree(CURVE.parent)
 
@@ -137,9 +141,6 @@ def test_a_run_stopped_after_training_only_writes(
     instruct(toy, StageRun("instruct", "undisturbed"))
     undisturbed = outputs()
 
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patched:
         patched.setattr("stages.instruct.adapters.save", stop)
         with pytest.raises(KeyboardInterrupt):
@@ -148,6 +149,21 @@ def test_a_run_stopped_after_training_only_writes(
         patched.setattr("transformers.Trainer.training_step", stop)
         instruct(toy, StageRun("instruct", "stopped"))
     assert outputs() == undisturbed
+
+
+def test_one_gpu_of_eight_is_used(workspace: Path, toy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the batch is eight times as large, and there are fewer steps: another model."""
+    from stages.instruct import training
+
+    make_published_base(toy.name)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 8)
+    arguments = training.on_one_gpu(training._arguments(toy.instruct, 1, workspace))
+    assert (arguments.n_gpu, arguments.train_batch_size) == (1, toy.instruct.batch_size)
+    seen = []
+    monkeypatch.setattr("transformers.Trainer.train", lambda trainer, **_: seen.append(trainer.args.n_gpu) or stop())
+    with pytest.raises(KeyboardInterrupt):
+        instruct(toy, StageRun("instruct"))
+    assert seen == [1]
 
 
 def start(folder: Path, seconds_a_log: float) -> subprocess.Popen[bytes]:
