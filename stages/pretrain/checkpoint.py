@@ -4,16 +4,21 @@ Tensors go through torch.distributed.checkpoint under their global names (`model
 checkpoint of one mesh loads into another; numbers go into `manifest.json`. A save copies the tensors, then writes in
 the background on a process group of its own. Each rank hashes the files it wrote; when all are done (the ranks learn
 it from the sum they exchange every step anyway) rank 0 writes the manifest last and renames the folder to its final
-name. A folder without a manifest, or with a file that does not match it, is not a checkpoint: the one before is used.
+name. A folder without a manifest, or with a file that does not match it, is not a checkpoint: it is set aside as
+`step-N.damaged`, and the one before is used. A file that cannot be read is no such reason: that ends the run.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
+import platform
 import shutil
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +27,13 @@ from torch import Tensor
 from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 
 from stages.cluster import Checkpoints as Policy
+from stages.errors import ClusterError, from_os_error
 from stages.pretrain.mesh import Ranks
 from stages.storage import read_json, sha256_file, write_json
 
 MANIFEST = "manifest.json"
+SEEN_SECONDS = 60.0
+"""A network file system may hide for so long what another node has written."""
 State = dict[str, Tensor]
 
 
@@ -121,8 +129,10 @@ class Checkpoints:
 
     def _seal(self) -> None:
         files: dict[str, str] = {}
-        for part in sorted(self._partial.glob("sha256-*.json")):
-            files |= read_json(part)
+        parts = [self._partial / f"sha256-{rank}.json" for rank in range(self.ranks.size)]
+        for part in parts:
+            files |= read_json(seen(part))
+        for part in parts:
             part.unlink()
         write_json(self._partial / MANIFEST, {"step": self._step, "files": files, **self._values})
         final = self.folder / f"step-{self._step:08d}"
@@ -138,7 +148,7 @@ class Checkpoints:
 
     def restore(self, tensors: State, newest: int | None = None) -> dict[str, Any] | None:
         """Read the newest sound checkpoint (of step `newest` or before) into `tensors`; returns its manifest, or None
-        when there is none. A damaged one is reported and removed, and the one before it is tried. Collective."""
+        when there is none. A damaged one is reported and set aside, and the one before it is tried. Collective."""
         self._wait_until_sealed()
         found = [path for path in reversed(published(self.folder)) if newest is None or step_of(path) <= newest]
         for name in self.ranks.broadcast([path.name for path in found]):
@@ -152,8 +162,9 @@ class Checkpoints:
                 return manifest
             self.ranks.barrier()
             if self.ranks.rank == 0:
-                print(f"checkpoint {path} is damaged ({wrong}): the previous one is used", file=sys.stderr)
-                shutil.rmtree(path, ignore_errors=True)
+                kept = set_aside(path)
+                then = "the previous one is used" if path != found[-1] else "there is none before it"
+                print(f"checkpoint {path} is damaged ({wrong}): {then}; it is kept as {kept.name}", file=sys.stderr)
         return None
 
     def forget_after(self, step: int, values: dict[str, Any]) -> None:
@@ -167,7 +178,10 @@ class Checkpoints:
         self.ranks.barrier()
 
     def _first_fault(self, path: Path) -> str | None:
-        """What is wrong with a checkpoint; the ranks share the work of hashing and agree on the answer."""
+        """What is wrong with a checkpoint; the ranks share the work of hashing and agree on the answer. Raises
+        `ClusterError` on a rank that does not see what rank 0 sees."""
+        if self.ranks.broadcast(is_there(path / MANIFEST)):
+            seen(path / MANIFEST)
         own = fault(path, self.ranks.rank, self.ranks.size)
         return next((text for text in self.ranks.gather(own) if text), None)
 
@@ -179,14 +193,54 @@ class Checkpoints:
 
 
 def fault(path: Path, part: int = 0, parts: int = 1) -> str | None:
-    """What is wrong with the `part`-th of `parts` shares of a checkpoint's files."""
+    """What is wrong with the `part`-th of `parts` shares of a checkpoint's files. Raises `ClusterError` when they
+    cannot be read, which says nothing about what is in them."""
+    with reading(path):
+        try:
+            manifest = read_json(path / MANIFEST)
+            names = sorted(manifest["files"])[part::parts]
+            wrong = [name for name in names if sha256_file(path / name) != manifest["files"][name]]
+        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+            return str(error)
+        return f"{wrong[0]} does not match its checksum" if wrong else None
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raise what the operating system says (a stale handle, a broken disk, too many open files) as `ClusterError`."""
     try:
-        manifest = read_json(path / MANIFEST)
-        names = sorted(manifest["files"])[part::parts]
-        wrong = [name for name in names if sha256_file(path / name) != manifest["files"][name]]
-    except (OSError, ValueError, KeyError) as error:
-        return str(error)
-    return f"{wrong[0]} does not match its checksum" if wrong else None
+        yield
+    except OSError as error:
+        raise from_os_error(error) or ClusterError(
+            f"{error.filename or path} cannot be read on {platform.node()}: {error.strerror}",
+            "see whether its file system is mounted and sound on that machine; the same command continues",
+        ) from error
+
+
+def is_there(path: Path) -> bool:
+    """Whether this node sees a file."""
+    with reading(path):
+        return path.exists()
+
+
+def seen(path: Path) -> Path:
+    """A file that another rank has written, once this node sees it, which a network file system may put off. Raises
+    `ClusterError` when that takes too long."""
+    deadline = time.monotonic() + SEEN_SECONDS
+    while not is_there(path):
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"{path} was written by another rank, but {platform.node()} does not see it",
+                "see whether all nodes mount the same file system there; the same command continues",
+            )
+        time.sleep(SEEN_SECONDS / 100)
+    return path
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged checkpoint, so that it is none any more and can be looked at; returns its new path."""
+    names = (f"{path.name}.damaged{number}" for number in itertools.chain([""], itertools.count(2)))
+    return path.rename(next(free for name in names if not (free := path.with_name(name)).exists()))
 
 
 def step_of(path: Path) -> int:
@@ -195,5 +249,5 @@ def step_of(path: Path) -> int:
 
 
 def published(folder: Path) -> list[Path]:
-    """The finished checkpoints of a folder, oldest first."""
-    return sorted(path for path in folder.glob("step-*") if not path.name.endswith(".partial"))
+    """The finished checkpoints of a folder, oldest first; neither `.partial` nor `.damaged` ones."""
+    return sorted(path for path in folder.glob("step-*") if not path.suffix)

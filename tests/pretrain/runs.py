@@ -68,7 +68,8 @@ def checkpoints() -> list[str]:
 
 
 def finished() -> list[str]:
-    return [name for name in checkpoints() if not name.endswith(".partial")]
+    """Neither partial nor damaged."""
+    return [name for name in checkpoints() if "." not in name]
 
 
 def ranks_of(process: subprocess.Popen[str]) -> dict[int, psutil.Process]:
