@@ -22,6 +22,7 @@ is started once on each of several nodes, those of its node.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 import uuid
@@ -57,17 +58,22 @@ def pretrain(settings: Settings, run: StageRun) -> Metrics:
     rows.write_curves(measured, paths.REPORTS / "plots")
     observe.plot(measured, plan.state / "loss.png")
     run.artifact(plan.state / "loss.png", "plots")
-    keep_checkpoints(plan)
-    return {"parameters": settings.model.parameters(plan.vocab_size), **rows.summary(measured, train)}
+    metrics = {"parameters": settings.model.parameters(plan.vocab_size), **rows.summary(measured, train)}
+    keep_checkpoints(plan)  # last: a run that has to continue needs them where they are
+    return metrics
 
 
 def keep_checkpoints(plan: Plan) -> None:
-    """Move the checkpoints that are kept for good out of the state folder, which goes when the stage is done."""
+    """Move the checkpoints that are kept for good out of the state folder, which goes when the stage is done. One that
+    an earlier run of the same inputs has left there stays."""
     for path in sorted((plan.state / "checkpoints").glob("step-*")):
-        if plan.cluster.checkpoints.keeps_for_good(int(path.name.removeprefix("step-"))):
+        if not path.suffix and plan.cluster.checkpoints.keeps_for_good(int(path.name.removeprefix("step-"))):
             kept = paths.RUNS / "kept" / plan.state.name / path.name
             kept.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(kept)
+            if kept.exists():
+                shutil.rmtree(path)
+            else:
+                path.rename(kept)
 
 
 if __name__ == "__main__":

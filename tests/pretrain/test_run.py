@@ -16,8 +16,9 @@ import pytest
 
 from stages.errors import ClusterError, DataError, Preempted
 from stages.paths import RUNS
-from stages.pretrain.__main__ import pretrain
+from stages.pretrain.__main__ import keep_checkpoints, pretrain
 from stages.pretrain.checkpoint import fault
+from stages.pretrain.plan import Plan
 from stages.settings import Settings
 from tests.pretrain.conftest import VOCABULARY, cluster, free_port, rank_environment
 from tests.pretrain.runs import RUN, STAGE, checkpoints, finished, kill, outputs, start, training_rows, wait_for
@@ -51,7 +52,8 @@ def test_a_killed_run_ends_as_an_undisturbed_one_byte_for_byte(checkout: Callabl
     assert outputs() == expected
     assert resumed_out == out
     assert "resumed after step" in err
-    assert checkpoints() == sorted(path.name for path in Path("undisturbed/checkpoints").iterdir())
+    assert finished() == sorted(path.name for path in Path("undisturbed/checkpoints").iterdir())
+    assert f"{left[-1]}.damaged" in checkpoints()
     assert_llama_loads_it()
 
 
@@ -141,6 +143,20 @@ def test_checkpoints_by_the_clock_are_made_and_some_kept_for_good(checkout: Call
     assert finished() == ["step-00000006", "step-00000007"], err
     (kept,) = (RUNS / "kept").rglob("step-*")
     assert kept.name == "step-00000004" and fault(kept) is None
+
+
+def test_a_kept_checkpoint_of_an_earlier_run_stays(plan: Callable[..., Plan]) -> None:
+    """The stage was forced to run again, or killed between keeping its checkpoints and its end."""
+    run = plan(cluster(checkpoints={"every_steps": 4, "keep": 2, "keep_every": 4}))
+    for which in ("first", "second"):
+        for name in ("step-00000003", "step-00000004", "step-00000004.damaged", "step-00000008.partial"):
+            folder = run.state / "checkpoints" / name
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "manifest.json").write_text(which)
+        keep_checkpoints(run)
+        assert not (run.state / "checkpoints" / "step-00000004").exists()
+    (kept,) = (RUNS / "kept").rglob("step-*")
+    assert kept.name == "step-00000004" and (kept / "manifest.json").read_text() == "first"
 
 
 @pytest.mark.slow
