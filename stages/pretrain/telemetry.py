@@ -91,7 +91,7 @@ class Activations:
         def record(module: Any, inputs: Any, output: Tensor) -> None:
             values = output.detach()
             held = values.to_local() if hasattr(values, "to_local") else values
-            largest = held.float().abs().max().double().nan_to_num(nan=torch.inf)
+            largest = held.float().abs().max().double().nan_to_num(nan=torch.inf, posinf=torch.inf)
             self.maxima[number] = torch.maximum(self.maxima[number], largest)
 
         return record
