@@ -133,9 +133,8 @@ def explain(state: Path, log: Path, checkpoint: str, size: int = 0) -> PipelineE
     if first.kind in KNOWN:
         return KNOWN[first.kind](first.problem, first.fix)
     if first.kind in ("hangs", "waits"):
-        gone = silent(state, size)
         who = f"rank {first.rank} hangs" if first.kind == "hangs" else "all ranks wait for each other"
-        if first.kind == "waits" and gone:
+        if gone := silent(state, size):  # what the others do follows from that
             who = f"rank {', '.join(map(str, gone))} hangs (stopped, or stuck in the kernel)"
         return ClusterError(
             f"{who}: no step finished within {first.problem}",

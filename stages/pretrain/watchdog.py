@@ -12,10 +12,11 @@ import os
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from types import FrameType
 
-from stages.pretrain import failures
+from stages.pretrain import failures, mesh
 from stages.pretrain.failures import Failure
 
 LINGER_SECONDS = 2.0
@@ -24,11 +25,13 @@ LIBRARY = str(Path("torch") / "distributed")
 
 
 class Watchdog:
-    """`beat()` after every step; without one for `seconds`, counted from the first, the process ends."""
+    """`beat()` after every step; without one for `seconds`, counted from the first, the process ends. `stop()` when no
+    more steps are to come."""
 
     def __init__(self, seconds: float | None, state: Path, rank: int) -> None:
         self._seconds, self._state, self._rank = seconds, state, rank
         self._last = 0.0
+        self._stopped = threading.Event()
         self._watched = threading.main_thread().ident or 0
 
     def beat(self) -> None:
@@ -38,16 +41,29 @@ class Watchdog:
         if self._seconds is not None and not started:
             threading.Thread(target=self._watch, args=(self._seconds,), name="watchdog", daemon=True).start()
 
+    def stop(self) -> None:
+        """Watch no longer."""
+        self._stopped.set()
+
     def _watch(self, seconds: float) -> None:
         while time.monotonic() - self._last < seconds:
-            time.sleep(min(1.0, seconds / 10))
+            if self._stopped.wait(min(1.0, seconds / 10)):
+                return
         print(f"rank {self._rank}: no step finished within {seconds:g} s; all threads:", file=sys.stderr, flush=True)
         faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
         frame = sys._current_frames()[self._watched]
-        kind = "waits" if LIBRARY in frame.f_code.co_filename else "hangs"
+        kind = "waits" if waits(frame) else "hangs"
         failures.report(self._state, Failure(self._rank, time.time(), kind, f"{seconds:g} s, in {place(frame)}"))
         time.sleep(LINGER_SECONDS)
         os._exit(1)
+
+
+def waits(frame: FrameType) -> bool:
+    """Whether a thread waits for other ranks: in torch.distributed, or anywhere below `mesh.py`, where the host waits
+    for a GPU that waits for the others in NCCL."""
+    if LIBRARY in frame.f_code.co_filename:
+        return True
+    return any(caller.f_code.co_filename == mesh.__file__ for caller, _ in traceback.walk_stack(frame))
 
 
 def place(frame: FrameType) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
 import torch
 
 from stages.errors import DataError, Preempted
-from stages.pretrain import mesh
+from stages.pretrain import mesh, watchdog
 from tests.pretrain.conftest import cluster
 
 
@@ -57,6 +58,16 @@ def test_a_rank_that_fails_alone_does_not_wait_for_the_others(
     except (DataError, Preempted, KeyboardInterrupt) as raised:
         assert raised is error
     assert group.left == leaves
+
+
+def test_a_host_that_waits_for_the_sum_waits_for_other_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NCCL returns at once, and reading the result waits: then the watchdog must not take this rank for the one that
+    hangs."""
+    seen: list[bool] = []
+    monkeypatch.setattr(mesh.dist, "all_reduce", lambda _: seen.append(watchdog.waits(sys._getframe())))
+    ranks = mesh.Ranks(0, 2, torch.device("cpu"), mesh=None, checkpoint_group=None)
+    assert ranks.sum([1.0, 2]) == [1.0, 2.0]
+    assert seen == [True] and not watchdog.waits(sys._getframe())
 
 
 def test_gpus_add_up_halves_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,6 +116,16 @@ def test_the_failure_that_explains_the_others_is_shown() -> None:
     assert isinstance(error, DataError) and error.fix == "lower the rate"
 
 
+def test_silent_ranks_are_blamed_before_those_that_wait_for_them() -> None:
+    """Whatever the others seem to do; without a silent rank, the one that is busy."""
+    hangs = Failure(rank=0, time=1.0, kind="hangs", problem="6 s, in a.py:1 (f)")
+    waits = Failure(rank=2, time=0.0, kind="waits", problem="6 s, in b.py:2 (g)")
+    told(hangs, waits)
+    blamed = [failures.explain(Path("state"), Path("log"), "", size).problem for size in (3, 0)]
+    assert blamed[0].startswith("rank 1 hangs (stopped, or stuck in the kernel): no step finished within 6 s")
+    assert blamed[1].startswith("rank 0 hangs: no step finished within 6 s, in a.py:1 (f)")
+
+
 def test_the_rank_that_a_signal_ended_is_the_dead_one() -> None:
     assert (death({0: 1, 1: -9, 2: -15}).rank, death({0: 1, 1: -9}).problem) == (1, "SIGKILL")
     assert (death({0: 1, 2: -15}).rank, death({3: 1}).problem) == (0, "exit code 1")
