@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -11,7 +13,7 @@ from stages import paths
 from stages.errors import DataError, Preempted
 from stages.pretrain.checkpoint import Checkpoints, published
 from stages.pretrain.export import export
-from stages.pretrain.mesh import Ranks
+from stages.pretrain.mesh import PATIENCE, Ranks
 from stages.pretrain.model import hugging_face_config
 from stages.pretrain.plan import Plan
 from stages.pretrain.rows import RowWriter, Seconds
@@ -19,6 +21,9 @@ from stages.pretrain.stop import StopRequest
 from stages.pretrain.telemetry import flops_a_token, peak_flops
 from stages.pretrain.train import Measured, Told, Trainer
 from stages.pretrain.watchdog import Watchdog
+
+EXPORTED_A_SECOND = 20e6
+"""Bytes of weights that even a slow file system reads and writes in a second."""
 
 
 class Run:
@@ -45,20 +50,31 @@ class Run:
             began = time.monotonic()
             measured = self.trainer.step(step, lambda: self.told(stop))
             self.done = step
-            if self.rows:
-                seconds = Seconds(time.monotonic() - began, self.trainer.data_seconds, self.checkpoints.seconds_spent())
-                self.rows.training(step, measured, self.trainer.source_tokens(step), seconds)
-            self.stop_when_stuck()
+            seconds = Seconds(time.monotonic() - began, self.trainer.data_seconds, self.checkpoints.seconds_spent())
             if measured.written:
                 self.publish(written=True)
-            if measured.spike and self.went_back(measured):
+            earlier = self.restore_earlier() if measured.spike else None
+            if measured.spike and earlier is None:
+                measured = replace(measured, skipped=measured.skipped + 1)
+            if self.rows:
+                self.rows.training(step, measured, self.trainer.source_tokens(step), seconds)
+            self.stop_when_stuck()
+            if measured.spike:
+                self.treat(measured, earlier)
+            if earlier:
                 continue
             self.validate_and_save(measured)
             if measured.stop and self.done < self.last:
-                self.publish()
+                self.finish()
                 raise Preempted(f"stopped on request after step {self.done}", "the same command continues")
             self.watchdog.beat()
+        self.finish()
+
+    def finish(self) -> None:
+        """After the last step, or before stopping: what was saved is on the disk of every rank, and from now on ranks
+        may wait for rank 0 as long as it takes."""
         self.publish()
+        self.watchdog.stop()
 
     def told(self, stop: StopRequest) -> Told:
         """What this rank tells the others now."""
@@ -83,24 +99,27 @@ class Run:
             self.rows.sync()
         self.checkpoints.publish(written=written)
 
-    def went_back(self, measured: Measured) -> bool:
-        """Treat a spike: go back to a checkpoint, or, by policy or with none far enough back, leave it at the update
-        that was not made. Whether the run went back."""
-        step, spikes = self.done, self.plan.settings.pretrain.spikes
-        manifest = None
-        if spikes.policy == "rollback":
-            self.publish()
-            manifest = self.checkpoints.restore(self.trainer.tensors(), newest=step - spikes.rollback_steps)
-        if manifest is None:
-            event = self.trainer.spikes.skip(step, measured.loss)
+    def restore_earlier(self) -> dict[str, Any] | None:
+        """After a spike, load the tensors of a checkpoint far enough back, where the policy says so and there is one;
+        returns its manifest."""
+        spikes = self.plan.settings.pretrain.spikes
+        if spikes.policy != "rollback":
+            return None
+        self.publish()
+        return self.checkpoints.restore(self.trainer.tensors(), newest=self.done - spikes.rollback_steps)
+
+    def treat(self, measured: Measured, earlier: dict[str, Any] | None) -> None:
+        """Record a spike: the run goes on from the `earlier` checkpoint whose tensors are loaded, or, without one,
+        leaves it at the update that was not made."""
+        if earlier is None:
+            event = self.trainer.spikes.skip(self.done, measured.loss)
         else:
-            event = self.trainer.roll_back(step, measured.loss, manifest)
+            event = self.trainer.roll_back(self.done, measured.loss, earlier)
             self.done = event["step"]
             self.checkpoints.forget_after(self.done, self.trainer.numbers(self.done))
         if self.rows:
             self.rows.event(event, self.trainer.spikes.rollbacks)
         self.watchdog.beat()
-        return manifest is not None
 
     def stop_when_stuck(self) -> None:
         """Raise `DataError` after too many skipped steps in a row. Every rank does so at the same step."""
@@ -126,4 +145,10 @@ def train(plan: Plan, ranks: Ranks, stop: StopRequest, restart: dict[str, Any]) 
     run.trainer.batches.close()
     if ranks.rank == 0:
         export(published(run.checkpoints.folder)[-1], paths.PRETRAINED, torch.float32)
-    ranks.barrier()
+    ranks.barrier(export_patience(plan))
+
+
+def export_patience(plan: Plan) -> timedelta:
+    """How long the others wait for rank 0, which alone reads and writes all weights."""
+    written = torch.float32.itemsize * plan.settings.model.parameters(plan.vocab_size)
+    return PATIENCE + timedelta(seconds=written / EXPORTED_A_SECOND)
