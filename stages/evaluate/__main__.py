@@ -13,6 +13,7 @@ continues after its last finished part.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -101,12 +102,14 @@ def frozen_index() -> dict[str, Any]:
 
 
 def held_out(model: Any, train_bytes: int) -> dict[str, Any]:
-    """Bits per byte of the model and of the n-gram baselines on the validation split."""
+    """Bits per byte of the model and of the n-gram baselines on the validation split, and the hash of its shards."""
     from stages.evaluate import bits_per_byte
-    from stages.token_files import TokenSplit
+    from stages.token_files import TokenSplit, read_index
 
     train, validation = TokenSplit.open(paths.SHARDS, "train"), TokenSplit.open(paths.SHARDS, "validation")
-    return bits_per_byte.held_out(model, train, validation, train_bytes)
+    shards = [shard["sha256"] for shard in read_index(paths.SHARDS)["splits"]["validation"]["shards"]]
+    identity = hashlib.sha256("\n".join(shards).encode()).hexdigest()
+    return bits_per_byte.held_out(model, train, validation, train_bytes) | {"shards_sha256": identity}
 
 
 Result = tuple[list[dict[str, Any]], list[dict[str, str]], list[dict[str, Any]], dict[str, Any]]
@@ -147,10 +150,12 @@ def not_run(settings: Settings, suite: str, name: str, index: Mapping[str, Any])
 
 
 def run_task(settings: Settings, lm: Any, suite: Suite, name: str, index: Mapping[str, Any]) -> dict[str, Any]:
-    """Measure one task; programs among the answers are then executed."""
+    """Measure one task, and say of which items; programs among the answers are then executed."""
     from stages.evaluate import harness, programs
+    from stages.evaluate.tasks import read_subsets, scored_content
 
     task = suite.tasks[name]
+    limit = settings.evaluate.limit if suite.limited and not task.files else None
     entries = [item for item in index["items"] if (item["suite"], item["task"]) == (suite.name, suite.source(name))]
     measured = harness.run_task(
         lm,
@@ -159,9 +164,11 @@ def run_task(settings: Settings, lm: Any, suite: Suite, name: str, index: Mappin
         task,
         entries,
         paths.BENCHMARKS,
-        limit=settings.evaluate.limit if suite.limited and not task.files else None,
+        limit=limit,
         max_new_tokens=settings.evaluate.max_new_tokens,
     )
+    subsets, _ = read_subsets(paths.BENCHMARKS, entries, limit)
+    measured["content_sha256"] = scored_content(subsets, task.shots)
     if name in programs.EXECUTED:
         measured["samples"] = programs.execute(name, task.metric, measured["samples"], entries, paths.BENCHMARKS)
     return measured

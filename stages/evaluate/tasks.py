@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks._yaml_loader import load_yaml
 
-from stages.benchmarks.items import item_id, spread
+from stages.benchmarks.items import content_sha256, item_id, spread
 from stages.benchmarks.suites import Task
 from stages.errors import DataError
 from stages.storage import sha256_file
@@ -113,6 +113,13 @@ def _subset(
         Items(examples.to_pylist(), columns),
         from_itself=pool is None,
     )
+
+
+def scored_content(subsets: Sequence[FrozenSubset], shots: int) -> str:
+    """SHA-256 of what the scored items say and, where there are shots, of those that examples are drawn from."""
+    scored = [item for subset in subsets for item in subset.evaluated]
+    pool = [item for subset in subsets for item in subset.pool] if shots else []
+    return hashlib.sha256(f"{content_sha256(scored)} {content_sha256(pool)}".encode()).hexdigest()
 
 
 def build(name: str, task: Task, subset: FrozenSubset, max_new_tokens: int) -> FrozenTask:

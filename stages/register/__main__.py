@@ -89,8 +89,11 @@ def promote(run: MlflowRun, version: Any, scores: dict[str, Any], gates: Any, st
     client.set_registered_model_alias(version.name, "candidate", version.version)
     champion = champions.champion(client, version.name)
     before = promotion.from_tags(champion.tags) if champion is not None else None
-    decision = promotion.decide(promotion.rows_of(scores), before, gates, standard_errors)
+    decision = promotion.decide(promotion.measured(scores), before, gates, standard_errors)
     reasons = "; ".join(decision.reasons)
+    if decision.undecided:
+        force = f'python -m flows.promote --model {version.name} --to {version.version} --force "why"'
+        reasons += f"; `{force}` decides"
     if decision.promoted and (champion is None or str(champion.version) != str(version.version)):
         champions.crown(client, version.name, str(version.version), "promoted", reasons)
     against = f"version {champion.version}" if champion is not None else "no champion"

@@ -13,6 +13,7 @@ from stages import paths
 from stages.errors import UserError
 from stages.evaluate import harness
 from stages.evaluate.__main__ import CONTAMINATION, evaluate
+from stages.evaluate.tasks import FrozenSubset, Items, scored_content
 from stages.settings import Settings
 from stages.storage import read_json, write_json
 from stages.tracking import StageRun
@@ -66,6 +67,9 @@ def test_every_task_is_a_row_or_has_a_reason(evaluated: Settings) -> None:
         assert (row["baseline"] is None) == (row["suite"] != "gpt4")
         assert row["clean"] is None, "decontamination has not run"
         assert row["harness"] == "lm_eval 0.4.13" and len(row["template_sha256"]) == 64
+        assert len(row["content_sha256"]) == 64
+        assert row["answer_limit"] == (evaluated.evaluate.max_new_tokens if row["task"] in ("drop", "gsm8k") else None)
+    assert len(scores["bits_per_byte"]["shards_sha256"]) == 64
     samples = [json.loads(line) for line in (paths.evaluation("base") / "samples.jsonl").read_text().splitlines()]
     assert len(samples) == sum(row["n"] for row in scores["rows"])
     assert metrics["smoke"]["hellaswag"].keys() == {"acc_norm"}
@@ -73,6 +77,20 @@ def test_every_task_is_a_row_or_has_a_reason(evaluated: Settings) -> None:
     assert scores["bits_per_byte"]["model"] == metrics["bits_per_byte"]["model"]
     assert run.files == list(NAMES)
     assert run.logged["seconds.bits_per_byte"] > 0
+
+
+def test_another_wrong_choice_or_example_is_another_content() -> None:
+    item = {"question": "2 + 2", "choices": ["3", "4"], "answer": 1}
+
+    def content(scored: Any, example: Any, shots: int) -> str:
+        return scored_content(
+            [FrozenSubset("", [0], Items([scored], list(item)), Items([example], list(item)), False)], shots
+        )
+
+    assert content(item, item, 1) == content(dict(item), dict(item), 1)
+    assert content(item | {"choices": ["5", "4"]}, item, 1) != content(item, item, 1)
+    assert content(item, item | {"question": "1 + 3"}, 1) != content(item, item, 1)
+    assert content(item, item | {"question": "1 + 3"}, 0) == content(item, item, 0), "no example is shown"
 
 
 def read_suite(name: str) -> set[str]:

@@ -39,11 +39,11 @@ def test_a_roll_back_takes_one_move_back_and_two_take_two() -> None:
     assert standing(moves) == ["1", "6"]
 
 
-def published(value: float, *, gate: bool = True, seed: int = 0) -> None:
+def published(value: float, *, gate: bool = True, seed: int = 0, n: int = 24) -> None:
     """Both heads with their scores, as the stages before `register` leave them."""
     row = {
-        "suite": "smoke", "task": "mmlu", "metric": "acc", "value": value, "stderr": 0.01, "n": 24,
-        "template_sha256": "t",
+        "suite": "smoke", "task": "mmlu", "metric": "acc", "value": value, "stderr": 0.01, "n": n,
+        "template_sha256": "t", "content_sha256": "c", "shots": 0, "answer_limit": None,
     }  # fmt: skip
     for head in paths.HEADS:
         folder = write_toy_model(paths.published("tiny", head), seed=seed)
@@ -117,9 +117,16 @@ def test_a_worse_model_never_becomes_champion_and_a_roll_back_restores_the_bette
     assert "gate kl_float32_float16 failed" in capsys.readouterr().err
     assert state(client) == {"candidate": "3", "champion": "1"}
 
-    published(0.6, seed=3)
+    published(0.9, seed=3, n=20)
+    registered(settings, "of fewer items")
+    assert state(client) == {"candidate": "4", "champion": "1"}
+    told = client.get_model_version(BASE, "4").tags["gptoss.reasons"]
+    assert "smoke.mmlu.acc (items 20, was 24)" in told
+    assert f'python -m flows.promote --model {BASE} --to 4 --force "why"' in told
+
+    published(0.6, seed=4)
     registered(settings, "better")
-    assert state(client)["champion"] == "4"
+    assert state(client)["champion"] == "5"
     assert promote.main(["--rollback"]) == 0
     assert state(client)["champion"] == "1"
     assert promote.main(["--rollback"]) == 2
@@ -135,4 +142,4 @@ def test_a_worse_model_never_becomes_champion_and_a_roll_back_restores_the_bette
     Path("gpt-oss/tiny/config.json").write_text("{}")
     with pytest.raises(Exception, match=r"config\.json does not match checksums\.sha256"):
         registered(settings, "tampered")
-    assert state(client)["candidate"] == "4"
+    assert state(client)["candidate"] == "5"

@@ -20,7 +20,7 @@ GATES = {"gates": [{"name": "loads", "passed": True}]}
 
 def scores(value: float) -> dict[str, Any]:
     row = {"suite": "smoke", "task": "mmlu", "metric": "acc", "value": value, "stderr": 0.01, "n": 24}
-    return {"bits_per_byte": {"model": 2.0}, "rows": [row | {"template_sha256": "t"}]}
+    return {"bits_per_byte": {"model": 2.0}, "rows": [row | {"template_sha256": "t", "content_sha256": "c"}]}
 
 
 @pytest.fixture
