@@ -1,20 +1,23 @@
 """Teach a model that can chat what a company's documents say, and measure what it then knows.
 
 In: facts (`knowledge.py`), a published model, the settings of Instruct. Out: a folder with the float16 model, its
-adapter, `evaluation.json` (base and assistant asked the same held-out questions) and checksums, whole or not there.
+adapter, `evaluation.json` (base and assistant asked the same held-out questions, and which facts were left out) and
+checksums, whole or not there. A fact that spells a control token of the base would forge a turn, and is left out.
 The project's own conversations are taught again beside the documents, so that what the base could do is not unlearnt.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from stages.errors import DataError
 from stages.instruct.conversations import read_corpus
-from stages.instruct.knowledge import Fact
+from stages.instruct.knowledge import Fact, usable
 from stages.provenance import Dependencies
 from stages.settings import Instruct, Settings
 from stages.storage import atomic_folder, read_json, sha256_file, write_json
@@ -50,9 +53,11 @@ def build(
 
     torch.set_num_threads(training.THREADS)
     model, tokenizer = adapters.load_base(base, options)
+    control_tokens = adapters.control_tokens(tokenizer)
+    facts, rejected = usable_facts(facts, control_tokens)
     before = quiz.ask(model, tokenizer, facts, seed=settings.seed, max_length=options.max_length)
     taught = [conversation for fact in facts for conversation in fact.conversations()]
-    shipped = read_corpus([], [], tokenizer.all_special_tokens).conversations
+    shipped = read_corpus([], [], control_tokens).conversations
     encoded = examples.make_examples(
         tokenizer, [*taught, *shipped], max_length=options.max_length,
         fraction=options.held_out_fraction, seed=settings.seed,
@@ -63,11 +68,22 @@ def build(
         state=run.state / "trainer", log=lambda values, step: run.metrics(values, step),
     )  # fmt: skip
     after = quiz.ask(model, tokenizer, facts, seed=settings.seed, max_length=options.max_length)
-    evaluation = {"assistant": after, "base": before, "base_folder": str(base)}
+    evaluation = {"assistant": after, "base": before, "base_folder": str(base), "rejected": rejected}
     run.metrics({f"{who}_{key}": found[key] for who, found in (("assistant", after), ("base", before))
                  for key in ("choice", "rouge_l")})  # fmt: skip
     write(model, tokenizer, base, target, options, settings, evaluation)
     return evaluation
+
+
+def usable_facts(facts: list[Fact], control_tokens: list[str]) -> tuple[list[Fact], list[dict[str, Any]]]:
+    """The facts to teach, and an account of the others, which is also said. Raises `DataError` when none is left."""
+    kept, rejected = usable(facts, control_tokens)
+    reasons = [f"{item.file}: {item.reason}: {item.detail}" for item in rejected]
+    if not kept:
+        raise DataError(f"none of {len(facts)} facts can be used; {reasons[0]}", "mend the documents")
+    if rejected:
+        print(f"{len(rejected)} of {len(facts)} facts left out, see evaluation.json; {reasons[0]}")
+    return kept, [dataclasses.asdict(item) for item in rejected]
 
 
 def write(

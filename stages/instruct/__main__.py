@@ -27,6 +27,7 @@ from stages.tracking import StageRun
 
 if TYPE_CHECKING:
     from stages.instruct.examples import Examples
+    from stages.instruct.preference import Preferences
     from stages.instruct.training import Point
 
 CURVE = paths.REPORTS / "plots" / "instruct.csv"
@@ -44,7 +45,9 @@ def instruct(settings: Settings, run: StageRun) -> Metrics:
     options = settings.instruct
     base_folder = paths.published(settings.name, "base")
     base, tokenizer = adapters.load_base(base_folder, options)
-    corpus = read_corpus(options.data, options.documents, tokenizer.all_special_tokens)
+    control_tokens = adapters.control_tokens(tokenizer)
+    corpus = read_corpus(options.data, options.documents, control_tokens)
+    preferences = preference.read_preferences(options, tokenizer, control_tokens)
     encoded = examples.make_examples(
         tokenizer,
         corpus.conversations,
@@ -52,7 +55,7 @@ def instruct(settings: Settings, run: StageRun) -> Metrics:
         fraction=options.held_out_fraction,
         seed=settings.seed,
     )
-    report_rejected(corpus)
+    report_rejected(corpus, preferences)
     before = training.held_out_loss(base, encoded.held_out, options.batch_size, tokenizer.pad_token_id)
     total = base.num_parameters()
     model = adapters.trainable(base, options, settings.seed)
@@ -66,12 +69,14 @@ def instruct(settings: Settings, run: StageRun) -> Metrics:
         state=resume_folder(run, corpus),
         log=lambda values, step: run.metrics(values, step),
     )
-    preferred = preference.optimise(model, tokenizer, settings, run, corpus.digest) if options.preference else None
+    preferred = (
+        preference.optimise(model, tokenizer, preferences, settings, run, corpus.digest) if preferences else None
+    )
     after = training.held_out_loss(model, encoded.held_out, options.batch_size, tokenizer.pad_token_id)
     losses = {"loss_before": round(before, 6), "loss": round(after, 6)}
     with atomic_folder(paths.INSTRUCT) as folder:
         adapters.save(model, tokenizer, base_folder, folder, options)
-        write_json(folder / "conversations.json", account(settings, corpus, encoded, losses))
+        write_json(folder / "conversations.json", account(settings, corpus, encoded, preferences, losses))
     write_curve(CURVE, points)
     return {
         "conversations": encoded.counts() | {"rejected": len(corpus.rejected)},
@@ -88,17 +93,26 @@ def resume_folder(run: StageRun, corpus: Corpus) -> Path:
     return run.state / "trainer" / corpus.digest[:16]
 
 
-def report_rejected(corpus: Corpus) -> None:
-    """Say how many lines were left out, by file."""
+def report_rejected(corpus: Corpus, preferences: Preferences | None) -> None:
+    """Say how much was left out, by file."""
     for file, outcomes in corpus.files.items():
         left_out = outcomes["duplicate"] + outcomes["rejected"]
         if left_out:
             print(f"{file}: {outcomes['used']} conversations; {left_out} lines left out, see conversations.json")
+    for file, outcomes in preferences.files.items() if preferences else ():
+        if outcomes["rejected"]:
+            print(f"{file}: {outcomes['used']} pairs; {outcomes['rejected']} left out, see conversations.json")
 
 
-def account(settings: Settings, corpus: Corpus, encoded: Examples, losses: dict[str, float]) -> dict[str, Any]:
+def account(
+    settings: Settings,
+    corpus: Corpus,
+    encoded: Examples,
+    preferences: Preferences | None,
+    losses: dict[str, float],
+) -> dict[str, Any]:
     """What became of every line, and what was learnt from them; the model card reads it."""
-    return {
+    found: dict[str, Any] = {
         "training": settings.instruct.model_dump(exclude={"data", "documents"}),
         "held_out": losses,
         "counts": encoded.counts(),
@@ -106,6 +120,10 @@ def account(settings: Settings, corpus: Corpus, encoded: Examples, losses: dict[
         "held_out_ids": encoded.held_out_ids,
         "rejected": [dataclasses.asdict(item) for item in corpus.rejected],
     }
+    if preferences:
+        rejected = [dataclasses.asdict(item) for item in preferences.rejected]
+        found["preference"] = {"files": preferences.files, "rejected": rejected}
+    return found
 
 
 def write_curve(path: Path, points: list[Point]) -> None:

@@ -56,6 +56,13 @@ def load_base(folder: Path, settings: Instruct) -> tuple[Any, Any]:
     return model, tokenizer
 
 
+def control_tokens(tokenizer: Any) -> list[str]:
+    """What the tokenizer reads as a control token wherever a text spells it: those with a name, and those that stand
+    in `tokenizer.json` alone."""
+    added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return list(dict.fromkeys([*tokenizer.all_special_tokens, *added]))
+
+
 def _first_gpu() -> dict[str, int] | None:
     """The whole model on the GPU on which it will be trained; None without one."""
     import torch

@@ -78,7 +78,7 @@ def read_corpus(patterns: Sequence[str], folders: Sequence[str], control_tokens:
     names: set[str] = set()
     for path in [*SHIPPED, *expand(patterns)]:
         outcomes: Counter[str] = Counter()
-        for number, line in _lines(_located(path)):
+        for number, line in lines(_located(path)):
             try:
                 if line is None:
                     raise LineError("line too long", f"more than {MAX_LINE_BYTES} bytes")
@@ -106,14 +106,17 @@ def _add_documents(corpus: Corpus, folder: Path, control_tokens: Collection[str]
     for fact in read_facts(folder, MAX_ANSWER_CHARACTERS):
         for conversation in fact.conversations():
             try:
-                messages = normalised(list(conversation.messages), control_tokens)
+                corpus.conversations.append(checked(conversation, control_tokens))
+                used += 1
             except LineError as bad:
-                rejected += 1
                 corpus.rejected.append(Rejected(str(folder / fact.document), 0, bad.reason, bad.detail))
-                continue
-            used += 1
-            corpus.conversations.append(Conversation(conversation.id, messages))
+                rejected += 1
     corpus.files[str(folder)] = {"used": used, "duplicate": 0, "rejected": rejected}
+
+
+def checked(conversation: Conversation, control_tokens: Collection[str]) -> Conversation:
+    """The conversation as chat formats are read. Raises `LineError`."""
+    return Conversation(conversation.id, normalised(list(conversation.messages), control_tokens))
 
 
 def expand(patterns: Sequence[str]) -> list[Path]:
@@ -139,7 +142,7 @@ def _unique(own_id: str | None, messages: tuple[Message, ...], names: set[str]) 
     return name
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
+def lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
     """Numbered non-blank lines without a byte order mark; None stands for a line above `MAX_LINE_BYTES`."""
     with open(path, "rb") as stream:
         number = 0
@@ -161,14 +164,18 @@ def _located(path: Path) -> Path:
 
 
 def _check_outcomes(path: Path, outcomes: Counter[str], rejected: list[Rejected]) -> None:
-    bad, lines = outcomes["rejected"], outcomes.total()
-    if lines == 0:
+    if outcomes.total() == 0:
         raise DataError(f"{path} holds no line", f"write one JSON object a line: {FORMATS}")
-    if bad <= MAX_REJECT_FRACTION * lines:
+    fix = f"mend the file or take it out of instruct.data; each line is one of {FORMATS}"
+    require_usable(path, "lines", outcomes, rejected, fix)
+
+
+def require_usable(path: Path, what: str, outcomes: Counter[str], rejected: list[Rejected], fix: str) -> None:
+    """Raises `DataError`, with the first reasons, for a file of which too much was rejected."""
+    bad, total = outcomes["rejected"], outcomes.total()
+    if bad <= MAX_REJECT_FRACTION * total:
         return
     first = [item for item in rejected if item.file == str(path) and item.reason != "duplicate"][:3]
     examples = "".join(f"\n    line {item.line}: {item.reason}: {item.detail}" for item in first)
-    raise DataError(
-        f"{path}: {bad} of {lines} lines cannot be used = {bad / lines:.0%}, above {MAX_REJECT_FRACTION:.0%}{examples}",
-        f"mend the file or take it out of instruct.data; each line is one of {FORMATS}",
-    )
+    share = f"{bad / total:.0%}, above {MAX_REJECT_FRACTION:.0%}"
+    raise DataError(f"{path}: {bad} of {total} {what} cannot be used = {share}{examples}", fix)

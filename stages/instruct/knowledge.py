@@ -15,13 +15,14 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stages.errors import DataError, UserError
-from stages.instruct.conversations import Conversation
+from stages.instruct.chat_formats import LineError
+from stages.instruct.conversations import Conversation, Rejected, checked
 
 MARKDOWN, HTML, TABLE = (".md", ".markdown"), (".html", ".htm"), (".csv",)
 QUESTION_COLUMNS = ("question", "q", "query", "prompt", "instruction")
@@ -87,6 +88,19 @@ def read_facts(folder: Path, max_characters: int) -> list[Fact]:
             "add documents with headings and prose, or a CSV table with the columns question and answer",
         )
     return list(facts.values())
+
+
+def usable(facts: list[Fact], control_tokens: Collection[str]) -> tuple[list[Fact], list[Rejected]]:
+    """The facts that can be taught and asked in every wording, and why the others cannot."""
+    kept, rejected = [], []
+    for fact in facts:
+        try:
+            for wording in fact.wordings:
+                checked(Conversation(fact.id, (("user", wording), ("assistant", fact.answer))), control_tokens)
+            kept.append(fact)
+        except LineError as bad:
+            rejected.append(Rejected(fact.document, 0, bad.reason, bad.detail))
+    return kept, rejected
 
 
 def shortened(text: str, max_characters: int) -> str:

@@ -1,7 +1,8 @@
 """Direct preference optimisation of the fine-tuned model (Rafailov et al. 2023), by trl, from ranked replies.
 
 In: OpenAssistant trees. Wherever a message of the user has several ranked replies, the best and the worst are a pair;
-the conversation up to there is its prompt. The reference is the model as the supervised steps left it: its
+the conversation up to there is its prompt. A pair that is empty somewhere or spells a control token is rejected, as a
+line of a chat file is (`chat_formats.py`). The reference is the model as the supervised steps left it: its
 log-probabilities are computed once, before the first step. Resumes from its own checkpoints, which are those of
 exactly this corpus and these pairs, and ends in the bytes of an undisturbed run.
 """
@@ -10,13 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from stages.errors import DataError
-from stages.instruct.conversations import expand
-from stages.settings import Settings
+from stages.instruct.chat_formats import LineError, normalised
+from stages.instruct.conversations import MAX_LINE_BYTES, Rejected, expand, lines, require_usable
+from stages.settings import Instruct, Settings
 from stages.tracking import StageRun
 
 Pair = dict[str, list[dict[str, str]]]
@@ -24,30 +28,76 @@ Pair = dict[str, list[dict[str, str]]]
 ROLES = {"prompter": "user", "assistant": "assistant"}
 
 
-def read_pairs(patterns: Sequence[str]) -> list[Pair]:
+@dataclass
+class Preferences:
+    """The pairs to learn from in file order, what was rejected, and pairs by file and outcome."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    files: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+def read_preferences(options: Instruct, tokenizer: Any, control_tokens: Collection[str]) -> Preferences | None:
+    """What `instruct.preference` names, without pairs longer than `instruct.max_length`; None where it is null."""
+    if options.preference is None:
+        return None
+    found = read_pairs(options.preference.data, control_tokens)
+    found.pairs = [pair for pair in found.pairs if _fits(pair, tokenizer, options.max_length)]
+    if not found.pairs:
+        raise DataError(
+            f"no pair of {', '.join(options.preference.data)} fits instruct.max_length({options.max_length})",
+            "raise instruct.max_length or give shorter trees",
+        )
+    return found
+
+
+def read_pairs(patterns: Sequence[str], control_tokens: Collection[str]) -> Preferences:
     """The pairs of all trees. Raises `UserError` for a pattern that matches nothing, `DataError` for a line that is no
-    tree and when no tree ranks any replies."""
-    pairs: list[Pair] = []
+    tree, a file with too many bad pairs, and when no tree ranks any replies."""
+    found = Preferences()
     for path in expand(patterns):
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            if line.strip():
-                pairs += _tree(line, path, number)
-    if not pairs:
+        outcomes: Counter[str] = Counter()
+        for number, line in lines(path):
+            for pair in _tree(line, path, number):
+                try:
+                    found.pairs.append(_checked(pair, control_tokens))
+                    outcomes["used"] += 1
+                except LineError as bad:
+                    found.rejected.append(Rejected(str(path), number, bad.reason, bad.detail))
+                    outcomes["rejected"] += 1
+        fix = "mend the file or take it out of instruct.preference.data"
+        require_usable(path, "pairs", outcomes, found.rejected, fix)
+        found.files[str(path)] = {key: outcomes[key] for key in ("used", "rejected")}
+    if not found.pairs:
         raise DataError(
             f"{', '.join(patterns)}: no message has two ranked replies",
             "give OpenAssistant trees whose replies carry a rank, or set instruct.preference to null",
         )
-    return pairs
+    return found
 
 
-def _tree(line: str, path: Path, number: int) -> list[Pair]:
+def _tree(line: bytes | None, path: Path, number: int) -> list[Pair]:
+    if line is None:
+        raise DataError(f"{path}, line {number} has more than {MAX_LINE_BYTES} bytes", "write one tree a line")
     try:
-        return list(_branch(json.loads(line)["prompt"], []))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return list(_branch(json.loads(line.decode("utf-8"))["prompt"], []))
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}, line {number} is not UTF-8 ({error.reason} at byte {error.start} of the line)", "save it as UTF-8"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{path}, line {number} is no OpenAssistant tree ({type(error).__name__}: {error})",
             'each line is {"prompt": {"text", "role", "replies": [{"text", "role", "rank", "replies"}, …]}}',
         ) from None
+
+
+def _checked(pair: Pair, control_tokens: Collection[str]) -> Pair:
+    """The pair itself, if both of its sides are conversations. Raises `LineError`."""
+    for side in ("chosen", "rejected"):
+        messages = [(message["role"], message["content"]) for message in pair["prompt"] + pair[side]]
+        normalised(messages, control_tokens)
+    return pair
 
 
 def _branch(node: dict[str, Any], before: list[dict[str, str]]) -> Iterator[Pair]:
@@ -61,30 +111,29 @@ def _branch(node: dict[str, Any], before: list[dict[str, str]]) -> Iterator[Pair
         yield from _branch(reply, so_far)
 
 
-def optimise(model: Any, tokenizer: Any, settings: Settings, run: StageRun, corpus: str) -> dict[str, float]:
-    """Train `model` in place, after the supervised steps on the corpus of this digest; returns the number of pairs, and
-    loss and accuracy (how often the chosen reply has the higher reward) at the end. Pairs longer than
-    `instruct.max_length` are left out."""
+def optimise(
+    model: Any, tokenizer: Any, preferences: Preferences, settings: Settings, run: StageRun, corpus: str
+) -> dict[str, float]:
+    """Train `model` in place, after the supervised steps on the corpus of this digest; returns the numbers of pairs,
+    and loss and accuracy (how often the chosen reply has the higher reward) at the end."""
     from datasets import Dataset, disable_progress_bars
 
-    disable_progress_bars()
-    options = settings.instruct
-    assert options.preference
-    pairs = [pair for pair in read_pairs(options.preference.data) if _fits(pair, tokenizer, options.max_length)]
-    if not pairs:
-        raise DataError(
-            f"no pair of {', '.join(options.preference.data)} fits instruct.max_length({options.max_length})",
-            "raise instruct.max_length or give shorter trees",
-        )
     from stages.instruct.training import resumable
 
+    disable_progress_bars()
+    pairs = preferences.pairs
     state = resume_folder(run, corpus, pairs)
     trainer = _trainer(model, tokenizer, Dataset.from_list(pairs), settings, run, state)
     _drop_reference(model)
     checkpoint = resumable(state)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     last = [entry for entry in trainer.state.log_history if "rewards/accuracies" in entry][-1]
-    return {"pairs": len(pairs), "loss": round(last["loss"], 6), "accuracy": round(last["rewards/accuracies"], 6)}
+    return {
+        "pairs": len(pairs),
+        "rejected": len(preferences.rejected),
+        "loss": round(last["loss"], 6),
+        "accuracy": round(last["rewards/accuracies"], 6),
+    }
 
 
 def resume_folder(run: StageRun, corpus: str, pairs: list[Pair]) -> Path:

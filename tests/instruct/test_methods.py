@@ -1,4 +1,4 @@
-"""What is trained is float32 over a base in any precision; early stopping keeps the best; preferences are learnt."""
+"""What is trained is float32 over a base in any precision; early stopping keeps the best."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 
 from stages import paths
-from stages.errors import DataError
 from stages.instruct.__main__ import instruct
-from stages.instruct.adapters import load_base, trainable, with_system_prompt
-from stages.instruct.preference import read_pairs
+from stages.instruct.adapters import control_tokens, load_base, trainable, with_system_prompt
 from stages.settings import Settings
+from stages.storage import read_json, write_json
 from stages.tracking import StageRun
-from tests.publish.toy import make_published_base, toy_settings, tree, write_lines
+from tests.publish.toy import make_published_base, toy_settings
 
 
 def made(settings_with: Callable[..., Settings], **changes: object) -> Settings:
@@ -109,6 +108,14 @@ def test_early_stopping_keeps_the_best_and_stops(workspace: Path, settings_with:
         assert losses.index(min(losses)) == len(losses) - 3
 
 
+def test_control_tokens_need_no_name(workspace: Path, settings_with: Callable[..., Settings]) -> None:
+    settings = made(settings_with)
+    path = paths.published(settings.name, "base") / "tokenizer_config.json"
+    write_json(path, {key: value for key, value in read_json(path).items() if "special_tokens" not in key})
+    _, tokenizer = load_base(path.parent, settings.instruct)
+    assert control_tokens(tokenizer) == ["<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>"]
+
+
 def test_a_system_prompt_opens_what_brings_none(workspace: Path, settings_with: Callable[..., Settings]) -> None:
     settings = made(settings_with, **{"instruct.system_prompt": 'Be "brief".'})
     _, tokenizer = load_base(paths.published(settings.name, "base"), settings.instruct)
@@ -117,46 +124,3 @@ def test_a_system_prompt_opens_what_brings_none(workspace: Path, settings_with: 
     assert render(question).startswith('<|im_start|>system\nBe "brief".<|im_end|>\n<|im_start|>user\nHi')
     assert render([{"role": "system", "content": "Own."}, *question]).startswith("<|im_start|>system\nOwn.")
     assert with_system_prompt("x", "") == "x"
-
-
-def reply(rank: int, text: str, *replies: object) -> dict[str, object]:
-    return {"role": "assistant", "text": text, "rank": rank, "replies": list(replies)}
-
-
-def asked(text: str, *replies: object) -> dict[str, object]:
-    return {"role": "prompter", "text": text, "replies": list(replies)}
-
-
-def test_pairs_of_a_tree(workspace: Path) -> None:
-    tree_ = asked("Hi", reply(2, "bad"), reply(0, "good", asked("More", reply(0, "a"), reply(1, "b"))), reply(1, "so"))
-    path = write_lines(Path("trees.jsonl"), [{"prompt": tree_}, {"prompt": asked("Alone", reply(0, "x"))}])
-    pairs = read_pairs([str(path)])
-    assert [(len(p["prompt"]), p["chosen"][0]["content"], p["rejected"][0]["content"]) for p in pairs] == [
-        (1, "good", "bad"),
-        (3, "a", "b"),
-    ]
-    with pytest.raises(DataError, match=r"broken\.jsonl, line 1 is no OpenAssistant tree"):
-        read_pairs([str(write_lines(Path("broken.jsonl"), [{"text": "no tree"}]))])
-
-
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_preferences_are_learnt_and_reproducible(
-    workspace: Path, settings_with: Callable[..., Settings], method: str
-) -> None:
-    trees = [{"prompt": asked(f"Question {n}", reply(0, f"Yes {n}."), reply(1, f"No no {n}."))} for n in range(12)]
-    write_lines(Path("trees.jsonl"), trees)
-    settings = made(
-        settings_with,
-        **{
-            "instruct.method": method,
-            "instruct.preference": {"data": ["trees.jsonl"], "beta": 0.1, "learning_rate": 0.003, "epochs": 5},
-        },
-    )
-    results = []
-    for state in ("one", "two"):
-        metrics: Any = instruct(settings, StageRun("instruct", state))
-        assert metrics["preference"]["pairs"] == 12
-        assert metrics["preference"]["accuracy"] >= 0.8
-        results.append(tree(paths.INSTRUCT))
-    assert results[0] == results[1]
-    assert not any("ref" in name for name in results[0])
