@@ -158,7 +158,10 @@ def _print_output(sealed: Sealed, path: str, md5: str, indent: str, seen: set[st
 def _print_raw_files(sealed: Sealed, stage: str, indent: str, verifier: Any) -> None:
     from flows.verification import raw_files
 
-    for file in raw_files(sealed, stage):
+    files = raw_files(sealed, stage)
+    if files is None:
+        print(f"{indent}raw files not known: their list is gone{verifier.miss_raw(stage) if verifier else ''}")
+    for file in files or []:
         mark = verifier.check_raw(stage, file) if verifier else ""
         print(f"{indent}raw {file['url']}  sha256 {file['sha256']} ({file['bytes']} bytes){mark}")
 

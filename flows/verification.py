@@ -50,21 +50,30 @@ def cached(md5: str) -> Path:
 
 
 def folder_entries(md5: str) -> dict[str, str] | None:
-    """The files of a cached folder by relative path; None when its listing is not in the cache."""
+    """The files of a cached folder by relative path; None when its listing is not in the cache, or has another hash."""
     listing = cached(md5)
-    if not listing.exists():
+    if not listing.exists() or md5_file(listing) != md5.removesuffix(".dir"):
         return None
     return {entry["relpath"]: entry["md5"] for entry in json.loads(listing.read_text())}
 
 
-def raw_files(sealed: Sealed, stage: str) -> list[dict[str, Any]]:
-    """The raw files that an ingest stage read, from the `files.json` it wrote; empty when its bytes are gone."""
+def raw_files(sealed: Sealed, stage: str) -> list[dict[str, Any]] | None:
+    """The raw files that an ingest stage read, from the `files.json` it wrote; None when neither the cache nor the
+    workspace has that file as it was."""
     for out in sealed.stages[stage].get("outs", []):
-        entries = folder_entries(out["md5"]) if out["md5"].endswith(".dir") else None
-        if entries and "files.json" in entries and cached(entries["files.json"]).exists():
-            files: list[dict[str, Any]] = json.loads(cached(entries["files.json"]).read_text())["files"]
+        index = _raw_index(Path(out["path"]), out["md5"]) if out["md5"].endswith(".dir") else None
+        if index is not None:
+            files: list[dict[str, Any]] = json.loads(index.read_text())["files"]
             return files
-    return []
+    return None
+
+
+def _raw_index(folder: Path, md5: str) -> Path | None:
+    name = "files.json"
+    child = (folder_entries(md5) or {}).get(name)
+    if child is not None and cached(child).exists() and md5_file(cached(child)) == child:
+        return cached(child)
+    return folder / name if (folder / name).exists() and md5_path(folder) == md5 else None
 
 
 class Verifier:
@@ -96,6 +105,11 @@ class Verifier:
             found = str(error)
         self._count(found == file["sha256"], f"{file['url']}: {found} is not {file['sha256']}")
         return "  ok" if found == file["sha256"] else "  NOT FOUND"
+
+    def miss_raw(self, stage: str) -> str:
+        """Count a stage whose raw files are not known, since none of them can be confirmed; returns the mark."""
+        self._count(False, f"{stage}: its list of raw files (files.json) is neither in the cache nor in the workspace")
+        return "  NOT FOUND"
 
     def check_signature(self) -> None:
         """Verify the signature that was made when the version was registered, by the key named then."""
