@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from stages import lifeline
-from stages.errors import Preempted
+from stages.errors import DataError, Preempted, UserError
 from stages.pretrain.failures import Failure, report
 from stages.pretrain.plan import PLAN, STOPPED, Plan
 
@@ -30,7 +30,7 @@ SHUTDOWN_SECONDS = 5
 
 def main() -> int:
     """Run torchrun; a rank that dies without a word (a signal, memory) is reported in its place. On one node of several
-    the exit code is that of rank 0, which is the stage, where it ran here and failed; 75 after a stop on request."""
+    the exit code says what a scheduler has to know: see `exit_code`; 75 after a stop on request."""
     signal.signal(signal.SIGTERM, pass_on)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the launcher and the ranks too
     plan = os.environ.get(PLAN)
@@ -50,8 +50,15 @@ def main() -> int:
             codes: dict[int, int] = {rank: failure.exitcode for rank, failure in error.failures.items()}
             if plan:
                 report(Plan.read(Path(plan)).state, death(codes))
-            return max(1, codes.get(0, 1))
+            return exit_code(codes)
         return Preempted.exit_code if Path(os.environ[STOPPED]).exists() else 0
+
+
+def exit_code(codes: dict[int, int]) -> int:
+    """Of this node, by those of its ranks that failed: the code of a mistake in the request or the data, which another
+    start would meet again, whichever rank met it; else that of rank 0, which is the stage, or 1."""
+    hopeless = [code for code in (UserError.exit_code, DataError.exit_code) if code in codes.values()]
+    return hopeless[0] if hopeless else max(1, codes.get(0, 1))
 
 
 def pass_on(number: int, frame: FrameType | None) -> None:

@@ -45,13 +45,19 @@ class Failure:
         order = {"hangs": 1, "waits": 2, "bug": 3, "died": 4, "connection": 5}
         return order.get(self.kind, 0), self.time
 
+    @property
+    def exit_code(self) -> int:
+        """With which the rank ends."""
+        return KNOWN.get(self.kind, PipelineError).exit_code
+
 
 def of(error: BaseException, rank: int) -> Failure:
-    """Describe an exception, looking through what libraries wrapped around it."""
+    """Describe an exception, looking through what libraries wrapped around it. One that came while the run was stopping
+    is described as itself."""
     now = time.time()
     for cause in causes(error):
         known = from_os_error(cause) if isinstance(cause, OSError) else cause
-        if isinstance(known, PipelineError):
+        if isinstance(known, PipelineError) and (cause is error or not isinstance(known, Preempted)):
             return Failure(rank, now, type(known).__name__, known.problem, known.fix)
     text = f"{type(error).__name__}: {error}"
     lost = any(sign in text.lower() for sign in LOST_CONNECTION)
@@ -98,6 +104,11 @@ def stopped(state: Path) -> Preempted | None:
         return None
     said = Failure(**read_json(note))
     return Preempted(said.problem, said.fix) if said.kind == Preempted.__name__ else None
+
+
+def any_told(state: Path) -> bool:
+    """Whether some rank has failed, or stopped, and left a note."""
+    return any(folder(state).glob("rank-*.json"))
 
 
 def silent(state: Path, size: int) -> list[int]:

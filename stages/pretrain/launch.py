@@ -144,8 +144,8 @@ def follow(plan: Plan, observer: Observer, process: Ranks, stop: StopRequest) ->
     asked: float | None = None
     while True:
         code = process.poll()
-        if stop.requested and asked is None:
-            if not observer.ready:
+        if stop.requested and asked is None and code is None:
+            if not observer.ready and not failures.any_told(plan.state):  # torchrun also stops us when a rank fails
                 raise Preempted("stopped on request before the first step", "the same command continues")
             asked = time.monotonic()
             process.terminate()

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,42 +25,56 @@ PATIENCE_SECONDS = 60
 
 
 def main() -> int:
-    """Run this rank to its end: 0, or 1 with a note in `state/failures`. Stopped on request: 0 where our launcher
-    reads the note or our agent finds the mark, 75 where a stranger started the rank."""
+    """Run this rank to its end: 0, or the exit code of its error (1 for a bug) with a note in `state/failures`.
+
+    Stopped on request: 0 where our launcher reads the note or our agent finds the mark, 75 where a stranger started
+    the rank.
+    """
     if os.environ.get(PLAN):
         lifeline.tie(signal.SIGKILL)
     rank = int(os.environ["RANK"])
-    plan = Plan.read(Path(os.environ[PLAN])) if os.environ.get(PLAN) else None
-    if plan and restarts() and failures.hopeless(plan.state):
+    given = Plan.read(Path(os.environ[PLAN])) if os.environ.get(PLAN) else None
+    if given and restarts() and failures.hopeless(given.state):
         return 1
+    member = Member(rank, given)
     try:
         with stop_request(insist=lambda: os._exit(128 + signal.SIGTERM)) as stop:
-            run(plan, rank, stop)
+            run(member, stop)
     except Preempted as error:
-        if plan and rank == 0:
-            failures.report(plan.state, failures.of(error, rank))
-        if not plan and STOPPED in os.environ:
+        if given and rank == 0:
+            failures.report(given.state, failures.of(error, rank))
+        if not given and STOPPED in os.environ:
             Path(os.environ[STOPPED]).touch()
-        return 0 if plan or STOPPED in os.environ else error.exit_code
+        return 0 if given or STOPPED in os.environ else error.exit_code
     except BaseException as error:  # torch.distributed.checkpoint's error is no Exception
         failure = failures.of(error, rank)
         with contextlib.suppress(OSError):  # the disk may be full
             print(f"rank {rank}: {failure.problem}\n{failure.trace}", file=sys.stderr, flush=True)
-            if plan:
-                failures.report(plan.state, failure)
-        os._exit(1)  # a rank that others wait for cannot leave in good order
+            if member.plan:
+                failures.report(member.plan.state, failure)
+        os._exit(failure.exit_code)  # a rank that others wait for cannot leave in good order
     return 0
 
 
-def run(plan: Plan | None, rank: int, stop: StopRequest) -> None:
+@dataclass
+class Member:
+    """A rank and what it knows."""
+
+    rank: int
+    plan: Plan | None
+    """None on a rank that another launcher started, until rank 0 has told it."""
+
+
+def run(member: Member, stop: StopRequest) -> None:
     """Train by the plan; a rank that another launcher started without one gets it from rank 0."""
     from stages.pretrain.loop import train
     from stages.pretrain.mesh import joined
 
-    with joined(plan.cluster if plan else load_cluster()) as ranks:
-        agreed: Plan = ranks.broadcast(plan)
-        with alone(agreed.state, rank):
-            train(agreed, ranks, stop, restarted(agreed.state, ranks.size) if rank == 0 else {})
+    with joined(member.plan.cluster if member.plan else load_cluster()) as ranks:
+        agreed: Plan = ranks.broadcast(member.plan)
+        member.plan = agreed
+        with alone(agreed.state, member.rank):
+            train(agreed, ranks, stop, restarted(agreed.state, ranks.size) if member.rank == 0 else {})
 
 
 def restarts() -> int:

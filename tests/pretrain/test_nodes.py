@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from stages.errors import Preempted, UserError
+from stages.errors import DataError, Preempted, UserError
 from stages.pretrain import launch
+from stages.pretrain.agent import exit_code
+from stages.storage import read_json
 from tests.pretrain.conftest import ROOT, cluster, free_port
-from tests.pretrain.runs import STAGE, finished, outputs, wait_for
+from tests.pretrain.runs import RUN, STAGE, finished, outputs, wait_for
 
 RANK = f"""
 import os, sys
@@ -24,6 +26,19 @@ if os.environ["RANK"] != "0":
 {STAGE}
 """
 """`python -m stages.pretrain` without DVC and MLflow."""
+
+
+DAMAGED = f"""
+import os
+if os.environ["RANK"] == "3":
+    from stages.errors import DataError
+    from stages.pretrain import train
+    def damaged(self):
+        raise DataError("train-00001.bin is damaged", "make it again")
+    train.Trainer.open_data = damaged
+{RANK}
+"""
+"""The same with a shard that is damaged where the last rank reads it."""
 
 
 def start_nodes(command: list[str], port: int) -> list[subprocess.Popen[str]]:
@@ -58,6 +73,28 @@ def test_one_node_that_is_told_to_stop_stops_all_and_all_continue(
     assert [node.returncode for node in nodes] == [0, 0], said
     assert "resumed after step" in said[0]
     assert len(outputs()) == 4
+
+
+@pytest.mark.slow
+def test_damaged_data_on_another_node_is_told_by_the_stage_and_not_tried_again(
+    checkout: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """The rank that meets it leaves a note, and its node ends with the code at which a scheduler gives up."""
+    on = cluster(pp=2, shard=2, nodes=2, processes_per_node=2)
+    checkout(on)
+    monkeypatch.setattr(launch, "RANK", [sys.executable, "-c", DAMAGED])
+    nodes = start_nodes(launch.node_command(on), free_port())
+    said = [node.communicate(timeout=120)[1] for node in nodes]
+    assert nodes[1].returncode == DataError.exit_code, said
+    note = read_json(RUN.state / "failures" / "rank-3.json")
+    assert (note["kind"], note["problem"]) == ("DataError", "train-00001.bin is damaged")
+    assert "error: train-00001.bin is damaged" in said[0], said
+
+
+def test_the_code_of_a_node_is_that_of_the_rank_at_which_it_makes_no_sense_to_go_on() -> None:
+    assert [exit_code(codes) for codes in ({2: 3, 3: 1}, {0: 4, 1: 2}, {0: 4, 1: 1}, {1: -9}, {0: -15})] == [
+        3, 2, 4, 1, 1,
+    ]  # fmt: skip
 
 
 def test_a_node_that_does_not_know_its_place_is_told(

@@ -12,7 +12,7 @@ from traceback import StackSummary
 import pytest
 from torch.distributed.checkpoint.api import CheckpointException
 
-from stages.errors import ClusterError, DataError, PipelineError
+from stages.errors import ClusterError, DataError, PipelineError, Preempted
 from stages.pretrain import failures, observe, rows
 from stages.pretrain.agent import death
 from stages.pretrain.failures import Failure
@@ -143,6 +143,14 @@ def chained(cause: Exception) -> Exception:
         raise RuntimeError("writer failed") from cause
     except RuntimeError as error:
         return error
+
+
+def test_a_rank_ends_with_the_code_of_its_error() -> None:
+    """Also of what goes wrong while it stops: then nothing was saved."""
+    stopping = RuntimeError("sealing failed")
+    stopping.__context__ = Preempted("stopped on request", "go on")
+    errors = DataError("p", "f"), ClusterError("p", "f"), OSError(errno.ENOSPC, "full", "x"), ValueError("v"), stopping
+    assert [failures.of(error, 1).exit_code for error in errors] == [3, 4, 4, 1, 1]
 
 
 def test_a_bug_shows_its_traceback() -> None:
