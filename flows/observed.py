@@ -40,9 +40,16 @@ def open_parent(settings: Settings, name: str) -> Parent:
 
 
 def close_parent(parent: Parent, *, failed: bool) -> None:
-    """End the parent run."""
-    if parent.client is not None:
+    """End the parent run; an MLflow that went away since leaves it open and fails nothing."""
+    if parent.client is None:
+        return
+    try:
         parent.client.set_terminated(parent.run_id, "FAILED" if failed else "FINISHED")
+    except Exception as error:
+        print(
+            f"MLflow at {tracking.tracking_uri()} is not reachable ({error}): the run of the pipeline stays open there",
+            file=sys.stderr,
+        )
 
 
 def stage_runs(stages: list[str]) -> dict[str, Any]:

@@ -1,0 +1,24 @@
+"""MLflow only observes the pipeline: that it goes away during a run fails nothing."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from mlflow import MlflowClient
+
+from flows.observed import NO_PARENT, Parent, close_parent
+
+
+def test_an_mlflow_that_went_away_during_the_run_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    close_parent(Parent(MlflowClient(uri), "0" * 32), failed=False)
+    told = capsys.readouterr().err
+    assert told.startswith(f"MLflow at {uri} is not reachable") and told.count("\n") == 1
+    close_parent(NO_PARENT, failed=True)
