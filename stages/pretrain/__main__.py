@@ -4,7 +4,8 @@ In: `data/shards`, and from the settings `model`, `pretrain`, `tokenizer`, `seed
 micro-batch and checkpoints. Out: `models/base` (float32 master weights as a stock Hugging Face Llama checkpoint),
 `reports/plots/pretrain.csv` and `validation.csv`, checkpoints kept for good in `.runs/kept`. Those of the unfinished
 run are in the stage's state folder; the same command after a kill, of one rank or of all, continues from the newest
-sound one, bit for bit. Asked to stop (SIGTERM, Ctrl-C), it saves first and exits with code 75.
+sound one, on CPUs bit for bit, on GPUs up to the order in which attention sums its gradients. Asked to stop (SIGTERM,
+Ctrl-C), it saves first and exits with code 75.
 
 What can go wrong: the global batch does not divide over the mesh (`UserError`, before any process starts, with the
 arithmetic); shards that are damaged or made for another vocabulary, or gradients that stay non-finite (`DataError`);

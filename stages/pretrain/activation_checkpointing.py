@@ -3,8 +3,9 @@
 `full` keeps a layer's input alone (Chen et al. 2016). `selective` also keeps what is dear to compute again: the
 output of attention, whose cost grows with the square of the context, and that of every other matrix product, as
 torchtitan does (Liang et al. 2024). Attention of short contexts on a CPU is computed again: that costs less than the
-slower kind of attention whose output could be kept. Operations and numbers are the same either way, so gradients are
-the same bits.
+slower kind of attention whose output could be kept. So is FlexAttention (document masks on a GPU), which is compiled
+and shows none of its operations. Operations and numbers are the same either way, so gradients are the same bits, on
+GPUs up to the order in which attention sums them.
 """
 
 from __future__ import annotations
