@@ -7,18 +7,29 @@ the standard library only. Any failure ends it before the program is read.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import signal
+import struct
 import sys
 from pathlib import Path
 
 RDONLY, NOSUID, NODEV, REMOUNT, BIND = 1, 2, 4, 32, 4096
 DETACH = 2
 DEATH_SIGNAL, CAPBSET_DROP, NO_NEW_PRIVS = 1, 24, 38
+RLIMIT_MSGQUEUE = 12  # POSIX message queues; Python has no name for it
+SECCOMP, FILTER = 22, 2
 NOBODY = 65534
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/etc/ld.so.cache")
+
+LOAD, JUMP_IF_EQUAL, JUMP_IF_AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06  # of linux/bpf_common.h
+NUMBER, ARCHITECTURE = 0, 4  # where `struct seccomp_data` has them
+ALLOW, REFUSE = 0x7FFF0000, 0x00050000 | errno.ENOSYS
+X32 = 0x40000000  # numbers from here on are those of a second table of x86-64
+SYSTEM_V = {"x86_64": (0xC000003E, (29, 64, 68)), "aarch64": (0xC00000B7, (194, 190, 186))}
+"""By machine: its audit architecture, and its numbers of shmget, semget and msgget."""
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -92,9 +103,30 @@ def limit(seconds: int, memory_bytes: int, file_bytes: int, processes: int) -> N
         resource.RLIMIT_NPROC: processes,
         resource.RLIMIT_NOFILE: 64,
         resource.RLIMIT_CORE: 0,
+        RLIMIT_MSGQUEUE: 0,
     }
     for kind, value in limits.items():
         resource.setrlimit(kind, (value, value))
+
+
+def forbid_system_v() -> None:
+    """Refuse shared memory, semaphores and message queues of System V, and every call by another machine's numbers:
+    what is left in them when a program detaches counts in no limit. (The kernel's own limits of an IPC namespace can be
+    set by real root only, before Linux 6.9.)"""
+    architecture, refused = SYSTEM_V[os.uname().machine]
+    ahead = len(refused)  # instructions between the first comparison by number and the last
+    filters = [
+        (LOAD, 0, 0, ARCHITECTURE),
+        (JUMP_IF_EQUAL, 0, ahead + 3, architecture),
+        (LOAD, 0, 0, NUMBER),
+        (JUMP_IF_AT_LEAST, ahead + 1, 0, X32),
+        *((JUMP_IF_EQUAL, ahead - place, 0, number) for place, number in enumerate(refused)),
+        (RETURN, 0, 0, ALLOW),
+        (RETURN, 0, 0, REFUSE),
+    ]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in filters))
+    program = ctypes.create_string_buffer(struct.pack("HP", len(filters), ctypes.addressof(code)))
+    system_call("prctl", SECCOMP, FILTER, program, 0, 0)
 
 
 def main() -> None:
@@ -104,6 +136,7 @@ def main() -> None:
     enter(Path(root))
     give_up_rights(as_nobody=mode == "root")
     limit(*map(int, limits))
+    forbid_system_v()
     os.closerange(3, 65536)
     # Standard library only, no bytecode files; sets iterate alike in every run. The program is standard input.
     environment = {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"}

@@ -3,10 +3,16 @@
 Linux namespaces (`unshare` of util-linux makes them, `confine.py` furnishes them): no network, its own process
 tree, a root file system in memory that holds only the system's programs and libraries and the Python installation,
 all read-only, and a small `/tmp`. The program has no capabilities (started by root it becomes `nobody`), no
-environment, no `/proc`, and limits on time, memory, file size and processes. When it ends or its time is up, the
+environment, no `/proc`, no System V memory or queues, and limits on time, memory, file size and processes. When it ends or its time is up, the
 whole process tree dies with it.
 
 It holds against mistakes and ordinary malice of generated code, not against an exploit of the kernel.
+
+That a program reached its end is known only from the program's own process, tests and tested code together. So code
+that knows how it is judged can pass without being right: it can find the end mark in its own memory, or replace what
+its tests compare with. The first is caught unless the code also looks for the check that `run_python` makes of it; the
+second is not. A pass is evidence for code that was written to solve its task, not against code written to beat this
+harness.
 """
 
 from __future__ import annotations
@@ -30,7 +36,10 @@ PROCESSES = 16
 `MEMORY_BYTES` it bounds what a bomb of both kinds can take: 8 GiB."""
 AT_ONCE = 8
 """Programs that may run at the same time."""
+BEFORE_THE_END = "1 / 0"
+"""Python compiles what stands after it, unlike after a `raise`: the end mark is there to be found."""
 TIMED_OUT = "timed out"
+ENDED_EARLY = "ended early"
 CONFINE = Path(__file__).with_name("confine.py")
 
 
@@ -44,15 +53,20 @@ class Outcome:
 
     passed: bool
     detail: str
-    """`passed`, `timed out`, or the last line of its error."""
+    """`passed`, `timed out`, `ended early`, or the last line of its error."""
 
 
 def run_python(program: str, *, seconds: float = SECONDS, memory_bytes: int = MEMORY_BYTES) -> Outcome:
     """Run `program` with the standard library only. It passes when it reaches its end without an error; leaving
-    early, even with status 0, does not count. Raises `SandboxUnavailable`, never runs anything unconfined."""
+    early, even with status 0, does not count. What passes is run once more with an end that cannot be reached: a
+    program that passes again has declared itself passed. Raises `SandboxUnavailable`, never runs anything unconfined.
+    """
     if reason := unavailable():
         raise SandboxUnavailable(reason)
-    return _confined(_mode(), program, seconds, memory_bytes)
+    outcome = _confined(_mode(), program, seconds, memory_bytes)
+    if outcome.passed and _confined(_mode(), f"{program}\n{BEFORE_THE_END}", seconds, memory_bytes).passed:
+        return Outcome(False, ENDED_EARLY)
+    return outcome
 
 
 @cache
@@ -104,7 +118,7 @@ def _confined(mode: str, program: str, seconds: float, memory_bytes: int) -> Out
     if printed.endswith(reached_end):
         return Outcome(True, "passed")
     lines = printed.strip().splitlines()
-    return Outcome(False, lines[-1][:200] if lines else "ended early")
+    return Outcome(False, lines[-1][:200] if lines else ENDED_EARLY)
 
 
 def _command(mode: str, root: Path, seconds: float, memory_bytes: int) -> list[str]:

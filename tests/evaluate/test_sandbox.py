@@ -43,6 +43,34 @@ def test_a_program_that_does_not_fails(program: str, detail: str) -> None:
     assert not outcome.passed and detail in outcome.detail
 
 
+DECLARATIONS = {
+    "its own constants": "sys._getframe().f_code.co_consts",
+    "its memory": "re.findall('[0-9a-f]{32}', str(ctypes.string_at(id(sys._getframe().f_code.co_consts[-1]), 99)))",
+    "the frame of an exception": "frame_of_an_exception().f_code.co_consts",
+}
+
+
+@needs_sandbox
+@pytest.mark.parametrize("where", list(DECLARATIONS))
+def test_a_program_cannot_print_the_end_it_did_not_reach(where: str) -> None:
+    program = f"""
+import ctypes, os, re, sys
+
+def frame_of_an_exception():
+    try:
+        assert False
+    except AssertionError as error:
+        return error.__traceback__.tb_frame.f_back
+
+for found in {DECLARATIONS[where]}:
+    if isinstance(found, str) and re.fullmatch("[0-9a-f]{{32}}", found):
+        print(end=found, flush=True)
+        os._exit(0)
+assert os.getcwd() is None
+"""
+    assert not sandbox.run_python(program).passed
+
+
 @needs_sandbox
 @pytest.mark.parametrize("program", ["while True: pass", "import time; time.sleep(60)"])
 def test_time_runs_out(program: str) -> None:
@@ -83,6 +111,35 @@ def test_the_host_is_out_of_reach(program: str, error: str) -> None:
 
     outcome = sandbox.run_python(program)
     assert not outcome.passed and re.search(error, outcome.detail), outcome
+
+
+KERNEL_MEMORY = {
+    "shared memory": "LIBC.shmget(0, 4096, 0o1600)",
+    "message queue": "LIBC.msgget(0, 0o1600)",
+    "semaphores": "LIBC.semget(0, 1, 0o1600)",
+    "POSIX message queue": "ctypes.CDLL('librt.so.1').mq_open(b'/queue', 0o102, 0o600, None)",
+    "POSIX shared memory": "ctypes.CDLL('librt.so.1').shm_open(b'/memory', 0o102, 0o600)",
+    "shared memory by x32's numbers": "LIBC.syscall(0x40000000 + 29, 0, 4096, 0o1600)",
+    "large anonymous file": "LIBC.ftruncate(LIBC.memfd_create(b'memory', 0), ctypes.c_long(2**21))",
+}
+
+
+@needs_sandbox
+@pytest.mark.parametrize("mode", ["root", "user"])
+@pytest.mark.parametrize("kind", list(KERNEL_MEMORY))
+def test_no_memory_outside_the_limits(kind: str, mode: str) -> None:
+    if mode == "root" and os.geteuid() != 0:
+        pytest.skip("only root makes namespaces without a user namespace")
+    program = f"""
+import ctypes, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+LIBC = ctypes.CDLL(None)
+assert {KERNEL_MEMORY[kind]} == -1
+"""
+    outcome = sandbox._confined(mode, program, 5.0, 2**29)
+    if "Operation not permitted" in outcome.detail:
+        pytest.skip(f"this machine does not allow it: {outcome.detail}")
+    assert outcome.passed, outcome
 
 
 BOMBS = {
