@@ -3,12 +3,14 @@
 Two figures, by the same rule for any model, so that an assistant and the base it was made of stand side by side:
 `choice`, how often the right answer is the likeliest a token of four, the other three being answers to other facts
 (chance 25 %); and `rouge_l`, the F-measure of the longest common subsequence between what the model writes and the
-right answer (Lin 2004).
+right answer (Lin 2004), over words of any script.
 """
 
 from __future__ import annotations
 
 import random
+import re
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from stages.instruct.examples import encode
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 CHOICES = 4
 MAX_NEW_TOKENS = 96
+WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+")
+"""Of ROUGE: a run of letters and digits; Chinese and Japanese, which put no spaces, character by character."""
 
 
 def ask(model: Any, tokenizer: Any, facts: list[Fact], *, seed: int, max_length: int) -> dict[str, Any]:
@@ -40,21 +44,33 @@ def ask(model: Any, tokenizer: Any, facts: list[Fact], *, seed: int, max_length:
 
 
 def _ask_one(model: Any, tokenizer: Any, number: int, facts: list[Fact], seed: int, max_length: int) -> dict[str, Any]:
-    from rouge_score.rouge_scorer import RougeScorer
-
     fact = facts[number]
     others = [other.answer for other in facts if other.answer != fact.answer]
     wrong = random.Random(f"{seed}/{fact.id}").sample(others, min(CHOICES - 1, len(others)))
     likelihoods = [_likelihood(model, tokenizer, fact.held_out, text, max_length) for text in (fact.answer, *wrong)]
     written = _write(model, tokenizer, fact.held_out, max_length)
-    overlap = RougeScorer(["rougeL"]).score(fact.answer, written)["rougeL"].fmeasure
     return {
         "question": fact.held_out,
         "expected": fact.answer,
         "answer": written,
         "chosen": likelihoods[0] == max(likelihoods),
-        "rouge_l": round(overlap, 6),
+        "rouge_l": round(rouge_l(fact.answer, written), 6),
     }
+
+
+class Words:
+    """The tokenizer of ROUGE for any language: its own keeps a to z and digits alone, and finds nothing in common in
+    two equal texts in Russian. The same words for ASCII."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return WORD.findall(unicodedata.normalize("NFC", text).lower())
+
+
+def rouge_l(expected: str, written: str) -> float:
+    """The F-measure of their longest common subsequence of words."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return float(RougeScorer(["rougeL"], tokenizer=Words()).score(expected, written)["rougeL"].fmeasure)
 
 
 def _likelihood(model: Any, tokenizer: Any, question: str, answer: str, max_length: int) -> float:

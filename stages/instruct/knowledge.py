@@ -6,7 +6,7 @@ In: every `.md`, `.markdown`, `.html`, `.htm` and `.csv` below a folder. Out: on
 A fact has several wordings of its question, of which one is held out: it is asked in evaluation and never trained. So
 evaluation measures whether the assistant knows what it was taught when it is asked in other words; a fact that was
 never taught cannot be known. Raises `UserError` for a folder with nothing to read, `DataError` naming a file that
-cannot be read or a table without the two columns.
+cannot be read, a table without the two columns or with a quotation mark left open.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 from stages.errors import DataError, UserError
 from stages.instruct.chat_formats import LineError
 from stages.instruct.conversations import Conversation, Rejected, checked
+from stages.instruct.page_blocks import blocks
 
 MARKDOWN, HTML, TABLE = (".md", ".markdown"), (".html", ".htm"), (".csv",)
 QUESTION_COLUMNS = ("question", "q", "query", "prompt", "instruction")
@@ -74,7 +75,8 @@ def read_facts(folder: Path, max_characters: int) -> list[Fact]:
     within `max_characters`. A question that was answered before is left out."""
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder", "name a folder with .md, .html or .csv files")
-    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in (*MARKDOWN, *HTML, *TABLE)]
+    named = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in (*MARKDOWN, *HTML, *TABLE)]
+    paths = [path for path in named if path.is_file()]  # no folder, and no lock that links to nothing
     facts: dict[tuple[str, ...], Fact] = {}
     for path in paths:
         name = path.relative_to(folder).as_posix()
@@ -131,12 +133,8 @@ def _pairs(path: Path, name: str) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 def _table(path: Path, text: str) -> Iterator[tuple[tuple[str, ...], str]]:
-    try:
-        dialect: Any = csv.Sniffer().sniff(text[:10_000], delimiters=",;\t|")
-    except csv.Error:
-        dialect = csv.excel
-    rows = csv.DictReader(io.StringIO(text), dialect=dialect)
-    names = {(name or "").strip().lower(): name for name in rows.fieldnames or ()}
+    header, *rows = _rows(path, text) or [[]]
+    names = {name.strip().lower(): column for column, name in enumerate(header)}
     question = next((names[known] for known in QUESTION_COLUMNS if known in names), None)
     answer = next((names[known] for known in ANSWER_COLUMNS if known in names), None)
     if question is None or answer is None:
@@ -145,9 +143,35 @@ def _table(path: Path, text: str) -> Iterator[tuple[tuple[str, ...], str]]:
             f"name one of them {' or '.join(QUESTION_COLUMNS)} and one {' or '.join(ANSWER_COLUMNS)}",
         )
     for row in rows:
-        asked, told = " ".join((row[question] or "").split()), " ".join((row[answer] or "").split())
+        asked, told = (" ".join("".join(row[column : column + 1]).split()) for column in (question, answer))
         if asked and told:
             yield _wordings(asked, ""), told
+
+
+def _rows(path: Path, text: str) -> list[list[str]]:
+    """The rows of a table that are not empty. Which character delimits its columns is guessed from its beginning;
+    quotation marks are those of RFC 4180, whatever the beginning looks like. Raises `DataError` where one is left
+    open: all that follows would be a single cell."""
+    try:
+        found: Any = csv.Sniffer().sniff(text[:10_000], delimiters=",;\t|")
+    except csv.Error:
+        found = csv.excel
+    reader = csv.reader(
+        io.StringIO(text), delimiter=found.delimiter, skipinitialspace=found.skipinitialspace, strict=True
+    )
+    rows: list[list[str]] = []
+    begun = 1
+    try:
+        for row in reader:
+            begun = reader.line_num + 1
+            if row:
+                rows.append(row)
+    except csv.Error as error:
+        raise DataError(
+            f"{path}: the row that begins in line {begun} cannot be read ({error})",
+            'close each quotation mark, and write one inside a quoted cell twice: "Say ""no""."',
+        ) from None
+    return rows
 
 
 def _markdown(text: str) -> tuple[str, str]:
@@ -168,7 +192,7 @@ def _page(markup: str, title: str, fallback: str) -> Iterator[tuple[tuple[str, .
 
     tree = HTMLTree.parse(markup)
     heading, prose = "", list[str]()
-    for kind, text in _blocks(tree.body):
+    for kind, text in blocks(tree.body):
         if kind == "heading":
             yield from _section(heading, prose, (title or fallback).rstrip("?!. "))
             title = title or text
@@ -179,17 +203,6 @@ def _page(markup: str, title: str, fallback: str) -> Iterator[tuple[tuple[str, .
         else:
             prose.append(text)
     yield from _section(heading, prose, (title or fallback).rstrip("?!. "))
-
-
-def _blocks(body: Any) -> Iterator[tuple[str, str]]:
-    """`(heading | question | prose, text)` in the order of the page."""
-    kinds = {f"h{level}": "heading" for level in range(1, 7)} | {"dt": "question", "summary": "question"}
-    for element in body.query_selector_all("h1, h2, h3, h4, h5, h6, dt, summary, p, li, dd, blockquote, pre, tr"):
-        if element.tag in ("li", "dd", "blockquote") and element.query_selector("p, li"):
-            continue  # what is inside comes by itself
-        text = " ".join(element.text.split())
-        if text:
-            yield kinds.get(element.tag, "prose"), text
 
 
 def _section(heading: str, prose: list[str], title: str) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -6,12 +6,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from flows.assistant.build import build, dependencies, instruct_settings
+from flows.assistant.quiz import rouge_l
 from stages.instruct.knowledge import read_facts
 from stages.settings import Settings
 from stages.storage import read_json
 from stages.tracking import StageRun
 from tests.publish.toy import make_published_base, toy_settings
+
+
+def test_equal_answers_are_equal_in_any_script() -> None:
+    assert rouge_l("Открыто с девяти до пяти.", "открыто с девяти до пяти") == 1
+    assert rouge_l("营业时间九点", "营业时间五点") == pytest.approx(5 / 6)
+    assert rouge_l("It's open at 9", "It is open at 9") == pytest.approx(8 / 10)
 
 
 def test_documents_become_an_assistant(workspace: Path, settings_with: Callable[..., Settings]) -> None:

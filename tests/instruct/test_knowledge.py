@@ -60,6 +60,52 @@ def test_html_questions(tmp_path: Path) -> None:
     assert found["Can I change the address? (Delivery)"].answer == "Yes, until we have shipped it."
 
 
+def test_a_rule_keeps_its_own_words_beside_its_exceptions(tmp_path: Path) -> None:
+    rule = "# Returns\n\n- You may return goods within 30 days, except:\n    - food\n    - gifts\n- Ask us first.\n"
+    found = facts(tmp_path / "a", returns__md=rule)
+    assert [fact.answer for fact in found.values()] == [
+        "You may return goods within 30 days, except: food gifts Ask us first."
+    ]
+
+
+def test_plain_text_of_any_element_is_read_once(tmp_path: Path) -> None:
+    page = """<body><nav><a>Home</a></nav><h1>Help</h1><div>We are <b>here</b> for<br>you.<script>run()</script></div>
+    <table><tr><td>Open</td><td><p>daily</p></td><td>at 9</td></tr></table>
+    <details><summary><h3>Where is it?</h3></summary>At the <i>back</i> door.</details></body>"""
+    found = facts(tmp_path / "a", help__html=page)
+    assert [(question, fact.answer) for question, fact in found.items()] == [
+        ("What is the Help?", "We are here for you. Open daily at 9"),
+        ("Where is it? (Help)", "At the back door."),
+    ]
+    deep = "<div>" * 3000 + "Deep down there is an answer." + "</div>" * 3000
+    assert [fact.answer for fact in facts(tmp_path / "b", deep__html=deep).values()] == [
+        "Deep down there is an answer."
+    ]
+
+
+def test_quotation_marks_are_those_of_tables_however_late_they_come(tmp_path: Path) -> None:
+    rows = [f'"What is number {n}?","It is the number {n}."' for n in range(400)]
+    late = '"How do I say ""no"", please?","Press the ""no"" key."'
+    found = facts(tmp_path / "a", faq__csv="\n".join(['"question","answer"', *rows, late]))
+    assert len(found) == 401
+    assert found['How do I say "no", please?'].answer == 'Press the "no" key.'
+
+
+@pytest.mark.parametrize("length", [1, 5000])
+def test_an_open_quotation_mark_is_named(tmp_path: Path, length: int) -> None:
+    rows = ["question,answer", "Is it free?,It is free.", '"Is it late?,No.', *["Is it on?,It surely is on."] * length]
+    with pytest.raises(DataError, match=r"faq\.csv: the row that begins in line 3 cannot be read") as raised:
+        facts(tmp_path / "a", faq__csv="\n".join(rows))
+    assert "close each quotation mark" in raised.value.fix
+
+
+def test_only_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a" / "old.md").mkdir(parents=True)
+    (tmp_path / "a" / ".#policy.md").symlink_to("someone@host.1234")
+    found = facts(tmp_path / "a", policy__md="# Rules\n\nBe kind to each other.")
+    assert [fact.answer for fact in found.values()] == ["Be kind to each other."]
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_tables(tmp_path: Path, delimiter: str) -> None:
     rows = [("Question", "Topic", "Answer"), ("Is it free?", "price", "It is free."), ("", "x", "no question")]
