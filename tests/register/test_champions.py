@@ -94,6 +94,9 @@ def test_a_worse_model_never_becomes_champion_and_a_roll_back_restores_the_bette
     Path("params.yaml").write_text(yaml.safe_dump(yaml.safe_load((ROOT / "params.yaml").read_text())))
     settings, client = load_settings(), MlflowClient(mlflow_server)
 
+    assert champions.champion(client, BASE) is None, "a server says that there is no such model"
+    client.create_registered_model(BASE)
+    assert champions.champion(client, BASE) is None, "or no such alias"
     published(0.5)
     registered(settings, "one")
     assert state(client) == {"candidate": "1", "champion": "1"}
