@@ -1,7 +1,8 @@
 """Move the alias `champion` by hand: `python -m flows.promote --to VERSION` or `--rollback`.
 
 `--to` applies the rule of `register`: every gate passed, every row of the present champion was measured again in the
-same way, none fell, and bits per byte did not rise. `--force REASON` overrides it; the reason is kept. Without either, it prints who was champion, when and why.
+same way, none fell, and bits per byte did not rise. `--force REASON` overrides it; the reason is kept. Without any of
+these, it prints who was champion, when and why.
 """
 
 from __future__ import annotations
