@@ -39,16 +39,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def champion_folder() -> Path:
     """Where the bytes of the Instruct champion are; the published folder when there is no champion, or, which is said,
-    its bytes are elsewhere."""
+    its bytes are elsewhere. Raises `ClusterError` when the registry does not answer."""
     from stages import paths
     from stages.register.champions import champion
-    from stages.register.versions import registry_name
+    from stages.register.versions import asking, registry_name
     from stages.settings import load_settings
     from stages.tracking import connect
 
     name = load_settings().name
-    client, _ = connect(f"gpt-oss-{name}")
-    version = champion(client, registry_name(name, "instruct"))
+    with asking():
+        client, _ = connect(f"gpt-oss-{name}")
+        version = champion(client, registry_name(name, "instruct"))
     published = paths.published(name, "instruct")
     if version is None:
         return published

@@ -24,6 +24,17 @@ def test_a_folder_without_a_model_is_named(workspace: Path, capsys: pytest.Captu
     assert "there is no model in nowhere" in capsys.readouterr().err
 
 
+def test_a_registry_that_does_not_answer_is_said(
+    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("params.yaml").write_text((ROOT / "profiles" / "tiny.yaml").read_text())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert serve.main([]) == 4
+    said = capsys.readouterr().err
+    assert "127.0.0.1:9" in said and "Traceback" not in said
+
+
 @pytest.mark.slow
 def test_a_chat_completion_over_http(workspace: Path) -> None:
     folder = make_published_base("toy")
