@@ -13,15 +13,19 @@ import hashlib
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stages.errors import DataError
+from stages.instruct.adapters import tokenizer_files
 from stages.instruct.conversations import read_corpus
 from stages.instruct.knowledge import Fact, usable
 from stages.provenance import Dependencies
 from stages.settings import Instruct, Settings
 from stages.storage import atomic_folder, read_json, sha256_file, write_json
 from stages.tracking import StageRun
+
+if TYPE_CHECKING:
+    from stages.publish.weights import Converted
 
 
 def instruct_settings(settings: Settings, base: Path, epochs: int | None) -> Instruct:
@@ -35,11 +39,12 @@ def instruct_settings(settings: Settings, base: Path, epochs: int | None) -> Ins
 
 def dependencies(facts: list[Fact], base: Path, options: Instruct, settings: Settings) -> Dependencies:
     """What the assistant is made of: the identity of its run and of its resume state."""
-    said = hashlib.sha256(repr(facts).encode()).hexdigest()
-    weights = {path.name: sha256_file(path) for path in sorted(base.glob("*.safetensors"))}
-    return Dependencies(
-        "assistant", {"documents": said, **weights}, options.model_dump(mode="json") | {"seed": settings.seed}
-    )
+    files = [*base.glob("*.safetensors"), *tokenizer_files(base), base / "config.json"]
+    hashes = {path.name: sha256_file(path) for path in sorted(files)} | {
+        "documents": hashlib.sha256(repr(facts).encode()).hexdigest(),
+        "shipped": read_corpus([], [], []).digest,
+    }
+    return Dependencies("assistant", hashes, options.model_dump(mode="json") | {"seed": settings.seed})
 
 
 def build(
@@ -89,7 +94,8 @@ def usable_facts(facts: list[Fact], control_tokens: list[str]) -> tuple[list[Fac
 def write(
     model: Any, tokenizer: Any, base: Path, target: Path, options: Instruct, settings: Settings, evaluation: Any
 ) -> None:
-    """The float16 folder with its adapter, evaluation and checksums."""
+    """The float16 folder with its adapter, evaluation and checksums. Raises `DataError` for weights that float16 cannot
+    hold."""
     from stages import checksums
     from stages.instruct import adapters
     from stages.publish import configuration_files, weights
@@ -98,8 +104,8 @@ def write(
         adapters.save(model, tokenizer, base, Path(trained), options)
         with atomic_folder(target) as folder:
             merged = Path(trained) / "merged"
-            weights.convert(merged, folder, settings.publish.max_shard_bytes)
-            for path in adapters.tokenizer_files(merged):
+            require_float16(weights.convert(merged, folder, settings.publish.max_shard_bytes))
+            for path in tokenizer_files(merged):
                 shutil.copyfile(path, folder / path.name)
             configuration_files.write_configuration(merged, folder, tokenizer)
             configuration_files.write_generation(folder, tokenizer, "instruct")
@@ -107,3 +113,13 @@ def write(
                 shutil.copytree(Path(trained) / "adapter", folder / "adapter")
             write_json(folder / "evaluation.json", evaluation)
             checksums.write(folder)
+
+
+def require_float16(converted: Converted) -> None:
+    """Raises `DataError` naming the first tensor that would be published with infinity or no number in it."""
+    for names, fault in ((converted.not_finite, "is not finite"), (converted.overflowing, "exceeds float16")):
+        if names:
+            raise DataError(
+                f"the trained tensor {names[0]} {fault} ({len(names)} such tensors): nothing was published",
+                "lower instruct.learning_rate or --epochs, or name another model with --base",
+            )

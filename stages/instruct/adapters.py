@@ -30,19 +30,11 @@ def load_base(folder: Path, settings: Instruct) -> tuple[Any, Any]:
     and its tokenizer with the system prompt in its chat template, from files only. Raises `UserError` when there is no
     model, `DataError` for a tokenizer that cannot chat."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     if not (folder / "config.json").exists():
         raise UserError(f"{folder} holds no published base model", "run `dvc repro publish@base`, which makes it")
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    if tokenizer.chat_template is None or tokenizer.pad_token_id is None:
-        raise DataError(
-            f"the tokenizer in {folder} has no chat template or no padding token",
-            "run `dvc repro tokenizer`, which writes both; a model from elsewhere needs a pad_token in "
-            "tokenizer_config.json and a chat_template.jinja that marks what the assistant says",
-        )
-    tokenizer.model_max_length = UNBOUNDED
-    tokenizer.chat_template = with_system_prompt(tokenizer.chat_template, settings.system_prompt)
+    tokenizer = load_tokenizer(folder, settings.system_prompt)
     dtype = getattr(torch, settings.base_precision)
     model = AutoModelForCausalLM.from_pretrained(
         folder,
@@ -54,6 +46,22 @@ def load_base(folder: Path, settings: Instruct) -> tuple[Any, Any]:
     model.config.use_cache = False
     _keep_layout(model)
     return model, tokenizer
+
+
+def load_tokenizer(folder: Path, system_prompt: str) -> Any:
+    """The base's tokenizer; raises `DataError` when it cannot chat."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    if tokenizer.chat_template is None or tokenizer.pad_token_id is None:
+        raise DataError(
+            f"the tokenizer in {folder} has no chat template or no padding token",
+            "run `dvc repro tokenizer`, which writes both; a model from elsewhere needs a pad_token in "
+            "tokenizer_config.json and a chat_template.jinja that marks what the assistant says",
+        )
+    tokenizer.model_max_length = UNBOUNDED
+    tokenizer.chat_template = with_system_prompt(tokenizer.chat_template, system_prompt)
+    return tokenizer
 
 
 def control_tokens(tokenizer: Any) -> list[str]:

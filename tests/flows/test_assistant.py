@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flows.assistant.build import build, dependencies, instruct_settings
+from flows.assistant import flow
+from flows.assistant.base import require_teachable
+from flows.assistant.build import build, dependencies, instruct_settings, write
 from flows.assistant.quiz import rouge_l
+from stages.errors import DataError, UserError
+from stages.instruct import adapters
+from stages.instruct.conversations import SHIPPED
 from stages.instruct.knowledge import read_facts
 from stages.settings import Settings
-from stages.storage import read_json
+from stages.storage import read_json, write_json
 from stages.tracking import StageRun
 from tests.publish.toy import make_published_base, toy_settings
 
@@ -47,3 +53,66 @@ def test_documents_become_an_assistant(workspace: Path, settings_with: Callable[
     assert Path("out/gates/adapter/adapter_config.json").exists()
     other = dependencies(facts[1:], base, options, settings)
     assert other.fingerprint != dependencies(facts, base, options, settings).fingerprint
+
+
+def test_the_identity_knows_all_that_is_taught(
+    workspace: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = make_published_base(settings.name)
+
+    def fingerprint() -> str:
+        return dependencies([], base, settings.instruct, settings).fingerprint
+
+    seen = [fingerprint(), fingerprint()]
+    with open(base / "chat_template.jinja", "a") as stream:
+        stream.write("{# edited #}")
+    seen.append(fingerprint())
+    monkeypatch.setattr("stages.instruct.conversations.SHIPPED", SHIPPED[:1])
+    seen.append(fingerprint())
+    assert len(set(seen)) == 3 and seen[0] == seen[1]
+
+
+def test_a_finished_run_leaves_nothing_to_continue_from(
+    workspace: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = StageRun("assistant", "toy")
+
+    def built(*_: object) -> dict[str, Any]:
+        (run.state / "trainer" / "checkpoint-50").mkdir(parents=True)
+        return {}
+
+    monkeypatch.setattr(flow, "stage_run", lambda *_: nullcontext(run))
+    monkeypatch.setattr(flow, "build", built)
+    base = make_published_base(settings.name)
+    assert flow.teach_and_ask.fn([], base, Path("out"), settings, settings.instruct) == {}
+    assert not run.state.exists()
+
+
+def test_a_base_that_cannot_be_published_or_stop_is_refused_at_once(workspace: Path, settings: Settings) -> None:
+    def refused(reason: str) -> None:
+        with pytest.raises(UserError, match=reason) as caught:
+            flow.build_assistant.fn(Path("no documents"), base, Path("out"), settings, None)
+        assert "--base" in caught.value.fix
+
+    base = make_published_base(settings.name)
+    require_teachable(base)
+    config = read_json(base / "config.json")
+    write_json(base / "config.json", {"architectures": ["GPT2LMHeadModel"], "n_positions": 128})
+    refused(r"has architectures \['GPT2LMHeadModel'\], not one of LlamaForCausalLM")
+    write_json(base / "config.json", config)
+    for path in adapters.tokenizer_files(base):
+        path.write_text(path.read_text().replace("<|im_end|>", "<|stop|>"))
+    refused(r"does not end with the token <\|im_end\|>")
+
+
+def test_weights_that_float16_cannot_hold_are_not_published(
+    workspace: Path, settings_with: Callable[..., Settings]
+) -> None:
+    settings = toy_settings(settings_with, **{"instruct.method": "full"})
+    base = make_published_base(settings.name)
+    for value, fault in ((1e5, "exceeds float16"), (float("nan"), "is not finite")):
+        model, tokenizer = adapters.load_base(base, settings.instruct)
+        model.model.norm.weight.data[3] = value
+        with pytest.raises(DataError, match=rf"the trained tensor model\.norm\.weight {fault}"):
+            write(model, tokenizer, base, Path("out/gates"), settings.instruct, settings, {})
+        assert not Path("out/gates").exists()
