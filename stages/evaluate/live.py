@@ -7,13 +7,15 @@ rows as in `scores.json`; it observes another model, so no stage depends on it. 
 tokens and the most they can cost are printed, and a person agrees in a word (`--yes` for a script).
 With `--tokenizer FOLDER` (the server's own) all tasks are asked, ranked answers through the log-probabilities of echoed
 prompts; without one only tasks whose answers are written, and tokens are estimated as a quarter of the bytes.
-Programs are never run here. Wrong: no such suite or items, or no agreement, is `UserError`; a server that does not
-answer is `ClusterError`. The adapter is lm-eval's `local-completions`.
+Programs are never run here. What was answered is kept a task at a time (`.runs/live`) until the result is written; after
+a failure the same command asks only the tasks that are missing. Wrong: no such suite or items, or no agreement, is
+`UserError`; a server that does not answer is `ClusterError`. The adapter is lm-eval's `local-completions`.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import re
 import sys
 from dataclasses import dataclass
@@ -23,10 +25,12 @@ from typing import Any
 from stages import paths
 from stages.benchmarks.suites import Suite, load_suite
 from stages.errors import ClusterError, UserError
-from stages.storage import write_json
+from stages.storage import read_json, write_json
 
 BYTES_PER_TOKEN = 4
 MAX_NEW_TOKENS = 512
+ANSWERED = paths.RUNS / "live"
+"""Answers to whole tasks, until all tasks of a command are answered."""
 
 
 @dataclass(frozen=True)
@@ -108,29 +112,76 @@ def agree(estimates: list[Estimate], arguments: argparse.Namespace) -> None:
         raise UserError("nothing was sent", "type yes, or give --yes")
 
 
+def answers_file(arguments: argparse.Namespace, suite: Suite, name: str, entries: list[Any], limit: int | None) -> Path:
+    """Where the answers to one task are kept: another file for another model, task, items or settings."""
+    from importlib.metadata import version
+
+    from stages.evaluate.tasks import canonical, template_sha256
+
+    settings = {
+        "server": [arguments.model, arguments.url, str(arguments.tokenizer), arguments.context],
+        "task": [
+            suite.name,
+            name,
+            suite.tasks[name].model_dump(mode="json"),
+            template_sha256(name),
+            version("lm_eval"),
+        ],
+        "items": [entries, limit],
+        "longest_answer": MAX_NEW_TOKENS,
+    }
+    key = hashlib.sha256(canonical(settings).encode()).hexdigest()
+    return ANSWERED / f"{slug(arguments.model)}-{name}-{key[:16]}.json"
+
+
+def slug(model: str) -> str:
+    """A model's name as part of a file name."""
+    return re.sub("[^A-Za-z0-9._-]+", "-", model)
+
+
+def ask(
+    arguments: argparse.Namespace, lm: Any, suite: Suite, name: str, entries: list[Any], limit: int | None
+) -> dict[str, Any]:
+    """What `harness.run_task` measures. Raises `ClusterError` when the server does not answer."""
+    from stages.evaluate import harness
+
+    try:
+        return harness.run_task(
+            lm, suite.name, name, suite.tasks[name], entries, paths.BENCHMARKS,
+            limit=limit, max_new_tokens=MAX_NEW_TOKENS,
+        )  # fmt: skip
+    except OSError as error:  # aiohttp's and requests' errors are OSError
+        raise ClusterError(
+            f"{arguments.url}: {error}",
+            "start the server, or correct --url; the same command goes on with the tasks that are missing",
+        ) from error
+
+
 def live(arguments: argparse.Namespace) -> Path:
     """Estimate, agree, ask, write. Returns the file of the result."""
-    from stages.evaluate import harness, rows
+    from stages.evaluate import rows
 
     suite, lm = load_suite(arguments.suite), language_model(arguments)
     tasks = plan(lm, suite, arguments.limit)
     limits = {name: arguments.limit if suite.limited and not suite.tasks[name].files else None for name in tasks}
-    agree([estimate(lm, suite, name, entries, limits[name]) for name, entries in tasks.items()], arguments)
+    files = {name: answers_file(arguments, suite, name, entries, limits[name]) for name, entries in tasks.items()}
+    missing = [name for name in tasks if not files[name].is_file()]
+    for name in tasks:
+        if name not in missing:
+            print(f"{name}: answered before")
+    if missing:
+        agree([estimate(lm, suite, name, tasks[name], limits[name]) for name in missing], arguments)
     found = []
     for name, entries in tasks.items():
-        task = suite.tasks[name]
-        try:
-            measured = harness.run_task(
-                lm, suite.name, name, task, entries, paths.BENCHMARKS,
-                limit=limits[name], max_new_tokens=MAX_NEW_TOKENS,
-            )  # fmt: skip
-        except OSError as error:  # aiohttp's and requests' errors are OSError
-            raise ClusterError(f"{arguments.url}: {error}", "start the server, or correct --url") from error
-        found.append(rows.row(suite, name, task, measured, None, None) | {"samples": measured["samples"]})
+        if name in missing:
+            write_json(files[name], ask(arguments, lm, suite, name, entries, limits[name]))
+        measured = read_json(files[name])
+        found.append(rows.row(suite, name, suite.tasks[name], measured, None, None) | {"samples": measured["samples"]})
         print(f"{name}: {found[-1]['value']:.4f}", flush=True)
-    path = paths.REPORTS / "live" / f"{re.sub('[^A-Za-z0-9._-]+', '-', arguments.model)}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = paths.REPORTS / "live" / f"{slug(arguments.model)}.json"
     write_json(path, {"model": arguments.model, "url": arguments.url, "rows": found})
+    for file in files.values():
+        file.unlink(missing_ok=True)
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +15,7 @@ from stages import paths
 from stages.benchmarks.suites import load_suite
 from stages.errors import ClusterError, UserError
 from stages.evaluate import harness
-from stages.evaluate.live import Estimate, live, parse
+from stages.evaluate.live import Estimate, answers_file, live, parse
 from stages.evaluate.model import load
 from stages.settings import Settings
 from stages.storage import read_json
@@ -26,6 +27,8 @@ class Server(ThreadingHTTPServer):
 
     model: Any
     asked: int = 0
+    answers: float = math.inf
+    """How many times it answers before it fails."""
 
 
 class Completions(BaseHTTPRequestHandler):
@@ -35,6 +38,9 @@ class Completions(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.server.asked >= self.server.answers:
+            self.send_error(500)
+            return
         self.server.asked += 1
         prompts = request["prompt"] if isinstance(request["prompt"][0], list) else [request["prompt"]]
         body = json.dumps({"choices": [self.choice(at, one, request) for at, one in enumerate(prompts)]}).encode()
@@ -113,6 +119,40 @@ def test_without_a_tokenizer_only_written_answers_are_asked(
     assert {row["task"] for row in found} == {"drop", "gsm8k"}
     assert server.asked == 48 and "drop: 24 requests" in capsys.readouterr().out
     assert all(row["answer_tokens"] is None for row in found), "unknown without a tokenizer"
+
+
+def test_what_a_server_answered_before_it_failed_is_not_asked_again(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.answers = 30
+    with pytest.raises(ClusterError, match="500"):
+        live(parse(words(server, "--yes")))
+    server.answers = math.inf
+    capsys.readouterr()
+    found = read_json(live(parse(words(server, "--yes"))))["rows"]
+    said = capsys.readouterr().out
+    assert server.asked == 30 + 24 and "drop: answered before" in said and "drop: 24 requests" not in said
+    assert {row["task"]: len(row["samples"]) for row in found} == {"drop": 24, "gsm8k": 24}
+    live(parse(words(server, "--yes")))
+    assert server.asked == 30 + 24 + 48, "a new measurement asks anew"
+
+
+def test_answers_are_kept_for_the_same_question_only(evaluated: Settings) -> None:
+    suite = load_suite("smoke")
+    given = ["x", "--url", "http://a/v1", "--input-price", "0", "--output-price", "0"]
+    entries = [{"path": "drop.parquet", "sha256": "aa"}]
+    files = {
+        answers_file(parse(given), suite, "drop", entries, None),
+        answers_file(parse(given), suite, "gsm8k", entries, None),
+        answers_file(parse(given), suite, "drop", entries, 3),
+        answers_file(parse(given), suite, "drop", [{"path": "drop.parquet", "sha256": "bb"}], None),
+        answers_file(parse(["y", *given[1:]]), suite, "drop", entries, None),
+        answers_file(parse([*given, "--url", "http://b/v1"]), suite, "drop", entries, None),
+        answers_file(parse([*given, "--context", "99"]), suite, "drop", entries, None),
+    }
+    assert len(files) == 7
+    again = parse([*given, "--concurrent", "4", "--yes"])
+    assert answers_file(again, suite, "drop", entries, None) in files
 
 
 def test_a_server_that_is_not_there_is_the_machines_fault(evaluated: Settings) -> None:
