@@ -113,6 +113,8 @@ def forbid_system_v() -> None:
     """Refuse shared memory, semaphores and message queues of System V, and every call by another machine's numbers:
     what is left in them when a program detaches counts in no limit. (The kernel's own limits of an IPC namespace can be
     set by real root only, before Linux 6.9.)"""
+    if os.uname().machine not in SYSTEM_V:
+        raise OSError(f"the numbers of {os.uname().machine}'s system calls are not known here")
     architecture, refused = SYSTEM_V[os.uname().machine]
     ahead = len(refused)  # instructions between the first comparison by number and the last
     filters = [

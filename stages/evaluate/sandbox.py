@@ -3,8 +3,8 @@
 Linux namespaces (`unshare` of util-linux makes them, `confine.py` furnishes them): no network, its own process
 tree, a root file system in memory that holds only the system's programs and libraries and the Python installation,
 all read-only, and a small `/tmp`. The program has no capabilities (started by root it becomes `nobody`), no
-environment, no `/proc`, no System V memory or queues, and limits on time, memory, file size and processes. When it ends or its time is up, the
-whole process tree dies with it.
+environment, no `/proc`, no System V memory or queues, and limits on time, memory, file size and processes. When it
+ends or its time is up, the whole process tree dies with it.
 
 It holds against mistakes and ordinary malice of generated code, not against an exploit of the kernel.
 
