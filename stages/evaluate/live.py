@@ -7,8 +7,8 @@ rows as in `scores.json`; it observes another model, so no stage depends on it. 
 tokens and the most they can cost are printed, and a person agrees in a word (`--yes` for a script).
 With `--tokenizer FOLDER` (the server's own) all tasks are asked, ranked answers through the log-probabilities of echoed
 prompts; without one only tasks whose answers are written, and tokens are estimated as a quarter of the bytes.
-Programs are never run here. What was answered is kept a task at a time (`.runs/live`) until the result is written; after
-a failure the same command asks only the tasks that are missing. Wrong: no such suite or items, or no agreement, is
+Programs are never run here. Answers are kept a task at a time (`.runs/live`) until the result is written; after a
+failure the same command asks only the tasks that are missing. Wrong: no such suite or items, or no agreement, is
 `UserError`; a server that does not answer is `ClusterError`. The adapter is lm-eval's `local-completions`.
 """
 
