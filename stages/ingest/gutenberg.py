@@ -7,8 +7,8 @@ illustrations and the underscores of italics; cut at headings and, where a chapt
 what is deduplicated and held out for validation, so a whole novel as one document would be too coarse (`chapters:
 false` keeps it whole). Hard-wrapped lines stay as they are. The number of the work, from its header or its file name,
 leads to its entry in the source's `catalogue`: title, authors, language and rights; recordings and data are skipped.
-Wrong: a file with NUL bytes or above the size limit is a rejection. A file without markers is kept whole, and its
-`meta.boilerplate` says "none found".
+Wrong: a file with NUL bytes, above the size limit or of nothing but boilerplate is a rejection. A file without markers
+is kept whole, and its `meta.boilerplate` says "none found".
 """
 
 from __future__ import annotations
@@ -28,13 +28,18 @@ MIN_CHARACTERS = 4_000
 HEADER_LINES = 600
 """How far down the start of the text is looked for; the small print of the nineties was long."""
 
-START = re.compile(r"^\W*START OF (?:THIS|THE) PROJECT GUTENBERG\b.*$", re.MULTILINE | re.IGNORECASE)
-END = re.compile(r"^\W*END OF (?:THIS|THE) PROJECT GUTENBERG\b.*$", re.MULTILINE | re.IGNORECASE)
-SMALL_PRINT_END = re.compile(r"^\W*END\W*THE SMALL PRINT\b.*$", re.MULTILINE | re.IGNORECASE)
-OLD_END = re.compile(r"^\W*End of (?:this |the )?Project Gutenberg\b.*$", re.MULTILINE | re.IGNORECASE)
+# Within a line only: an expression that runs over line ends is quadratic in a run of empty lines.
+START = re.compile(r"^[^\w\n]*START OF (?:THIS|THE) PROJECT GUTENBERG\b.*$", re.MULTILINE | re.IGNORECASE)
+END = re.compile(r"^[^\w\n]*END OF (?:THIS|THE) PROJECT GUTENBERG\b.*$", re.MULTILINE | re.IGNORECASE)
+SMALL_PRINT_END = re.compile(r"^[^\w\n]*END[^\w\n]*THE SMALL PRINT\b.*$", re.MULTILINE | re.IGNORECASE)
+OLD_END = re.compile(r"^[^\w\n]*End of (?:this |the )?Project Gutenberg\b.*$", re.MULTILINE | re.IGNORECASE)
 CREDITS = re.compile(
     r"\s*(?:Produced by|E-?text prepared by|This e-?text was (?:produced|prepared) by)\b", re.IGNORECASE
 )
+MAX_CREDITS = 1_500
+"""Characters of a paragraph of credits; a longer one has text of the work in it."""
+EMPTY_LINES = re.compile(r"\n(?:[ \t]*\n)+")
+"""Between two paragraphs."""
 BOOK_PAGE = "https://www.gutenberg.org/ebooks/"
 HEADER_CHARACTERS = 2_000
 """Where the number of a work is looked for when it has no header."""
@@ -49,8 +54,8 @@ LANGUAGES = {
     "hungarian": "hu", "polish": "pl", "russian": "ru", "chinese": "zh", "japanese": "ja", "esperanto": "eo",
     "tagalog": "tl", "catalan": "ca", "welsh": "cy", "czech": "cs",
 }  # fmt: skip
-ILLUSTRATION = re.compile(r"[ \t]*\[(?:Illustration|Frontispiece)\b[^\[\]]{0,2000}\]", re.IGNORECASE)
-NOTE = re.compile(r"[ \t]*\[Transcriber['’]?s['’]? notes?\b[^\[\]]{0,5000}\]", re.IGNORECASE)
+ILLUSTRATION = re.compile(r"(?<![ \t])[ \t]*\[(?:Illustration|Frontispiece)\b[^\[\]]{0,2000}\]", re.IGNORECASE)
+NOTE = re.compile(r"(?<![ \t])[ \t]*\[Transcriber['’]?s['’]? notes?\b[^\[\]]{0,5000}\]", re.IGNORECASE)
 NOTES_AT_END = re.compile(r"^\W{0,20}Transcriber['’]?s['’]? (?:notes?|amendments)\b", re.IGNORECASE | re.MULTILINE)
 ITALICS = re.compile(r"(?<![\w_])_(?=[^\s_])([^_]{1,1000}?)(?<=[^\s_])_(?![\w_])")
 FIELD = r"^{}:[ \t]*(.+(?:\n[ \t]+\S.*)*)"
@@ -108,6 +113,9 @@ def _work(raw: bytes, origin: str, member: str, source: Source) -> Iterator[Reco
     title, author = _title_and_author(header, text)
     text = without_marks(text)
     parts = split(text) if source.chapters else [whole] if (whole := "\n\n".join(_chapters(text))) else []
+    if not parts:
+        yield Rejection(place, "no text", "nothing but boilerplate") if raw.strip() else Skip("empty")
+        return
     meta = {"parts": len(parts), "boilerplate": boilerplate} | ({"gutenberg_id": number} if number else {})
     meta |= {"author": known.author or author} if known.author or author else {}
     meta |= {key: value for key, value in known.described().items() if key != "authors"}
@@ -180,12 +188,25 @@ def strip_boilerplate(text: str) -> tuple[str, str, str]:
     header, body = text[:start], text[start:]
     ends = [match.start() for match in (END.search(body), OLD_END.search(body)) if match]
     if ends:
-        body = body[: min(ends)]
+        body = _without_wordless_end(body[: min(ends)])
         found = "markers" if found == "none found" else found
     body = body.strip("\n\x1a")
     if start and CREDITS.match(body):
-        body = body.partition("\n\n")[2]
+        body = _without_credits(body)
     return header, body.strip("\n"), found
+
+
+def _without_wordless_end(body: str) -> str:
+    """A text up to its last line with a word: the asterisks and rules before an end marker belong to it."""
+    after = re.match(r"\W*", body[::-1])
+    last = body.find("\n", len(body) - (after.end() if after else 0))
+    return body[:last] if last >= 0 else body
+
+
+def _without_credits(body: str) -> str:
+    """A text without its first paragraph, unless that is too long to be credits: some works have no empty line."""
+    first, *rest = EMPTY_LINES.split(body, maxsplit=1)
+    return body if len(first) > MAX_CREDITS else "".join(rest)
 
 
 def _end_of_marker(text: str, marker: re.Match[str]) -> int:
@@ -226,7 +247,7 @@ def split(text: str) -> list[str]:
 def _chapters(text: str) -> Iterator[str]:
     """Runs of paragraphs from one heading to the next, paragraphs parted by one empty line."""
     chapter: list[str] = []
-    for paragraph in re.split(r"\n(?:[ \t]*\n)+", text):
+    for paragraph in EMPTY_LINES.split(text):
         paragraph = "\n".join(line.rstrip() for line in paragraph.split("\n")).strip("\n")
         if chapter and _begins_chapter(paragraph.split("\n")):
             yield "\n\n".join(chapter)

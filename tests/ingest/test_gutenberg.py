@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 import zipfile
 from pathlib import Path
 
@@ -53,6 +54,38 @@ def test_small_print_of_the_nineties(a_source: Source) -> None:
     assert (record.title, record.meta["author"], record.meta["boilerplate"]) == (
         "HAMLET", "William Shakespeare", "small print",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("empty", ["\n\n", "\n \n", "\n\t \n \n", "\n"])
+def test_credits_go_and_no_text_with_them(a_source: Source, empty: str) -> None:
+    """Lines between paragraphs may be blank and not empty; a work may have no empty line at all."""
+    work = empty.join(prose(number, 12) for number in range(5))
+    records, _ = read(gutenberg.read, BOOK.replace("\r\n\r\n{}", empty + "{}").format(work).encode(), a_source)
+    (text,) = texts(records)
+    assert [len(re.findall(f"of article {number} ", text)) for number in range(5)] == [12] * 5
+    assert ("Produced" in text) == (empty == "\n")
+
+
+def test_a_work_without_text_is_a_rejection(a_source: Source) -> None:
+    for work in ("", "[Illustration]", "* * *"):
+        records, _ = read(gutenberg.read, BOOK.format(work).encode(), a_source)
+        assert records == [Rejection("whole file", "no text", "nothing but boilerplate")]
+    assert read(gutenberg.read, b"\n", a_source) == ([Skip("empty")], "")
+
+
+@pytest.mark.parametrize("run", ["\n", " ", "*\n", "*"])
+def test_a_long_run_without_words_takes_no_long_time(a_source: Source, run: str) -> None:
+    raw = BOOK.format(f"{run * 2**20}\n{prose(1)}").encode()
+    started = time.process_time()
+    records, _ = read(gutenberg.read, raw, a_source)
+    assert prose(1) in "".join(texts(records))
+    assert time.process_time() - started < 10
+
+
+def test_rules_before_the_end_marker_go(a_source: Source) -> None:
+    raw = BOOK.format(f"{prose(1)}\r\n\r\n  * * *\r\n\r\n-----\r\n")
+    records, _ = read(gutenberg.read, raw.encode(), a_source)
+    assert texts(records) == [prose(1)]
 
 
 def test_text_without_markers_is_kept_whole_and_says_so(a_source: Source) -> None:
