@@ -49,10 +49,10 @@ def _json_lines(stream: Stream) -> Iterator[Record]:
             continue
         try:
             yield _paper(json.loads(line), locator)
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            yield Rejection(locator, "not JSON", str(error))
         except MalformedError as error:
             yield Rejection(locator, "unknown schema", str(error))
+        except ValueError as error:  # not JSON, not UTF-8, or an integer of more digits than Python reads
+            yield Rejection(locator, "not JSON", str(error))
         except RecursionError:
             yield Rejection(locator, "not JSON", "nested too deeply")
 

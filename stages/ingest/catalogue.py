@@ -193,7 +193,7 @@ def _rdf_archive(stream: Stream) -> Iterator[tuple[str, Entry]]:
             continue
         try:
             book = ElementTree.fromstring(member.data).find(f"{GUTENBERG}ebook")
-        except ElementTree.ParseError:
+        except (ElementTree.ParseError, ValueError, LookupError):  # the last two: an encoding it cannot read
             continue
         number = re.search(r"(\d+)$", book.get(f"{RDF}about", "")) if book is not None else None
         if book is not None and number:

@@ -2,9 +2,9 @@
 
 In: the export format 0.3 to 0.11, whichever elements it has besides. Out: the head of the dump, then its pages; of a
 page with its full history the last revision. From: expat, handler by handler: no tree is built.
-Wrong: `DamagedError` where the XML breaks off or is malformed, for a document type declaration (no export has one, and
-without one there are no entities to abuse), for nesting or a single tag that no export has. A text above the limit is
-dropped while it is read, and the page says so.
+Wrong: `DamagedError` where the XML breaks off or is malformed, for an encoding that expat cannot read, for a document
+type declaration (no export has one, and without one there are no entities to abuse), for nesting or a single tag that
+no export has. A text above the limit is dropped while it is read, and the page says so.
 """
 
 from __future__ import annotations
@@ -149,6 +149,10 @@ def pages(stream: Stream, export: Export) -> Iterator[Page]:
         except expat.ExpatError as error:
             what = f"XML is {'malformed' if data else 'cut off'} inside <{export.path[-1]}>" if export.path else ""
             damage = DamagedError(f"{what or 'not a MediaWiki export'} ({error})")
+        except (ValueError, LookupError) as error:
+            if export.path:
+                raise
+            damage = DamagedError(f"not a MediaWiki export ({error})")  # the XML declares an encoding expat cannot read
         except DamagedError as error:
             damage = error
         yield from export.pages

@@ -58,13 +58,14 @@ def test_metadata_and_full_text(a_source: Source) -> None:
 
 
 def test_malformed_lines_are_rejected_one_by_one(a_source: Source) -> None:
-    raw = json_lines(b"{broken", METADATA, [1], {"x": 1}, METADATA | {"title": None}, b"\xff", b"[" * 100_000)
+    raw = json_lines(b"{broken", METADATA, [1], {"x": 1}, METADATA | {"title": None}, b"\xff", b"[" * 100_000,
+                     b"9" * 5000, METADATA)  # fmt: skip
     records, damage = read(arxiv.read, raw, a_source)
     assert not damage
-    assert len(texts(records)) == 1
+    assert len(texts(records)) == 2
     assert {record.locator: record.reason for record in records if isinstance(record, Rejection)} == {
         "line 1": "not JSON", "line 3": "unknown schema", "line 4": "unknown schema", "line 5": "unknown schema",
-        "line 6": "not JSON", "line 7": "not JSON",
+        "line 6": "not JSON", "line 7": "not JSON", "line 8": "not JSON",
     }  # fmt: skip
 
 

@@ -61,6 +61,8 @@ def test_rdf_archive(a_source: Source, tmp_path: Path) -> None:
             "cache/epub/9/pg9.rdf": RDF.format(number=9, rights=COPYRIGHTED),
             "cache/epub/8/pg8.rdf": BOMB,
             "cache/epub/7/pg7.rdf": "<broken",
+            "cache/epub/5/pg5.rdf": RDF.replace("utf-8", "big5").format(number=5, rights=""),
+            "cache/epub/4/pg4.rdf": RDF.replace("utf-8", "no-such").format(number=4, rights=""),
             "../pg6.rdf": RDF.format(number=6, rights=""),
         }
     )
@@ -72,7 +74,7 @@ def test_rdf_archive(a_source: Source, tmp_path: Path) -> None:
     copyrighted = found.get("9")
     assert copyrighted is not None
     assert copyrighted.license == COPYRIGHTED
-    assert [found.get(number) for number in ("8", "7", "6", "1")] == [None] * 4
+    assert [found.get(number) for number in ("8", "7", "6", "5", "4", "1")] == [None] * 6
 
 
 def test_metadata_snapshot_and_its_mistakes(a_source: Source, tmp_path: Path) -> None:

@@ -127,6 +127,14 @@ def test_long_and_deep_markup_takes_linear_time(markup: str, a_source: Source) -
     assert (len(records), damage) == (1, "")
 
 
+@pytest.mark.parametrize("encoding", ["big5", "utf-32", "shift_jis", "no-such-encoding"])
+def test_an_encoding_that_cannot_be_read_is_damage(a_source: Source, encoding: str) -> None:
+    raw = f'<?xml version="1.0" encoding="{encoding}"?>'.encode() + dump(page("A", 1, prose(1)))
+    records, damage = read(mediawiki.read, raw, a_source)
+    assert not records
+    assert "not a MediaWiki export" in damage
+
+
 def test_what_is_not_markup_is_kept(a_source: Source) -> None:
     markup = (
         "a &lt;nowiki&gt;[[b]] {{c}} '''d'''&lt;/nowiki&gt; e&lt;ref name=x /&gt; f &lt;code&gt;g&lt;/code&gt; 5 "
