@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 import shutil
+import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -234,6 +235,15 @@ def test_trimmed_text_is_clean_and_loses_little(workspace: Path, settings_with: 
         assert set(text.replace(".", "").split()) <= set(endless.split())  # cut between words
     given(texts)
     assert run(settings)["items_touched"] == 0
+
+
+def test_trim_takes_linear_time_where_all_matches() -> None:
+    text = " ".join(f"wörd{number}" for number in range(100_000))
+    ends = f"{'Before it. ' * 30}{text}. {'After it. ' * 30}"
+    started = time.process_time()
+    pieces = treatment.trim(ends, [(60 + first, 68 + first) for first in range(100_000 - 8)])
+    assert [piece.partition(" ")[0] for piece in pieces] == ["Before", "After"]
+    assert time.process_time() - started < 3
 
 
 def test_a_document_in_too_many_pieces_is_removed(workspace: Path, settings_with: Callable[..., Settings]) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -123,16 +125,34 @@ class Treatment:
 
 def trim(text: str, matches: list[tuple[int, int]]) -> list[str]:
     """What is left of a text, in pieces, when the sentences that hold the words `first:last` of each match are cut."""
-    encoded = text.encode()
     words = find_words(pa.array([text], pa.large_string()), lowercase=False)
+    places = _character_places(text)
     pieces, start = [], 0
-    for first, last in sorted(matches):
-        begin = len(encoded[: words.starts[first]].decode())
-        end = len(encoded[: words.ends[last - 1]].decode())
+    for first, last in _merged(matches):
+        begin, end = int(places[words.starts[first]]), int(places[words.ends[last - 1]])
         pieces.append(text[start : max(start, _sentence_start(text, begin))])
         start = max(start, _sentence_end(text, end))
     pieces.append(text[start:])
     return [piece.strip() for piece in pieces if len(piece.strip()) >= MIN_PIECE]
+
+
+def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans in order, those that overlap as one."""
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(spans):
+        if merged and first < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], last))
+        else:
+            merged.append((first, last))
+    return merged
+
+
+def _character_places(text: str) -> npt.NDArray[np.int64]:
+    """For every place in the UTF-8 bytes of a text the number of characters before it, int64 [bytes + 1]."""
+    encoded = np.frombuffer(text.encode(), dtype=np.uint8)
+    places = np.zeros(len(encoded) + 1, dtype=np.int64)
+    np.cumsum((encoded & 0xC0) != 0x80, out=places[1:])
+    return places
 
 
 def _sentence_start(text: str, begin: int) -> int:
