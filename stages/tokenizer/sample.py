@@ -21,6 +21,8 @@ from stages.errors import DataError, UserError
 
 ROWS = 64
 """Documents in one batch: some are whole books, so few are held at a time."""
+AT_ONCE = 1 << 16
+"""Documents of which those that cannot fit any more are left out at once."""
 
 
 @dataclass(frozen=True)
@@ -51,28 +53,39 @@ def choose(folder: Path, seed: int, sample_bytes: int) -> Sample:
 
     Raises `DataError` when there is no text, `UserError` when no single document fits.
     """
-    keys: list[int] = []
-    sizes: list[int] = []
-    for batch in read_batches(folder, ["id", "text"], rows=ROWS):
-        keys += [_order(seed, document) for document in batch["id"].to_pylist()]
-        sizes += pc.binary_length(batch["text"]).to_pylist()
-    if not any(sizes):
+    keys, sizes = _keys_and_sizes(folder, seed)
+    if not sizes.any():
         raise DataError(
             f"{folder} holds {len(sizes)} documents with 0 bytes of text",
             "see `dvc metrics show` for what the earlier stages removed, and loosen `curate` or add sources",
         )
+    smallest = int(sizes[sizes > 0].min())
+    if smallest > sample_bytes:
+        raise UserError(
+            f"tokenizer.sample_bytes = {sample_bytes}: the smallest document has {smallest} bytes",
+            f"set tokenizer.sample_bytes to {sizes.sum()} (all the text) or as much of it as memory allows",
+        )
     chosen = np.zeros(len(keys), dtype=np.bool_)
     room = sample_bytes
-    for row in np.argsort(np.array(keys, dtype=np.uint64), kind="stable"):
-        if 0 < sizes[row] <= room:
-            chosen[row] = True
-            room -= sizes[row]
-    if room == sample_bytes:
-        raise UserError(
-            f"tokenizer.sample_bytes = {sample_bytes}: the smallest document has {min(filter(None, sizes))} bytes",
-            f"set tokenizer.sample_bytes to {sum(sizes)} (all the text) or as much of it as memory allows",
-        )
+    order = np.argsort(keys, kind="stable")
+    for start in range(0, len(order), AT_ONCE):
+        rows = order[start : start + AT_ONCE]
+        rows = rows[(sizes[rows] > 0) & (sizes[rows] <= room)]  # of a corpus that is larger than the sample, few
+        for row, size in zip(rows.tolist(), sizes[rows].tolist(), strict=True):
+            if size <= room:
+                chosen[row] = True
+                room -= size
     return Sample(folder, chosen, sample_bytes - room)
+
+
+def _keys_and_sizes(folder: Path, seed: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    """Place in the order and UTF-8 bytes of every document: 16 bytes a document, whatever the length of the texts."""
+    keys, sizes = [np.zeros(0, dtype=np.uint64)], [np.zeros(0, dtype=np.int64)]
+    for batch in read_batches(folder, ["id", "text"], rows=ROWS):
+        ids = batch["id"].to_pylist()
+        keys.append(np.fromiter((_order(seed, document) for document in ids), np.uint64, len(ids)))
+        sizes.append(pc.binary_length(batch["text"]).to_numpy(zero_copy_only=False).astype(np.int64))
+    return np.concatenate(keys), np.concatenate(sizes)
 
 
 def _order(seed: int, document: str) -> int:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from stages.documents import document_id
 from stages.errors import DataError, UserError
 from stages.settings import Settings
+from stages.tokenizer import sample as sample_module
 from stages.tokenizer.__main__ import tokenizer
 from stages.tokenizer.sample import choose
 from stages.tracking import StageRun
@@ -70,6 +72,28 @@ def test_the_sample_is_seeded_and_within_its_size(workspace: Path, clean: Clean)
     assert chosen == [text for text, _ in choose(Path("data/clean"), 1, 3_050)]
     assert chosen != [text for text, _ in choose(Path("data/clean"), 2, 3_050)]
     assert set(chosen) < {text for text, _ in choose(Path("data/clean"), 1, 6_000)}
+
+
+def test_the_sample_is_what_a_plain_loop_takes(workspace: Path, clean: Clean, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample_module, "AT_ONCE", 16)
+    texts = ["é" * (number * 37 % 90) for number in range(200)]
+    clean(numbers=texts)
+    keys = [sample_module._order(1, document_id("numbers", str(number), text)) for number, text in enumerate(texts)]
+    for limit in (2, 500, 3_001, 10**6):
+        taken, room = set(), limit
+        for number in sorted(range(len(texts)), key=keys.__getitem__):
+            if 0 < (size := len(texts[number].encode())) <= room:
+                taken.add(number)
+                room -= size
+        sample = choose(Path("data/clean"), 1, limit)
+        assert set(sample.chosen.nonzero()[0].tolist()) == taken
+        assert sample.bytes == limit - room
+
+
+def test_choosing_takes_few_bytes_a_document(workspace: Path, clean: Clean) -> None:
+    clean(numbers=[f"{number}" for number in range(1_000)])
+    keys, sizes = sample_module._keys_and_sizes(Path("data/clean"), 1)
+    assert (keys.dtype, sizes.dtype, keys.nbytes + sizes.nbytes) == ("uint64", "int64", 16_000)
 
 
 def test_a_sample_that_cannot_be_drawn_is_explained(workspace: Path, clean: Clean) -> None:
