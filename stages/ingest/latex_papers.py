@@ -4,8 +4,9 @@ In: a tar or zip of submissions named after their arXiv ids (`2001/2001.00001.gz
 of a tree; `.pdf` where there is no source), a tar or zip of one tree, or one TeX file. Out: a document a paper, with
 licence, categories and date from the source's `catalogue` where it has one.
 Wrong: a submission that cannot be read is a rejection, its neighbours are not touched; PDF, PostScript and HTML
-submissions and withdrawn ones are skipped by design. Nothing is written to disk; `archives.py` says what archives may
-not do.
+submissions and withdrawn ones are skipped by design. A text file for which there is no room beside the others of its
+paper is a rejection, and the paper is made of the others. Nothing is written to disk; `archives.py` says what archives
+may not do.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import posixpath
 import re
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from stages.ingest import archives, catalogue
 from stages.ingest.archives import Member
@@ -57,8 +59,7 @@ def read(stream: Stream, origin: str, source: Source) -> Iterator[Record]:
     if not (archives.is_zip(head) or archives.is_tar(head)):
         yield _single(stream, origin, facts)
         return
-    tree: list[Member] = []
-    size = papers = 0
+    tree, papers = _Tree(), 0
     damage: DamagedError | None = None
     try:
         for member in archives.members(stream, _is_wanted):
@@ -67,24 +68,43 @@ def read(stream: Stream, origin: str, source: Source) -> Iterator[Record]:
             elif _paper_id(member.name) and not member.name.endswith(".tex"):
                 papers += 1
                 yield from _submission(member, facts)
-            elif (size := size + len(member.data)) <= MAX_RECORD_BYTES:
-                tree.append(member)
+            else:
+                tree.add(member)
     except DamagedError as error:
         damage = error
-    if tree and not damage:
+    if tree.files and not damage:
         yield from _tree_beside(tree, origin, papers, facts)
     if damage:
         raise damage
-    if not tree and not papers:
+    if not tree.files and not papers:
         yield Rejection("whole file", "no paper", "an archive with neither submissions nor TeX files")
 
 
-def _tree_beside(tree: list[Member], origin: str, papers: int, facts: catalogue.Catalogue | None) -> Iterator[Record]:
+@dataclass
+class _Tree:
+    """The text files of one paper: what is held in memory, at most `MAX_RECORD_BYTES`, and what had no room."""
+
+    files: list[Member] = field(default_factory=list)
+    refused: list[Rejection] = field(default_factory=list)
+    bytes: int = 0
+
+    def add(self, member: Member) -> None:
+        """Keep a file if there is room for it."""
+        if self.bytes + len(member.data) > MAX_RECORD_BYTES:
+            detail = f"{len(member.data)} bytes beside {self.bytes} of the same paper; the limit is {MAX_RECORD_BYTES}"
+            self.refused.append(Rejection(member.name, "too long", detail))
+        else:
+            self.bytes += len(member.data)
+            self.files.append(member)
+
+
+def _tree_beside(tree: _Tree, origin: str, papers: int, facts: catalogue.Catalogue | None) -> Iterator[Record]:
     """The members that are no submissions: one paper, or in an archive of submissions nothing."""
     if papers:
-        yield from (Skip("not a submission") for _ in tree)
+        yield from (Skip("not a submission") for _ in (*tree.files, *tree.refused))
     else:
-        yield _paper(tree, _paper_id(origin), origin, "", facts)
+        yield from tree.refused
+        yield _paper(tree.files, _paper_id(origin), origin, "", facts)
 
 
 def _is_wanted(name: str) -> bool:
@@ -127,16 +147,16 @@ def _unpacked(member: Member, facts: catalogue.Catalogue | None, rejected: list[
         return Skip(kind)
     if not (archives.is_tar(head) or archives.is_zip(head)):
         return _paper([Member("paper.tex", _whole(plain))], identifier, "", member.name, facts)
-    files: list[Member] = []
-    size = 0
+    tree = _Tree()
     for found in archives.members(plain, _is_text):
         if isinstance(found, Rejection):
             rejected.append(found)
-        elif (size := size + len(found.data)) <= MAX_RECORD_BYTES:
-            files.append(found)
-    if not files:
+        else:
+            tree.add(found)
+    rejected += tree.refused
+    if not tree.files:
         return Skip("no TeX in it")
-    return _paper(files, identifier, "", member.name, facts)
+    return _paper(tree.files, identifier, "", member.name, facts)
 
 
 def _single(stream: Stream, origin: str, facts: catalogue.Catalogue | None) -> Record:

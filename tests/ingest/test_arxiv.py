@@ -184,6 +184,21 @@ def test_a_gzip_bomb_is_one_rejection(a_source: Source, monkeypatch: pytest.Monk
     assert [type(record) for record in records] == [Rejection, Document]
 
 
+def test_what_a_paper_has_no_room_for_is_rejected_alone(a_source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stages.ingest.latex_papers.MAX_RECORD_BYTES", 4_000)
+    tree = {"data.txt": b"1 " * 1_000, "more.txt": b"2 " * 1_900, **tree_of("Tree")}
+    bulk = tar_of({"2001/2001.00001.gz": gzip.compress(tar_of(tree))})
+    for raw, place in ((tar_of(tree), "more.txt"), (bulk, "member 2001/2001.00001.gz!more.txt")):
+        (rejection, document), damage = read(arxiv.read, raw, a_source)
+        assert not damage
+        assert isinstance(document, Document)
+        assert document.text == f"Tree\n\n{prose(7)}"
+        assert isinstance(rejection, Rejection)
+        assert (rejection.locator, rejection.reason) == (place, "too long")
+    beside = tar_of({"2001/2001.00001.gz": gzip.compress(paper("One")), "a.txt": b"1" * 3_000, "b.txt": b"2" * 3_000})
+    assert read(arxiv.read, beside, a_source)[0][1:] == [Skip("not a submission")] * 2
+
+
 def test_real_source_tree(shared: Path, a_source: Source) -> None:
     raw = (shared / "corpora/arxiv/arxiv-latex-cleaner-tex.zip").read_bytes()
     (record,), damage = read(arxiv.read, raw, a_source)
