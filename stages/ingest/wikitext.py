@@ -130,10 +130,13 @@ def without_tables(text: str) -> str:
     if "{|" not in text:
         return text
     kept: list[str] = []
-    depth = start = done = 0
+    depth = start = done = seen = 0
     for edge in TABLE_EDGE.finditer(text):
+        # Back to the edge before at most, which is no indent either: a long line is not read once for each edge.
+        line = max(seen, text.rfind("\n", seen, edge.start()) + 1)
+        seen = edge.start()
         if edge[0] == "{|":
-            if depth == 0 and not text[text.rfind("\n", 0, edge.start()) + 1 : edge.start()].strip(" \t:*#;"):
+            if depth == 0 and not text[line : edge.start()].strip(" \t:*#;"):
                 start, depth = edge.start(), 1
             elif depth:
                 depth += 1

@@ -120,6 +120,7 @@ def test_reading_holds_one_record_at_a_time(a_source: Source) -> None:
 @pytest.mark.parametrize("markup", [
     "{{a|" * 3000 + "x" + "}}" * 3000, "[[a|" * 3000 + "x" + "]]" * 3000, ", " * 100_000 + "x", "= a " * 100_000,
     "<ref>" * 100_000, "<table>" * 20_000 + "x" + "</table>" * 20_000, "http://," * 50_000, "(" + " " * 200_000 + "x",
+    "x {|" * 500_000,
 ])  # fmt: skip
 def test_long_and_deep_markup_takes_linear_time(markup: str, a_source: Source) -> None:
     """Quadratic time would be minutes."""
