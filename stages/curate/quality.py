@@ -130,9 +130,9 @@ class _Batch:
             self._remove(broken, rule.name, [rule.explain(value) for value in values[broken].tolist()])
 
     def remove_empty(self) -> None:
-        """Remove documents of nothing but white space."""
+        """Remove documents of nothing but white space, as they came or after C4's line rules."""
         empty = np.zeros(self._size, dtype=np.bool_)
-        kernels.find_empty(table(), *buffers(self._original), empty)
+        kernels.find_empty(table(), self._data, self._offsets, empty)
         empty &= self._kept
         self._remove(empty, EMPTY, ["no words"] * int(empty.sum()))
 

@@ -47,6 +47,13 @@ def cleaned(text: str, **changes: object) -> str:
     return str(judged([text], quality).texts[0].as_py())
 
 
+def test_a_document_of_which_every_line_is_cut_is_removed() -> None:
+    quality = OFF.model_copy(update={"c4": C4_RULES.model_copy(update={"min_sentences": 0})})
+    found = judged(["Buttons\nand menus", PROSE, " \n"], quality)
+    assert found.reason.to_pylist() == ["empty", None, "empty"]
+    assert found.texts.to_pylist()[0] == "Buttons\nand menus"
+
+
 def test_gopher_measures_are_those_computed_by_hand() -> None:
     values = measured("- The cat, sat...\n\n  - and 12 #tags…  \nplain line\nplain line", "gopher")
     # Words: - The cat , sat ... - and 12 # tags … plain line plain line.
