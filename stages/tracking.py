@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -134,7 +135,19 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db?timeout=60"
 
 
+_LOADING = threading.Lock()
+
+
+def load_mlflow() -> None:
+    """Import MLflow, whole, before any part of it. Its modules import one another in a circle: of two threads that
+    begin with different ones at the same time (the outbox sends in a thread of its own), one would see them half made.
+    """
+    with _LOADING:
+        import mlflow  # noqa: F401
+
+
 def _client() -> Any:
+    load_mlflow()
     from mlflow import MlflowClient
 
     uri = tracking_uri()
@@ -144,6 +157,7 @@ def _client() -> Any:
 def connect(experiment: str) -> tuple[Any, str]:
     """An `MlflowClient` and the id of the experiment, made when missing. Serialised, since the first
     connection creates the SQLite schema."""
+    load_mlflow()
     from filelock import FileLock
     from mlflow.exceptions import MlflowException
 
@@ -208,6 +222,7 @@ def _open(file: Path) -> Outbox:
 
 def send(entries: list[Entry], run_id: str | None) -> str | None:
     """Tell MLflow; returns the id of the run that later entries are about."""
+    load_mlflow()
     from mlflow.entities import Metric, Param, RunTag
 
     if "begin" in entries[0]:

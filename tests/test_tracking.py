@@ -15,6 +15,7 @@ from flows.environment import answers
 from stages import outbox, tracking
 from stages.provenance import Dependencies
 from stages.tracking import PARENT_RUN, MlflowRun, StageRun, connect, stage_run
+from tests.conftest import ROOT
 from tests.pretrain.conftest import free_port
 
 
@@ -25,6 +26,24 @@ def dependencies(value: str) -> Dependencies:
 @pytest.fixture(autouse=True)
 def _in_a_workspace(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def test_two_threads_may_need_mlflow_at_once() -> None:
+    """The stage's own, and that of its outbox, which begin with different parts of it."""
+    program = (
+        "import threading\n"
+        "from stages.register.versions import asking\n"
+        "from stages.tracking import send\n"
+        "entry = {'begin': {'experiment': 'test', 'stage': 'register', 'parent': None}, 'fingerprint': 'aa'}\n"
+        "sender = threading.Thread(target=send, args=([entry], None))\n"
+        "sender.start()\n"
+        "with asking(): pass\n"
+        "sender.join()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True, stderr=subprocess.PIPE
+    )
+    assert done.returncode == 0 and "Error" not in done.stderr, done.stderr
 
 
 def test_runs_nest_carry_their_inputs_and_an_unfinished_one_is_continued(monkeypatch: pytest.MonkeyPatch) -> None:

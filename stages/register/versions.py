@@ -32,6 +32,9 @@ def unreachable(error: Any) -> ClusterError:
 @contextmanager
 def asking() -> Iterator[None]:
     """Inside, a registry that does not answer is a `ClusterError`; that something is not there stays MLflow's error."""
+    from stages.tracking import load_mlflow
+
+    load_mlflow()
     from mlflow.exceptions import MlflowException
 
     try:
@@ -44,9 +47,10 @@ def asking() -> Iterator[None]:
 
 def current_versions(settings: Settings) -> list[str]:
     """One line a model: its newest version and what the aliases point to; empty when nothing is registered."""
-    from mlflow.exceptions import MlflowException
+    from stages.tracking import connect, load_mlflow
 
-    from stages.tracking import connect
+    load_mlflow()
+    from mlflow.exceptions import MlflowException
 
     try:
         client, _ = connect(f"gpt-oss-{settings.name}")

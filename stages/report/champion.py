@@ -22,9 +22,9 @@ Comparison = dict[str, Any]
 def compare(settings: Settings) -> list[Comparison]:
     """One entry a head that has a champion other than itself: `{"head", "version", "rows"}`, a row as
     `statistics.against` makes it."""
-    from mlflow.exceptions import MlflowException
-
     client, experiment = tracking.connect(f"gpt-oss-{settings.name}")
+    from mlflow.exceptions import MlflowException  # after `connect`, which loads MLflow in order
+
     found = []
     for head in paths.HEADS:
         folder = paths.published(settings.name, head)
