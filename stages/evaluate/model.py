@@ -43,10 +43,13 @@ def load(folder: Path) -> PublishedModel:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
+    from stages.pretrain.memory import keep_freed_memory
+
     on_cpu = load_cluster().device == "cpu"
     dtype = torch.float32 if on_cpu else torch.float16
     if on_cpu:
         torch.set_num_threads(1)
+        keep_freed_memory()  # each token of an answer makes the whole key-value cache anew
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # prompts longer than the context are counted, not warned about one by one
     network = AutoModelForCausalLM.from_pretrained(
