@@ -84,30 +84,39 @@ def state(client: MlflowClient) -> Any:
     return client.get_registered_model(BASE).aliases
 
 
-@pytest.mark.slow
-def test_a_worse_model_never_becomes_champion_and_a_roll_back_restores_the_better(
-    mlflow_server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def assert_linked_and_signed(client: MlflowClient) -> None:
+    """Version 1: base and Instruct name each other, the bytes are those published, and the signature is of them."""
+    first = client.get_model_version(BASE, "1")
+    assert first.tags["gptoss.instruct"] == f"{BASE}-instruct/1"
+    assert client.get_model_version(f"{BASE}-instruct", "1").tags["gptoss.base"] == f"{BASE}/1"
+    kept = Path(first.source.removeprefix("file://"))
+    assert (kept / "model" / "model.safetensors").samefile("gpt-oss/tiny/model.safetensors")
+    key = signature.verify(kept / "model", kept / "model.sig", kept / "signing-key.pub")
+    assert first.tags["gptoss.signing_key"] == key
+
+
+@pytest.fixture
+def project(mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Settings, MlflowClient]:
+    """The settings of a checkout whose outputs all have one hash, and a registry that is empty."""
     monkeypatch.setattr("stages.provenance.output_hash", lambda folder: "md5")
     monkeypatch.setattr("stages.provenance.lock_entries", dict)
     Path("dvc.lock").write_text("stages: {}")
     Path("params.yaml").write_text(yaml.safe_dump(yaml.safe_load((ROOT / "params.yaml").read_text())))
-    settings, client = load_settings(), MlflowClient(mlflow_server)
+    return load_settings(), MlflowClient(mlflow_server)
 
+
+@pytest.mark.slow
+def test_a_worse_model_never_becomes_champion_and_a_roll_back_restores_the_better(
+    project: tuple[Settings, MlflowClient], capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings, client = project
     assert champions.champion(client, BASE) is None, "a server says that there is no such model"
     client.create_registered_model(BASE)
     assert champions.champion(client, BASE) is None, "or no such alias"
     published(0.5)
     registered(settings, "one")
     assert state(client) == {"candidate": "1", "champion": "1"}
-    first = client.get_model_version(BASE, "1")
-    assert first.tags["gptoss.instruct"] == f"{BASE}-instruct/1"
-    assert client.get_model_version(f"{BASE}-instruct", "1").tags["gptoss.base"] == f"{BASE}/1"
-    kept = Path(first.source.removeprefix("file://"))
-    assert (kept / "model" / "model.safetensors").samefile("gpt-oss/tiny/model.safetensors")
-    assert first.tags["gptoss.signing_key"] == signature.verify(
-        kept / "model", kept / "model.sig", kept / "signing-key.pub"
-    )
+    assert_linked_and_signed(client)
 
     published(0.1, seed=1)
     registered(settings, "worse")
