@@ -3,7 +3,7 @@
     python benchmarks/checkpoint.py [--parameters 75000000] [--rounds 5] [--folder FOLDER]
 
 Two gloo ranks of one thread hold the weights of 75M parameters and Adam's two moments in float32 (900 MB), sharded,
-as `stages/pretrain/checkpoint.py` saves them. Between saves they take steps that are matrix products and one sum. In
+as `gptoss/train/checkpoint.py` saves them. Between saves they take steps that are matrix products and one sum. In
 turns: a save that is waited for (`save`, then `publish`), and one that is written while steps go on.
 """
 
@@ -34,17 +34,17 @@ def rank(parameters: int, rounds: int, folder: Path) -> None:
     import torch
     from torch.distributed.tensor import Shard, distribute_tensor
 
-    from stages.cluster import Checkpoints as Policy
-    from stages.cluster import Cluster
-    from stages.pretrain.checkpoint import Checkpoints
-    from stages.pretrain.mesh import joined
+    from gptoss.config.cluster import CheckpointsConfig as Policy
+    from gptoss.config.cluster import ClusterConfig
+    from gptoss.train.checkpoint import Checkpoints
+    from gptoss.train.parallel_context import init_parallel_context
 
-    on = Cluster.model_validate({
+    on = ClusterConfig.model_validate({
         "nodes": 1, "processes_per_node": RANKS, "threads_per_process": 1, "device": "cpu", "launcher": "torchrun",
         "mesh": {"pp": 1, "dp_replicate": 1, "dp_shard": RANKS}, "micro_batch": 1, "activation_checkpointing": "none",
         "checkpoints": {"every_steps": 1, "keep": 1}, "log_every_steps": 1, "parallel_stages": 1,
     })  # fmt: skip
-    with joined(on) as ranks:
+    with init_parallel_context(on) as ranks:
         rows = parameters // LAYERS // COLUMNS
         tensors = {
             f"{kind}.layers.{layer}.weight": distribute_tensor(

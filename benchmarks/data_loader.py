@@ -3,7 +3,7 @@
     python benchmarks/data_loader.py [--tokens 50000000] [--seconds 15]
 
 Shards of random tokens of four sources in a temporary folder, read at three contexts in proportion to tokens and by a
-mixture, one thread, files in the page cache. Then the real step (`stages.pretrain.train`) on one process: the wait for
+mixture, one thread, files in the page cache. Then the real step (`gptoss.train.step`) on one process: the wait for
 each batch beside the whole step, with the thread that reads ahead and with each batch read when it is needed. The last
 line is JSON.
 """
@@ -34,7 +34,7 @@ WARM_UP = 5
 
 def write_shards(folder: Path, tokens: int, vocab_size: int) -> None:
     """A training and a validation split of random tokens, four files each."""
-    from stages.token_files import INDEX, token_dtype
+    from gptoss.tables.token_files import INDEX, token_dtype
 
     folder.mkdir(parents=True)
     splits: dict[str, Any] = {}
@@ -60,8 +60,8 @@ def write_shards(folder: Path, tokens: int, vocab_size: int) -> None:
 
 def settings(**changes: Any) -> Any:
     """`params.yaml` with the sources of this benchmark and changes of `model` and `pretrain`."""
-    from stages.configuration import check, load_yaml
-    from stages.settings import Settings
+    from gptoss.config.section import check, load_yaml
+    from gptoss.config.settings import Settings
 
     values = load_yaml(ROOT / "params.yaml")
     source = next(iter(values["sources"].values()))
@@ -74,10 +74,10 @@ def settings(**changes: Any) -> Any:
 
 def reading_rate(context: int, mixture: dict[str, float] | None, seconds: float) -> float:
     """Tokens a second of one thread that does nothing but read batches."""
-    from stages import paths
-    from stages.pretrain.data import read_windows
-    from stages.pretrain.mixture import SampleOrder
-    from stages.token_files import TokenSplit
+    from gptoss.core import paths
+    from gptoss.tables.token_files import TokenSplit
+    from gptoss.train.batches import read_windows
+    from gptoss.train.mixture import SampleOrder
 
     split = TokenSplit.open(paths.SHARDS, "train")
     made = settings(
@@ -94,10 +94,10 @@ def reading_rate(context: int, mixture: dict[str, float] | None, seconds: float)
 
 def waits(folder: Path, seconds: float) -> dict[str, float]:
     """Medians of a step and of its wait for the batch, in seconds: read ahead, and read when needed."""
-    from stages.cluster import load_cluster
-    from stages.pretrain.mesh import joined
-    from stages.pretrain.plan import Plan
-    from stages.pretrain.train import Trainer
+    from gptoss.config.cluster import load_cluster
+    from gptoss.train.parallel_context import init_parallel_context
+    from gptoss.train.run_config import RunConfig
+    from gptoss.train.step import Trainer
 
     os.environ |= {
         "RANK": "0",
@@ -108,9 +108,9 @@ def waits(folder: Path, seconds: float) -> dict[str, float]:
     }
     on = load_cluster()
     made = settings(pretrain__steps=10**6, pretrain__mixture=MIXTURE)
-    plan = Plan(settings=made, cluster=on, precision=made.pretrain.precision, state=folder, attempt="benchmark")
+    plan = RunConfig(settings=made, cluster=on, precision=made.pretrain.precision, state=folder, attempt="benchmark")
     measured: dict[str, list[float]] = {"step": [], "wait": [], "wait_without_thread": []}
-    with joined(on) as ranks:
+    with init_parallel_context(on) as ranks:
         trainer = Trainer(plan, ranks)
         began, step = time.monotonic(), 0
         while step < 2 * WARM_UP or time.monotonic() - began < seconds:
@@ -136,8 +136,8 @@ def main() -> None:
     arguments = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     os.environ["GPTOSS_CLUSTER"] = "single"
-    from stages import paths
-    from stages.settings import load_settings
+    from gptoss.config.settings import load_settings
+    from gptoss.core import paths
 
     vocab_size = load_settings(ROOT / "params.yaml").tokenizer.padded_vocab_size
     result: dict[str, Any] = {"tokens_per_second": {}}

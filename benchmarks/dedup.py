@@ -28,7 +28,7 @@ from environments import environment
 
 sys.path.insert(0, str(ROOT))
 
-from stages.engine.tasks import LITTLE_WORK
+from gptoss.executor.tasks import LITTLE_WORK
 
 Outcomes = Mapping[str, Sequence[Outcome]]
 

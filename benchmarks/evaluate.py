@@ -75,9 +75,9 @@ def make_model(folder: Path) -> Path:
 def make_parts(folder: Path, mirror: Path) -> list[Path]:
     """One folder a part: the items as the hub has them (`raw.json`, for stock) and frozen (for ours). The first part
     of every task comes first, so that an unfinished measurement says something of each."""
-    from stages.benchmarks.items import FORMATS, spread, table
-    from stages.benchmarks.suites import load_suite
-    from stages.documents import write_table
+    from gptoss.eval_items.items import FORMATS, spread, table
+    from gptoss.eval_items.suites import load_suite
+    from gptoss.tables.documents import write_table
 
     turns: list[tuple[int, int, Path]] = []
     tasks = load_suite("gpt4").tasks

@@ -1,6 +1,6 @@
 """Main text of HTML, measured: `python benchmarks/extraction.py --gold article-extraction-benchmark`.
 
-Ours (`stages/ingest/html.py`, charset detection included) and trafilatura in three settings take the same pages, from
+Ours (`gptoss/formats/html.py`, charset detection included) and trafilatura in three settings take the same pages, from
 bytes to text, in turns, each in a process of its own on one core; CPU seconds of the extraction alone count, medians.
 
 Quality is F1 as the published benchmark computes it (https://github.com/scrapinghub/article-extraction-benchmark, of
@@ -122,8 +122,8 @@ def extract_all(name: str, pages: str, output: str) -> None:
 
 def _ours() -> Callable[[bytes], str]:
     sys.path.insert(0, str(ROOT))
-    from stages.ingest.charsets import decode
-    from stages.ingest.html import main_text
+    from gptoss.formats.html import main_text
+    from gptoss.sources.charsets import decode
 
     return lambda page: main_text(decode(page, None)[0])[1]
 

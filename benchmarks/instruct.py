@@ -27,8 +27,8 @@ CONTESTANTS = ("ours", "ours_packed", "trl")
 
 def options(epochs: int, packing: bool) -> Any:
     """The tiny profile's settings of Instruct."""
-    from stages.configuration import check, load_yaml
-    from stages.settings import Settings
+    from gptoss.config.section import check, load_yaml
+    from gptoss.config.settings import Settings
 
     values = load_yaml(ROOT / "profiles" / "tiny.yaml")
     values["instruct"] |= {"epochs": epochs, "packing": packing}
@@ -39,8 +39,8 @@ def prepared(base: Path, settings: Any) -> tuple[Any, Any, Any]:
     """The model with its adapter, its tokenizer, and the encoded conversations."""
     import torch
 
-    from stages.instruct import adapters, examples
-    from stages.instruct.conversations import read_corpus
+    from gptoss.finetune import adapters, examples
+    from gptoss.finetune.conversations import read_corpus
 
     torch.set_num_threads(1)
     model, tokenizer = adapters.load_base(base, settings.instruct)
@@ -53,7 +53,7 @@ def prepared(base: Path, settings: Any) -> tuple[Any, Any, Any]:
 
 def train_ours(base: Path, settings: Any, folder: Path) -> float:
     """Seconds of training, without the measurements on held-out conversations that only ours makes."""
-    from stages.instruct import training
+    from gptoss.finetune import training
 
     model, tokenizer, encoded = prepared(base, settings)
     training.held_out_loss = lambda *_: 0.0
@@ -70,7 +70,7 @@ def train_trl(base: Path, settings: Any, folder: Path) -> float:
     from datasets import Dataset, disable_progress_bars
     from trl import SFTConfig, SFTTrainer
 
-    from stages.instruct import training
+    from gptoss.finetune import training
 
     disable_progress_bars()
     model, tokenizer, encoded = prepared(base, settings)

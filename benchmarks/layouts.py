@@ -2,7 +2,7 @@
 
     python benchmarks/layouts.py [--seconds 8] [--rounds 1] [--only NAME...]
 
-The real step (`stages.pretrain.train`) on random tokens; processes over gloo, one thread each, except `one`, which has
+The real step (`gptoss.train.step`) on random tokens; processes over gloo, one thread each, except `one`, which has
 a thread for every core and shards nothing. Layouts take turns; the median of the rounds counts. The last line is JSON.
 """
 
@@ -54,15 +54,15 @@ def cluster(layout: dict[str, Any]) -> dict[str, Any]:
 def measure(name: str, seconds: float) -> tuple[float, float] | None:
     """Tokens a second, and tokens a second of processor time of all ranks, of one layout, in processes of its own;
     None when the settings cannot be divided so."""
-    from stages.cluster import Cluster
-    from stages.errors import UserError
-    from stages.pretrain.plan import Plan
-    from stages.settings import load_settings
+    from gptoss.config.cluster import ClusterConfig
+    from gptoss.config.settings import load_settings
+    from gptoss.core.errors import UserError
+    from gptoss.train.run_config import RunConfig
 
     settings = load_settings()
     with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
-        plan = Plan(
-            settings=settings, cluster=Cluster.model_validate(cluster(LAYOUTS[name])),
+        plan = RunConfig(
+            settings=settings, cluster=ClusterConfig.model_validate(cluster(LAYOUTS[name])),
             precision=settings.pretrain.precision, state=Path(folder), attempt=name,
         )  # fmt: skip
         try:
@@ -95,9 +95,9 @@ def run_rank(folder: Path, seconds: float) -> None:
     import torch
     from torch import Tensor
 
-    from stages.pretrain.mesh import joined
-    from stages.pretrain.plan import Plan
-    from stages.pretrain.train import Trainer
+    from gptoss.train.parallel_context import init_parallel_context
+    from gptoss.train.run_config import RunConfig
+    from gptoss.train.step import Trainer
 
     class OnRandomTokens(Trainer):
         def open_data(self) -> None:
@@ -108,8 +108,8 @@ def run_rank(folder: Path, seconds: float) -> None:
             windows = torch.randint(0, self.plan.settings.tokenizer.vocab_size, shape)
             return windows[:, :-1], windows[:, 1:]
 
-    plan = Plan.read(folder / "plan.json")
-    with joined(plan.cluster) as ranks:
+    plan = RunConfig.read(folder / "plan.json")
+    with init_parallel_context(plan.cluster) as ranks:
         trainer = OnRandomTokens(plan, ranks)
         for step in range(1, WARM_UP + 1):
             trainer.step(step)

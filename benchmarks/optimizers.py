@@ -29,11 +29,11 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     import torch
 
-    from flows.profile import compose
-    from stages.configuration import check
-    from stages.pretrain.model import Decoder
-    from stages.pretrain.optimizer import Optimizer
-    from stages.settings import Settings
+    from gptoss.config.profiles import compose
+    from gptoss.config.section import check
+    from gptoss.config.settings import Settings
+    from gptoss.models.decoder import Decoder
+    from gptoss.train.optimizer import Optimizer
 
     settings = check(Settings, compose(arguments.profile, ROOT / "profiles"), origin=arguments.profile)
     module = Decoder(settings.model, settings.tokenizer.padded_vocab_size, range(arguments.layers))

@@ -97,10 +97,10 @@ def start(folder: Path, nanochat: Path | None) -> dict[str, Any]:
 def loop(folder: Path, name: str, precision: str, processes: int, threads: int) -> Any:
     """Our loop on some processes; the first one keeps the pace."""
     sys.path.insert(0, str(ROOT))
-    from stages.cluster import Cluster
-    from stages.configuration import load_yaml
-    from stages.pretrain.plan import Plan
-    from stages.settings import Settings
+    from gptoss.config.cluster import ClusterConfig
+    from gptoss.config.section import load_yaml
+    from gptoss.config.settings import Settings
+    from gptoss.train.run_config import RunConfig
 
     values = load_yaml(ROOT / "profiles" / "tiny.yaml")
     values["model"] = MODEL
@@ -114,8 +114,8 @@ def loop(folder: Path, name: str, precision: str, processes: int, threads: int) 
     }  # fmt: skip
     state = folder / f"state-{name}-{os.getpid()}"
     state.mkdir()
-    plan = Plan(
-        settings=Settings.model_validate(values), cluster=Cluster.model_validate(cluster), precision=precision,
+    plan = RunConfig(
+        settings=Settings.model_validate(values), cluster=ClusterConfig.model_validate(cluster), precision=precision,
         state=state, attempt="benchmark",
     )  # fmt: skip
     plan.write(state / "plan.json")

@@ -29,9 +29,9 @@ OURS = """
 import json, sys, time
 from pathlib import Path
 import torch
-from stages.memory import peak_memory as peak
+from gptoss.core.memory import peak_memory as peak
 from stages.publish import weights
-from stages.storage import atomic_folder
+from gptoss.core.atomic_files import atomic_folder
 
 torch.set_num_threads(1)
 torch.zeros(8).half()
@@ -46,8 +46,8 @@ def write_source(folder: Path, total: int, file_bytes: int) -> None:
     """Random float32 safetensors of `total` bytes in files of `file_bytes`, two tensors of half a file each."""
     import torch
 
-    from stages.safetensors_files import SafetensorsWriter
-    from stages.storage import atomic_folder, write_json
+    from gptoss.core.atomic_files import atomic_folder, write_json
+    from gptoss.tables.safetensors_files import SafetensorsWriter
 
     count = max(1, round(total / file_bytes))
     shape = (file_bytes // 2 // 4 // COLUMNS, COLUMNS)

@@ -39,13 +39,13 @@ json.dump(texts, open(sys.argv[2], "w"))
 
 def articles(dump: str) -> tuple[list[str], dict[str, str]]:
     """Wikitext of the articles of a dump, and its namespaces."""
-    from stages.ingest.compression import HashingStream, decompressed
-    from stages.ingest.fetch import RawFiles
-    from stages.ingest.mediawiki_xml import Export, pages
-    from stages.ingest.origins import expand
-    from stages.settings import Source
+    from gptoss.config.source import SourceConfig
+    from gptoss.formats.mediawiki_xml import Export, pages
+    from gptoss.sources.compression import HashingStream, decompressed
+    from gptoss.sources.fetch import RawFiles
+    from gptoss.sources.resolve_urls import expand
 
-    source = Source(format="mediawiki", urls=(dump,), license="", language="")
+    source = SourceConfig(format="mediawiki", urls=(dump,), license="", language="")
     export = Export()
     with RawFiles(Path()) as raw, raw.open(expand(source, 0)[0]) as stream:
         found = [
@@ -58,7 +58,7 @@ def articles(dump: str) -> tuple[list[str], dict[str, str]]:
 
 def ours(pages: list[str], namespaces: dict[str, str]) -> tuple[float, list[str]]:
     """Processor seconds and texts."""
-    from stages.ingest.wikitext import plain_text
+    from gptoss.formats.wikitext import plain_text
 
     started = time.process_time()
     texts = [plain_text(page, namespaces) for page in pages]
@@ -79,7 +79,7 @@ def peers(pages: list[str], cache: Path) -> tuple[float, list[str]]:
 
 def main() -> None:
     """Measure and print one JSON object."""
-    from stages.settings import load_settings
+    from gptoss.config.settings import load_settings
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dump", nargs="?")

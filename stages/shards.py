@@ -3,7 +3,7 @@
 In: `data/clean`, `data/tokenizer`. Out, in `data/shards`: `train-00000.bin` … and `validation-00000.bin` …
 (flat little-endian token ids, each document as `<|endoftext|>` and its tokens; the documents of a source stand
 together), `documents-SPLIT.parquet` (where each document begins), `index.json` (sizes, checksums, counts and first
-token of each source). Read them with `stages.token_files.TokenSplit`.
+token of each source). Read them with `gptoss.tables.token_files.TokenSplit`.
 
 A document is held out for validation by a hash of (seed, its id), so that it stays held out when other
 documents come or go. Text is never parsed for control tokens: "<|im_end|>" in a document is spelled out.
@@ -28,15 +28,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages import paths
-from stages.documents import read_batches
-from stages.entry import Metrics, run_stage
-from stages.errors import DataError, UserError
-from stages.progress import progress
-from stages.settings import Settings
-from stages.storage import atomic_folder, read_json, sha256_file, write_json
-from stages.token_files import INDEX, Split, token_dtype
-from stages.tracking import StageRun
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.core.atomic_files import atomic_folder, read_json, sha256_file, write_json
+from gptoss.core.errors import DataError, UserError
+from gptoss.core.progress import progress
+from gptoss.tables.documents import read_batches
+from gptoss.tables.token_files import INDEX, Split, token_dtype
+from gptoss.tracking.mlflow_run import StageRun
+from gptoss.tracking.runner import Metrics, run_stage
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from stages.configuration import check, load_yaml
-from stages.settings import Settings
+from gptoss.config.section import check, load_yaml
+from gptoss.config.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -16,14 +16,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages import paths
-from stages.decontaminate import search, treatment
-from stages.dedup import overlap
-from stages.documents import DOCUMENT, REMOVED, document_files, document_id, read_table, removed_files, write_documents
-from stages.errors import DataError
-from stages.settings import Settings
-from stages.storage import read_json
-from stages.tracking import StageRun
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.core.atomic_files import read_json
+from gptoss.core.errors import DataError
+from gptoss.decontaminate import benchmark_ngrams, search, treatment
+from gptoss.tables.documents import (
+    DOCUMENT,
+    REMOVED,
+    document_files,
+    document_id,
+    read_table,
+    removed_files,
+    write_documents,
+)
+from gptoss.tracking.mlflow_run import StageRun
 
 decontaminate = import_module("stages.decontaminate.__main__").decontaminate
 
@@ -137,7 +144,7 @@ def test_a_hash_collision_removes_nothing(workspace: Path, settings: Settings, m
     rng = random.Random(3)
     texts = [filler(rng), f"{filler(rng)} {SHORT}"]
     ids = given(texts, [*ITEMS, ("smoke", "other", "0", "of items not indexed before, so that no index is at hand")])
-    monkeypatch.setattr(overlap, "word_hashes", lambda words: words.starts.astype("uint64") * 0)  # all collide
+    monkeypatch.setattr(benchmark_ngrams, "word_hashes", lambda words: words.starts.astype("uint64") * 0)  # all collide
     run(settings)
     assert [row["id"] for row in removed()] == [ids[1]]
     assert [item["item"] for item in touched()] == ["7"]
@@ -302,15 +309,15 @@ def test_a_killed_run_leaves_the_former_output_and_continues(
     run(settings)
     assert _hashes() == before
     searched = []
-    known = overlap.find_words
+    known = benchmark_ngrams.find_words
 
-    def die_at_the_third(texts: pa.Array) -> overlap.Words:
+    def die_at_the_third(texts: pa.Array) -> benchmark_ngrams.Words:
         searched.append(texts)
         if len(searched) == 3:
             raise KeyboardInterrupt
         return known(texts)
 
-    monkeypatch.setattr(overlap, "find_words", die_at_the_third)
+    monkeypatch.setattr(benchmark_ngrams, "find_words", die_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         run(settings)
     assert _hashes() == before

@@ -11,8 +11,8 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from stages.configuration import Section
-from stages.settings import Settings
+from gptoss.config.section import Section
+from gptoss.config.settings import Settings
 from tests.conftest import ROOT
 
 FRAME = {
@@ -20,7 +20,7 @@ FRAME = {
     "settings", "storage", "tracking",
 }  # fmt: skip
 """Modules every stage is framed by; they change no result, but for what `settings` decides, see below."""
-COMPUTED_FROM = {"Tokenizer": "stages/tokenizer/folder.py"}
+COMPUTED_FROM = {"Tokenizer": "gptoss/tokenizer/folder.py"}
 """What a section of the settings computes its values from, beside the parameters."""
 
 STAGES: dict[str, Any] = {

@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from flows.dag import load_graph
-from stages.entry import flatten, guarded
-from stages.errors import ClusterError, DataError, UserError
+from gptoss.core.errors import ClusterError, DataError, UserError
+from gptoss.core.process import exit_code_of
+from gptoss.pipeline.stage_graph import load_graph
+from gptoss.tracking.runner import flatten
 from tests.conftest import ROOT
 
 HELP = """
@@ -29,7 +30,7 @@ def test_every_command_helps_without_a_heavy_import(monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(ROOT)
     stages = sorted({node.command.split()[2] for node in load_graph()})
     others = [f"flows.{path.stem}" for path in (ROOT / "flows").glob("*.py") if "__main__" in path.read_text()]
-    others += ["flows.assistant", "stages.pretrain.slurm", "stages.pretrain.simulate", "stages.evaluate.live"]
+    others += ["flows.assistant", "gptoss.launch.slurm", "stages.pretrain.simulate", "gptoss.evaluate.openai_baseline"]
     done = subprocess.run([sys.executable, "-c", HELP, *stages, *others], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -45,7 +46,7 @@ def test_each_kind_of_error_has_its_exit_code() -> None:
         def call() -> None:
             raise error
 
-        return guarded(call)
+        return exit_code_of(call)
 
     assert fail(UserError("a", "b")) == 2
     assert fail(DataError("a", "b")) == 3
@@ -66,7 +67,7 @@ def test_a_process_leaves_with_its_code_and_all_it_said_after_its_exit_handlers(
     call: str, code: int, said: str
 ) -> None:
     program = (
-        "import atexit; from stages.entry import leave_after; from stages.errors import DataError\n"
+        "import atexit; from gptoss.tracking.runner import leave_after; from gptoss.core.errors import DataError\n"
         "def fail(): raise DataError('a', 'b')\n"
         "def call():\n"
         "    atexit.register(print, 'goodbye')\n"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stages import outbox
-from stages.outbox import Entry, Leftovers, Outbox
+from gptoss.tracking import outbox
+from gptoss.tracking.outbox import Entry, Leftovers, Outbox
 
 
 def open_soon(file: Path, send: outbox.Send) -> Outbox:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.verification import md5_path
-from stages import provenance
-from stages.errors import UserError
+from gptoss.core.errors import UserError
+from gptoss.registry.verification import md5_path
+from gptoss.tracking import provenance
 
 PIPELINE = """
 stages:

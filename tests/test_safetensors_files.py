@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stages.errors import DataError
-from stages.safetensors_files import SafetensorsWriter, read_header
+from gptoss.core.errors import DataError
+from gptoss.tables.safetensors_files import SafetensorsWriter, read_header
 
 TENSORS: dict[str, torch.Tensor] = {
     "embed": torch.arange(60, dtype=torch.float16).reshape(12, 5),

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.profile import compose
-from stages.cluster import CLUSTERS, Cluster, load_cluster
-from stages.configuration import check, load_yaml
-from stages.errors import UserError
-from stages.settings import Settings, load_settings
+from gptoss.config.cluster import CLUSTERS, ClusterConfig, load_cluster
+from gptoss.config.profiles import compose
+from gptoss.config.section import check, load_yaml
+from gptoss.config.settings import Settings, load_settings
+from gptoss.core.errors import UserError
+from gptoss.models.decoder import parameter_count
 from tests.conftest import ROOT
 
 PROFILES = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
@@ -21,13 +22,13 @@ PARAMETERS = {"tiny": 1.3e6, "125m": 126e6, "1b": 1.34e9, "20b": 20.02e9, "30b":
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_profile_is_valid_and_has_the_size_its_name_says(profile: str) -> None:
     settings = check(Settings, compose(profile, ROOT / "profiles"), origin=profile)
-    size = settings.model.parameters(settings.tokenizer.padded_vocab_size)
+    size = parameter_count(settings.model, settings.tokenizer.padded_vocab_size)
     assert size == pytest.approx(PARAMETERS[profile], rel=0.01)
 
 
 def test_20b_has_the_documented_number_of_parameters() -> None:
     settings = check(Settings, compose("20b", ROOT / "profiles"), origin="20b")
-    assert settings.model.parameters(settings.tokenizer.padded_vocab_size) == 20_021_581_824
+    assert parameter_count(settings.model, settings.tokenizer.padded_vocab_size) == 20_021_581_824
     assert settings.name == "20B"
 
 
@@ -93,7 +94,7 @@ def test_a_mesh_that_does_not_fill_the_world_prints_the_arithmetic() -> None:
     with pytest.raises(
         UserError, match=r"pp\(4\) \* dp_replicate\(1\) \* dp_shard\(3\) \* tp\(1\) = 12 .*= 16: set mesh.dp_shard to 4"
     ):
-        check(Cluster, values, origin="test")
+        check(ClusterConfig, values, origin="test")
 
 
 def test_broken_yaml_and_missing_files_are_user_errors(tmp_path: Path) -> None:

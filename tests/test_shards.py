@@ -11,14 +11,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from stages.documents import document_id, write_documents
-from stages.errors import DataError, UserError
-from stages.settings import Settings
+from gptoss.config.settings import Settings
+from gptoss.config.tokenizer import SPECIAL_TOKENS
+from gptoss.core.atomic_files import read_json, sha256_file, write_json
+from gptoss.core.errors import DataError, UserError
+from gptoss.tables.documents import document_id, write_documents
+from gptoss.tables.token_files import TokenSplit, token_dtype
+from gptoss.tokenizer import bpe, folder
+from gptoss.tracking.mlflow_run import StageRun
 from stages.shards import shards, split_of
-from stages.storage import read_json, sha256_file, write_json
-from stages.token_files import TokenSplit, token_dtype
-from stages.tokenizer import bpe, folder
-from stages.tracking import StageRun
 
 TEXTS = {
     "book": [f"Chapter {number}.\n\n" + "It was a dark and stormy night. " * number for number in range(30)],
@@ -42,7 +43,7 @@ def corpus(workspace: Path) -> dict[str, str]:
 
 def write_tokenizer(vocab_size: int = 320) -> None:
     Path("data/tokenizer").mkdir(parents=True, exist_ok=True)
-    trained = bpe.train([text for texts in TEXTS.values() for text in texts], vocab_size, folder.SPECIAL_TOKENS)
+    trained = bpe.train([text for texts in TEXTS.values() for text in texts], vocab_size, SPECIAL_TOKENS)
     folder.write(Path("data/tokenizer"), trained, 256)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stages import signature
-from stages.errors import DataError, UserError
+from gptoss.core.errors import DataError, UserError
+from gptoss.registry import signature
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.storage import atomic_file, atomic_folder, read_json, write_json
+from gptoss.core.atomic_files import atomic_file, atomic_folder, read_json, write_json
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
 def test_a_killed_writer_leaves_nothing_under_the_final_name(tmp_path: Path) -> None:
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom stages.storage import atomic_folder\n"
+        "import sys, time\nfrom pathlib import Path\nfrom gptoss.core.atomic_files import atomic_folder\n"
         "with atomic_folder(Path(sys.argv[1])) as partial:\n"
         "    (partial / 'half').write_text('x')\n    print('writing', flush=True)\n    time.sleep(60)\n"
     )
@@ -74,7 +74,7 @@ def test_a_full_disk_is_one_clear_message_and_loses_nothing(tmp_path: Path) -> N
         write_json(tmp_path / "kept.json", {"old": True})
         code = (
             "import sys\nfrom pathlib import Path\n"
-            "from stages.entry import guarded\nfrom stages.storage import write_text\n"
+            "from gptoss.tracking.runner import guarded\nfrom gptoss.core.atomic_files import write_text\n"
             "sys.exit(guarded(lambda: write_text(Path(sys.argv[1]), 'x' * 1_000_000)))\n"
         )
         done = subprocess.run([sys.executable, "-c", code, tmp_path / "kept.json"], capture_output=True, text=True)

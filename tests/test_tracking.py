@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.environment import answers
-from stages import outbox, tracking
-from stages.provenance import Dependencies
-from stages.tracking import PARENT_RUN, MlflowRun, StageRun, connect, stage_run
+from gptoss.pipeline.prefect_environment import answers
+from gptoss.tracking import mlflow_run, outbox
+from gptoss.tracking.mlflow_run import PARENT_RUN, MlflowRun, StageRun, connect, stage_run
+from gptoss.tracking.provenance import Dependencies
 from tests.conftest import ROOT
-from tests.pretrain.conftest import free_port
+from tests.train.conftest import free_port
 
 
 def dependencies(value: str) -> Dependencies:
@@ -32,8 +32,8 @@ def test_two_threads_may_need_mlflow_at_once() -> None:
     """The stage's own, and that of its outbox, which begin with different parts of it."""
     program = (
         "import threading\n"
-        "from stages.register.versions import asking\n"
-        "from stages.tracking import send\n"
+        "from gptoss.registry.versions import asking\n"
+        "from gptoss.tracking.mlflow_run import send\n"
         "entry = {'begin': {'experiment': 'test', 'stage': 'register', 'parent': None}, 'fingerprint': 'aa'}\n"
         "sender = threading.Thread(target=send, args=([entry], None))\n"
         "sender.start()\n"
@@ -101,7 +101,7 @@ def test_a_stage_retried_beside_another_one_is_continued(away: bool, monkeypatch
     assert isinstance(failed, MlflowRun) and failed.run_id is not None
     monkeypatch.setattr(outbox, "PATIENCE_SECONDS", 0.5)
     if away:
-        monkeypatch.setattr(tracking, "_client", lambda: 1 / 0)
+        monkeypatch.setattr(mlflow_run, "_client", lambda: 1 / 0)
     with stage_run("curate@b", "test", dependencies("bb")) as beside:
         assert isinstance(beside, MlflowRun) and beside.reached() is not away
         time.sleep(0.5)  # what was left is being sent
@@ -113,7 +113,7 @@ def test_a_stage_retried_beside_another_one_is_continued(away: bool, monkeypatch
 def test_two_of_the_same_stage_at_once_do_not_mix(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "LOCK_SECONDS", 0.3)
+    monkeypatch.setattr(mlflow_run, "LOCK_SECONDS", 0.3)
     with stage_run("dedup", "test", dependencies("aa")), stage_run("dedup", "test", dependencies("aa")) as second:
         assert type(second) is StageRun
     assert "is not tracked" in capsys.readouterr().err

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stages.curate.quality import Judgement, judge
-from stages.settings.data import C4, FineWeb, Gopher, Quality, Repetition
+from gptoss.config.curate import C4Config, FineWebConfig, GopherConfig, QualityConfig, RepetitionConfig
+from gptoss.quality.rule_families import Judgement, judge
 
 Flags = npt.NDArray[np.bool_]
 
-GOPHER = Gopher(
+GOPHER = GopherConfig(
     min_words=50,
     max_words=100_000,
     min_mean_word_length=3,
@@ -26,7 +26,7 @@ GOPHER = Gopher(
     max_bullet_line_fraction=0.9,
     max_ellipsis_line_fraction=0.3,
 )
-REPETITION = Repetition(
+REPETITION = RepetitionConfig(
     max_duplicate_line_fraction=0.3,
     max_duplicate_paragraph_fraction=0.3,
     max_duplicate_line_characters=0.2,
@@ -34,7 +34,7 @@ REPETITION = Repetition(
     max_top_ngram_characters=((2, 0.2), (3, 0.18), (4, 0.16)),
     max_duplicate_ngram_characters=((5, 0.15), (6, 0.14), (7, 0.13), (8, 0.12), (9, 0.11), (10, 0.10)),
 )
-C4_RULES = C4(
+C4_RULES = C4Config(
     min_sentences=5,
     min_words_per_line=3,
     max_word_length=1000,
@@ -45,24 +45,24 @@ C4_RULES = C4(
     drop_lorem_ipsum=True,
     drop_curly_brackets=True,
 )
-FINEWEB = FineWeb(
+FINEWEB = FineWebConfig(
     min_terminal_punctuation_lines=0.12,
     max_short_line_fraction=0.67,
     short_line_length=30,
     max_duplicate_line_characters=0.01,
     max_newline_to_word_ratio=0.3,
 )
-OFF = Quality(gopher=None, repetition=None, c4=None, fineweb=None)
+OFF = QualityConfig(gopher=None, repetition=None, c4=None, fineweb=None)
 PUBLISHED = {
     "gopher": OFF.model_copy(update={"gopher": GOPHER}),
     "repetition": OFF.model_copy(update={"repetition": REPETITION}),
     "c4": OFF.model_copy(update={"c4": C4_RULES}),
     "fineweb": OFF.model_copy(update={"fineweb": FINEWEB}),
-    "chain": Quality(gopher=GOPHER, repetition=REPETITION, c4=C4_RULES, fineweb=FINEWEB),
+    "chain": QualityConfig(gopher=GOPHER, repetition=REPETITION, c4=C4_RULES, fineweb=FINEWEB),
 }
 """Each family with the published bounds, and all of them."""
 WITHOUT_TERMINAL = "c4 without terminal_punctuation"
-BARE_C4 = C4(
+BARE_C4 = C4Config(
     min_sentences=0,
     min_words_per_line=0,
     max_word_length=2**31 - 1,

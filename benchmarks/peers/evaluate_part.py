@@ -13,7 +13,7 @@ from typing import Any
 
 from measure import Clock
 
-from stages.storage import read_json, sha256_file
+from gptoss.core.atomic_files import read_json, sha256_file
 
 TASKS = {
     "mmlu": "mmlu/default/mmlu_{subset}.yaml",
@@ -27,7 +27,7 @@ MAX_NEW_TOKENS = 256
 
 def main(side: str, model: Path, part: Path, batch_size: int) -> None:
     """Print `{"cpu_seconds", "items": [{score, log_likelihoods, text}]}`."""
-    from stages.benchmarks.suites import load_suite
+    from gptoss.eval_items.suites import load_suite
 
     name, _, rest = part.name.partition("-")
     subset = rest.rpartition("-")[0]
@@ -38,8 +38,8 @@ def main(side: str, model: Path, part: Path, batch_size: int) -> None:
 
 def ours(model: Path, part: Path, name: Any, subset: str, task: Any, batch_size: int) -> dict[str, Any]:
     """Our harness on the frozen items."""
-    from stages.evaluate import harness
-    from stages.evaluate.model import load
+    from gptoss.evaluate import harness
+    from gptoss.evaluate.published_model import load
 
     lm = harness.language_model(load(model), batch_size)
     entries = [

@@ -10,8 +10,8 @@ import time
 import pyarrow as pa
 from filters.agreement import PUBLISHED
 
-from stages.batches import BATCH_BYTES
-from stages.curate.quality import judge
+from gptoss.quality.rule_families import judge
+from gptoss.tables.batches import BATCH_BYTES
 
 LEAST_SECONDS = 1.0
 

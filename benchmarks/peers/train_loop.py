@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stages.pretrain import attention, loop, precision
-from stages.pretrain.mesh import joined
-from stages.pretrain.plan import Plan
-from stages.pretrain.stop import StopRequest
-from stages.pretrain.train import Trainer
+from gptoss.core.signals import StopRequest
+from gptoss.models import attention, precision
+from gptoss.train import loop
+from gptoss.train.parallel_context import init_parallel_context
+from gptoss.train.run_config import RunConfig
+from gptoss.train.step import Trainer
 
 sys.path.insert(0, str(Path(__file__).parent))
 from train_step import Turns
@@ -22,7 +23,7 @@ from train_step import Turns
 
 def main(plan_file: str, steps: str, arithmetic: str = "ours") -> None:
     """Train until there are no more turns. `native`: half products as the processor offers them, not ours."""
-    plan = Plan.read(Path(plan_file))
+    plan = RunConfig.read(Path(plan_file))
     turns = Turns(int(steps))
 
     class Paced(Trainer):
@@ -33,8 +34,8 @@ def main(plan_file: str, steps: str, arithmetic: str = "ours") -> None:
 
     loop.Trainer = Paced  # type: ignore[misc]
     if arithmetic == "native":
-        attention.widened = precision.widened = lambda tensor: False
-    with joined(plan.cluster) as ranks:
+        attention.widened = precision.upcasts = lambda tensor: False
+    with init_parallel_context(plan.cluster) as ranks:
         loop.train(plan, ranks, StopRequest(lambda: None), {"restarts": 0})
 
 

@@ -62,13 +62,13 @@ def bare(model: torch.nn.Module, loss: Callable[..., Any], shape: Any, windows: 
 
 def ours_bare(shape: Any, windows: Any, turns: Turns) -> None:
     """Our decoder and loss in the bare loop."""
-    from stages.pretrain.loss import ScaledLoss
-    from stages.pretrain.memory import keep_freed_memory
-    from stages.pretrain.model import Decoder, initial_value
-    from stages.settings import Model
+    from gptoss.config.model import ModelConfig
+    from gptoss.core.memory import keep_freed_memory
+    from gptoss.models.decoder import Decoder, initial_value
+    from gptoss.train.loss import ScaledLoss
 
     keep_freed_memory()
-    model = Model.model_validate(shape["model"])
+    model = ModelConfig.model_validate(shape["model"])
     module = Decoder(model, shape["vocabulary"], range(model.layers))
     with torch.no_grad():
         for name, parameter in module.named_parameters():

@@ -12,15 +12,15 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from stages import paths
-from stages.benchmarks import pins
-from stages.benchmarks.__main__ import FEWSHOT_POOL, benchmarks
-from stages.benchmarks.items import FORMATS, content_sha256, item_id, spread
-from stages.benchmarks.suites import load_baselines, load_suite
-from stages.errors import DataError, UserError
-from stages.settings import Settings
-from stages.storage import read_json, sha256_file
-from stages.tracking import StageRun
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.core.atomic_files import read_json, sha256_file
+from gptoss.core.errors import DataError, UserError
+from gptoss.eval_items import pins
+from gptoss.eval_items.items import FORMATS, content_sha256, item_id, spread
+from gptoss.eval_items.suites import load_baselines, load_suite
+from gptoss.tracking.mlflow_run import StageRun
+from stages.benchmarks import FEWSHOT_POOL, benchmarks
 from tests.benchmarks.checkout import link_evals
 from tests.conftest import ROOT
 
@@ -247,9 +247,9 @@ def test_an_unreachable_hub_is_the_machines_fault(checkout: Path) -> None:
     )
     program = """
 from stages.benchmarks.__main__ import benchmarks
-from stages.entry import guarded
-from stages.settings import load_settings
-from stages.tracking import StageRun
+from gptoss.tracking.runner import guarded
+from gptoss.config.settings import load_settings
+from gptoss.tracking.mlflow_run import StageRun
 raise SystemExit(guarded(lambda: benchmarks(load_settings(), StageRun("benchmarks"))))
 """
     environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}

@@ -16,13 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages import paths
-from stages.curate.addresses import EMAIL
-from stages.curate.phones import PHONE
-from stages.documents import DOCUMENT, REMOVED, document_id, read_table, removed_files, write_table
-from stages.errors import DataError
-from stages.settings import Settings
-from stages.tracking import StageRun
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.core.errors import DataError
+from gptoss.pii.contact import EMAIL
+from gptoss.pii.phones import PHONE
+from gptoss.tables.documents import DOCUMENT, REMOVED, document_id, read_table, removed_files, write_table
+from gptoss.tracking.mlflow_run import StageRun
 from tests.curate.test_language import BULGARIAN, GERMAN
 
 curate = import_module("stages.curate.__main__").curate
@@ -234,7 +234,7 @@ def test_a_stage_that_dies_leaves_the_former_output(
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("stages.curate.part.judge", die)
+    monkeypatch.setattr("gptoss.curate.curate_file.judge", die)
     with pytest.raises(KeyboardInterrupt):
         curate(settings, StageRun("curate@wikipedia", "another"), "wikipedia")
     assert _hashes(paths.curated("wikipedia")) == before

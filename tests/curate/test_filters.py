@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from stages.curate.toxicity import listed_fraction
-from stages.curate.urls import blocked_domains, blocked_words, domain_hashes, hosts, is_licensed
-from stages.curate.word_lists import read_list
-from stages.errors import DataError, PipelineError
+from gptoss.core.errors import DataError, PipelineError
+from gptoss.quality.toxicity import listed_fraction
+from gptoss.quality.urls import blocked_domains, blocked_words, domain_hashes, hosts, is_licensed
+from gptoss.quality.word_lists import read_list
 
 
 def test_hosts_are_told_from_what_is_no_address() -> None:

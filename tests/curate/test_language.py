@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from stages.curate.language import UNKNOWN, identify, identify_all
+from gptoss.quality.language import UNKNOWN, identify, identify_all
 
 SONNET = """Shall I compare thee to a summer's day?
 Thou art more lovely and more temperate:

@@ -13,8 +13,8 @@ import pytest
 
 from benchmarks.filters.agreement import C4_RULES, FINEWEB, GOPHER, OFF, PUBLISHED, REPETITION, agreement, verdicts
 from benchmarks.filters.documents import digest, documents
-from stages.curate.quality import Judgement, judge
-from stages.settings.data import Quality
+from gptoss.config.curate import QualityConfig
+from gptoss.quality.rule_families import Judgement, judge
 
 DECISIONS = Path(__file__).with_name("datatrove.parquet")
 """What datatrove's filters say about documents, by the SHA-256 of the text; its metadata say how it was made."""
@@ -28,7 +28,7 @@ PROSE = (
 )
 
 
-def judged(texts: list[str], quality: Quality, language: str = "en") -> Judgement:
+def judged(texts: list[str], quality: QualityConfig, language: str = "en") -> Judgement:
     return judge(pa.array(texts, pa.large_string()), pa.array([language] * len(texts)), quality)
 
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.curate.accounts import CREDIT_CARD, IBAN
-from stages.curate.addresses import EMAIL, IPV4, IPV6
-from stages.curate.kinds import KINDS
-from stages.curate.national_ids import CODICE_FISCALE, DNI, IDNR, NIE, NINO, NIR, SSN
-from stages.curate.phones import PHONE
-from stages.curate.redact import redact
+from gptoss.pii.contact import EMAIL, IPV4, IPV6
+from gptoss.pii.national_ids import CODICE_FISCALE, DNI, IDNR, NIE, NINO, NIR, SSN
+from gptoss.pii.payment import CREDIT_CARD, IBAN
+from gptoss.pii.phones import PHONE
+from gptoss.pii.redact import redact
+from gptoss.pii.registry import KINDS
 
 GOES = {
     "email": [

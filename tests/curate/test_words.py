@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stages.curate.rules.affixes import known_words
-from stages.curate.rules.characters import table
-from stages.curate.rules.exceptions import pieces
-from stages.curate.rules.words import sentences, split
+from gptoss.quality.rules.affixes import known_words
+from gptoss.quality.rules.characters import table
+from gptoss.quality.rules.exceptions import pieces
+from gptoss.quality.rules.words import sentences, split
 
 
 def words(text: str) -> list[str]:

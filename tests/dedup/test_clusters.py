@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.dedup.candidates import MAX_NEIGHBOURS, candidate_pairs, exact_duplicates
-from stages.dedup.cluster import edges_of, star_clusters
-from stages.dedup.corpus import NEW, Corpus, Part
-from stages.dedup.labels import decided
-from stages.dedup.minhash import Permutations, band_keys, collision_probability
-from stages.dedup.shingle_sets import ShingleSets
-from stages.dedup.shingles import window_hashes
-from stages.dedup.signatures import document_ranks
-from stages.dedup.words import mix
+from gptoss.dedup.candidates import MAX_NEIGHBOURS, candidate_pairs, exact_duplicates
+from gptoss.dedup.corpus import NEW, Corpus, Part
+from gptoss.dedup.find_duplicates import resolve_clusters
+from gptoss.dedup.minhash import Permutations, band_keys, collision_probability
+from gptoss.dedup.shingle_sets import ShingleSets
+from gptoss.dedup.signatures import document_ranks
+from gptoss.dedup.star_clusters import edges_of, star_clusters
+from gptoss.text.normalize import mix
+from gptoss.text.shingles import window_hashes
 
 PAIRS = 1_500
 SIZE = 180
@@ -124,9 +124,9 @@ def test_a_key_that_everyone_shares_cannot_blow_up() -> None:
 def test_edges_are_the_pairs_that_are_similar(sets: list[set[int]], group: int, cut: int) -> None:
     """Sets in two files, in groups smaller than what is compared."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
-        patched.setattr("stages.dedup.cluster.MAX_GROUP", group)
-        patched.setattr("stages.dedup.cluster.GROUP_BYTES", 100)
-        patched.setattr("stages.dedup.shingle_sets.PAGE", cut - 1)
+        patched.setattr("gptoss.dedup.star_clusters.MAX_GROUP", group)
+        patched.setattr("gptoss.dedup.star_clusters.GROUP_BYTES", 100)
+        patched.setattr("gptoss.dedup.shingle_sets.PAGE", cut - 1)
         parts, first = [], 0
         for number, piece in enumerate((sets[:cut], sets[cut:])):
             path = Path(folder) / str(number)
@@ -189,7 +189,7 @@ def test_a_copy_of_a_removed_document_goes_to_the_kept_one() -> None:
 
     # 6 and 7 were kept by an earlier run: 7 is worse than 0 by its rank, but known.
     edges, copies, best = np.array([[0, 1], [7, 2]]), np.array([3, 4]), np.array([1, 6])
-    fate = decided(Ranked(()), edges, np.array([0.75, 0.8]), copies, best, {})
+    fate = resolve_clusters(Ranked(()), edges, np.array([0.75, 0.8]), copies, best, {})
     assert fate.duplicate_of.tolist() == [-1, 0, 7, 0, 6]
     assert fate.jaccard.tolist() == [0, 0.75, 0.8, 0.75, 1]
     assert fate.exact.tolist() == [False, False, False, False, True]

@@ -14,11 +14,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages import paths, storage
-from stages.documents import DOCUMENT, REMOVED, document_id, read_table, removed_files, write_documents, write_table
-from stages.errors import DataError
-from stages.settings import Settings
-from stages.tracking import StageRun
+from gptoss.config.settings import Settings
+from gptoss.core import atomic_files, paths
+from gptoss.core.errors import DataError
+from gptoss.tables.documents import (
+    DOCUMENT,
+    REMOVED,
+    document_id,
+    read_table,
+    removed_files,
+    write_documents,
+    write_table,
+)
+from gptoss.tracking.mlflow_run import StageRun
 
 dedup = import_module("stages.dedup.__main__").dedup
 
@@ -226,7 +234,7 @@ def test_a_stage_that_is_killed_continues_and_gives_the_same_bytes(
     shutil.rmtree(paths.DEDUPED)
     writes = 0
     for allowed in range(0, 200, 3):
-        write_text = storage.write_text
+        write_text = atomic_files.write_text
 
         def dying(path: Path, text: str, allowed: int = allowed, write: Any = write_text) -> None:
             nonlocal writes
@@ -237,7 +245,7 @@ def test_a_stage_that_is_killed_continues_and_gives_the_same_bytes(
 
         writes = 0
         with monkeypatch.context() as patched:
-            patched.setattr("stages.storage.write_text", dying)
+            patched.setattr("gptoss.core.atomic_files.write_text", dying)
             try:
                 metrics = dict(dedup(indexed, StageRun("dedup")))
                 break

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from stages import paths
-from stages.dedup.shingle_sets import ShingleSets
-from stages.errors import DataError, UserError
-from stages.settings import Settings
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.core.errors import DataError, UserError
+from gptoss.dedup.shingle_sets import ShingleSets
 from tests.dedup.test_dedup import Row, document, edited, essay, given, kept, lenient, removed, run
 
 __all__ = ["lenient"]
@@ -99,8 +99,8 @@ def test_the_index_describes_the_kept_documents(workspace: Path, lenient: Settin
         for name in pq.read_table(paths.DEDUPED / "index" / f"signatures-{part}.parquet").column("id").to_pylist()
     ]
     assert ids == [row["id"] for row in kept()]
-    from stages.dedup.corpus import Corpus
-    from stages.dedup.index import known_parts
+    from gptoss.dedup.corpus import Corpus
+    from gptoss.dedup.increments import known_parts
 
     shape = indexed(lenient, str(paths.DEDUPED / "index")).dedup
     with ShingleSets(Corpus(tuple(known_parts(shape, lenient.seed, 0)))) as sets:

@@ -15,16 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages import paths
-from stages.batches import bounded_batches
-from stages.dedup import occurrences, substrings
-from stages.dedup.passages import without
-from stages.dedup.substrings import PASSAGES, cut_repeats
-from stages.dedup.words import find_words
-from stages.documents import DOCUMENT, document_id, write_documents
-from stages.settings import Settings
-from stages.settings.data import Substrings
-from stages.tracking import StageRun
+from gptoss.config.dedup import SubstringsConfig
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.dedup import first_occurrence, substrings
+from gptoss.dedup.substrings import PASSAGES, cut_repeats
+from gptoss.tables.batches import bounded_batches
+from gptoss.tables.documents import DOCUMENT, document_id, write_documents
+from gptoss.text.normalize import find_words
+from gptoss.text.spans import without
+from gptoss.tracking.mlflow_run import StageRun
 
 Outcome = tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any]]]
 
@@ -49,7 +49,7 @@ def given(texts: list[str], per_part: int = 1000, meta: str | None = "{}") -> li
 
 
 def run(parts: list[Path], window: int = WINDOW, min_kept_words: int = 1) -> Outcome:
-    new, counts = cut_repeats(parts, Substrings(window=window, min_kept_words=min_kept_words), STATE)
+    new, counts = cut_repeats(parts, SubstringsConfig(window=window, min_kept_words=min_kept_words), STATE)
     tables = [pq.read_table(path) for path in new]
     assert all(table.schema.equals(DOCUMENT) for table in tables)
     sample = pq.read_table(STATE / "passages.parquet")
@@ -89,7 +89,7 @@ def reference(documents: list[list[str]], window: int, min_kept_words: int) -> l
 def test_exactly_what_the_definition_says_is_cut(workspace: Path, monkeypatch: pytest.MonkeyPatch, window: int) -> None:
     """On texts over a few words, where repeats abound, overlap, and touch the ends of documents and each other."""
     rng = random.Random(window)
-    monkeypatch.setattr(occurrences, "KEYS_PER_RANGE", 400)
+    monkeypatch.setattr(first_occurrence, "KEYS_PER_RANGE", 400)
     for letters, min_kept_words in (("a", 1), ("ab", 1), ("ab", 30), ("abcdefgh", 1)):
         documents = [[rng.choice(letters) for _ in range(rng.choice([0, 1, 5, 40, 90]))] for _ in range(25)]
         for copy in range(10):
@@ -193,7 +193,7 @@ def test_the_cut_into_parts_changes_no_text(workspace: Path, monkeypatch: pytest
     for _ in range(40):
         corpus.append(" ".join(piece for _ in range(3) for piece in (words(rng, 30), rng.choice(shared))))
     outcomes = [run(given(corpus, per_part)) for per_part in (100, 9)]
-    monkeypatch.setattr(occurrences, "KEYS_PER_RANGE", 1000)
+    monkeypatch.setattr(first_occurrence, "KEYS_PER_RANGE", 1000)
     outcomes.append(run(given(corpus, 20)))
     assert all(outcome == outcomes[0] for outcome in outcomes)
     assert outcomes[0][1]["documents_cut"] > 25
@@ -204,7 +204,7 @@ def test_the_cut_into_parts_changes_no_text(workspace: Path, monkeypatch: pytest
 def test_nothing_repeats(workspace: Path) -> None:
     rng = random.Random(5)
     parts = given([words(rng, 200) for _ in range(9)], per_part=4)
-    new, counts = cut_repeats(parts, Substrings(window=WINDOW, min_kept_words=1), STATE)
+    new, counts = cut_repeats(parts, SubstringsConfig(window=WINDOW, min_kept_words=1), STATE)
     assert new == parts
     assert counts["documents_cut"] == 0
     assert pq.read_table(STATE / "passages.parquet").num_rows == 0

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.dedup.shingles import shingle, window_hashes
-from stages.dedup.words import find_words, mix, word_hashes, word_table
+from gptoss.text.normalize import find_words, mix, word_hashes, word_table
+from gptoss.text.shingles import shingle, window_hashes
 
 VALID = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=30), max_size=6)
 

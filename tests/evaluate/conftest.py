@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages import paths
-from stages.benchmarks.__main__ import benchmarks
-from stages.configuration import check, load_yaml
-from stages.settings import Settings
-from stages.tracking import StageRun
+from gptoss.config.section import check, load_yaml
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.tracking.mlflow_run import StageRun
+from stages.benchmarks import benchmarks
 from tests.benchmarks.checkout import link_evals
 from tests.conftest import ROOT
 
@@ -120,7 +120,7 @@ def write_shards() -> None:
 
 def write_mirror(folder: Path) -> Path:
     """The project's own items as hub repositories: three subjects' worth of MMLU, HellaSwag and HumanEval."""
-    from stages.benchmarks.suites import load_suite
+    from gptoss.eval_items.suites import load_suite
 
     own = ROOT / "evals" / "smoke"
 

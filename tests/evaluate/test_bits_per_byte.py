@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from stages import paths
-from stages.errors import DataError
-from stages.evaluate.bits_per_byte import baselines, held_out, nats, text, windows
-from stages.evaluate.model import load
-from stages.token_files import TokenSplit
+from gptoss.core import paths
+from gptoss.core.errors import DataError
+from gptoss.evaluate.bits_per_byte import baselines, held_out, nats, text, windows
+from gptoss.evaluate.published_model import load
+from gptoss.tables.token_files import TokenSplit
 from tests.evaluate.conftest import CONTEXT, DOCUMENTS, publish, write_shards
 
 

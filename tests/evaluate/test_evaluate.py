@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from stages import paths
-from stages.errors import UserError
-from stages.evaluate import harness
-from stages.evaluate.__main__ import CONTAMINATION, evaluate
-from stages.evaluate.tasks import FrozenSubset, Items, scored_content
-from stages.settings import Settings
-from stages.storage import read_json, write_json
-from stages.tracking import StageRun
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.core.atomic_files import read_json, write_json
+from gptoss.core.errors import UserError
+from gptoss.evaluate import harness
+from gptoss.evaluate.tasks import FrozenSubset, Items, scored_content
+from gptoss.tracking.mlflow_run import StageRun
+from stages.evaluate import CONTAMINATION, evaluate
 from tests.evaluate.conftest import publish
 
 NAMES = ("scores.json", "samples.jsonl", "generations.json")
@@ -94,7 +94,7 @@ def test_another_wrong_choice_or_example_is_another_content() -> None:
 
 
 def read_suite(name: str) -> set[str]:
-    from stages.benchmarks.suites import load_suite
+    from gptoss.eval_items.suites import load_suite
 
     return set(load_suite(name).tasks)
 
@@ -156,8 +156,8 @@ def always(token: int) -> Callable[[Any], None]:
 def test_stopped_means_the_model_ended_by_itself(
     evaluated: Settings, token: int, continued: bool, answered: bool
 ) -> None:
-    from stages.evaluate import generations
-    from stages.evaluate.model import load
+    from gptoss.evaluate import generations
+    from gptoss.evaluate.published_model import load
 
     model = load(publish("instruct", always(token)))
     encoded = generations.encode_all(model, "instruct", ["The city"], ["Hello!"], 8)

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from lm_eval.models.huggingface import HFLM
 
-from stages import paths
-from stages.benchmarks.suites import load_suite
-from stages.errors import DataError
-from stages.evaluate import harness, rows
-from stages.evaluate.model import PublishedModel, load
-from stages.evaluate.statistics import mean_and_stderr
-from stages.evaluate.tasks import FrozenSubset, Items, build, read_subsets
-from stages.settings import Settings
-from stages.storage import read_json
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.core.atomic_files import read_json
+from gptoss.core.errors import DataError
+from gptoss.eval_items.suites import load_suite
+from gptoss.evaluate import harness, result_rows
+from gptoss.evaluate.published_model import PublishedModel, load
+from gptoss.evaluate.statistics import mean_and_stderr
+from gptoss.evaluate.tasks import FrozenSubset, Items, build, read_subsets
 from tests.conftest import ROOT
 from tests.evaluate.conftest import CONTEXT, make_network, make_tokenizer
 
@@ -219,11 +219,11 @@ def test_cut_prompts_are_counted_and_make_the_protocol_differ(evaluated: Setting
     baselines = load_suite.__globals__["load_baselines"]("gpt4")
     same = load_suite("gpt4").tasks["drop"]
     uncut = long | {"truncated": 0, "longest_answer": {"tokens": 64, "asked": 64}}
-    assert rows.baseline("drop", same, uncut, baselines)["same_protocol"]  # type: ignore[index]
-    row = rows.baseline("drop", same, long, baselines)
+    assert result_rows.baseline("drop", same, uncut, baselines)["same_protocol"]  # type: ignore[index]
+    row = result_rows.baseline("drop", same, long, baselines)
     assert row is not None and not row["same_protocol"] and row["value"] == 0.809
     assert f"{sum(cut)} of 24 prompts were cut" in row["note"] and "answers were cut at 16 tokens" in row["note"]
-    assert "instead of 64" in rows.protocol(same, long)
+    assert "instead of 64" in result_rows.protocol(same, long)
 
 
 def test_truncation_is_what_lm_eval_does(evaluated: Settings) -> None:
@@ -262,14 +262,14 @@ def test_standard_error() -> None:
 def test_clean_scores(tmp_path: Path) -> None:
     samples = [{"item": str(n), "scores": {"acc": float(n > 1)}} for n in range(4)]
     path = tmp_path / "contamination.json"
-    assert rows.contaminated(path) is None
-    assert rows.clean("gpt4", "gsm8k", "acc", samples, None) is None
+    assert result_rows.contaminated(path) is None
+    assert result_rows.clean("gpt4", "gsm8k", "acc", samples, None) is None
     items = [{"suite": "gpt4", "task": "gsm8k", "item": str(n), "documents": 1} for n in (0, 1)]
     path.write_text(json.dumps({"items": items}))
-    found = rows.contaminated(path)
-    assert rows.clean("gpt4", "gsm8k", "acc", samples, found) == {"value": 1.0, "stderr": 0.0, "n": 2}
-    assert rows.clean("smoke", "gsm8k", "acc", samples, found) == mean_and_stderr([0.0, 0.0, 1.0, 1.0])
-    assert rows.clean("gpt4", "gsm8k", "acc", samples[:2], found) is None
+    found = result_rows.contaminated(path)
+    assert result_rows.clean("gpt4", "gsm8k", "acc", samples, found) == {"value": 1.0, "stderr": 0.0, "n": 2}
+    assert result_rows.clean("smoke", "gsm8k", "acc", samples, found) == mean_and_stderr([0.0, 0.0, 1.0, 1.0])
+    assert result_rows.clean("gpt4", "gsm8k", "acc", samples[:2], found) is None
 
 
 def test_bars_become_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

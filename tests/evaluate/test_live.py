@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from stages import paths
-from stages.benchmarks.suites import load_suite
-from stages.errors import ClusterError, UserError
-from stages.evaluate import harness
-from stages.evaluate.live import Estimate, answers_file, live, parse
-from stages.evaluate.model import load
-from stages.settings import Settings
-from stages.storage import read_json
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.core.atomic_files import read_json
+from gptoss.core.errors import ClusterError, UserError
+from gptoss.eval_items.suites import load_suite
+from gptoss.evaluate import harness
+from gptoss.evaluate.openai_baseline import Estimate, answers_file, live, parse
+from gptoss.evaluate.published_model import load
 from tests.evaluate.conftest import CONTEXT
 
 

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from stages.evaluate.ngrams import FALLBACK_DISCOUNT, ByteNgrams, bits_per_byte
+from gptoss.evaluate.ngrams import FALLBACK_DISCOUNT, ByteNgrams, bits_per_byte
 
 TEXT = (
     b"It is a truth universally acknowledged, that a single man in possession of a good fortune, must be in want of "

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from stages import paths
-from stages.benchmarks.suites import load_suite
-from stages.evaluate import programs, sandbox
-from stages.settings import Settings
-from stages.storage import read_json
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.core.atomic_files import read_json
+from gptoss.eval_items.suites import load_suite
+from gptoss.evaluate import code_execution, sandbox
 from tests.conftest import ROOT
 
 REASON = sandbox.unavailable()
@@ -214,7 +214,7 @@ def test_a_program_dies_with_its_harness() -> None:
         [
             sys.executable,
             "-c",
-            "from stages.evaluate.sandbox import run_python; run_python('while True: pass', seconds=60)",
+            "from gptoss.evaluate.sandbox import run_python; run_python('while True: pass', seconds=60)",
         ],
         cwd=ROOT,
     )
@@ -264,11 +264,11 @@ def test_without_a_sandbox_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None
         assert "unshare" in str(sandbox.unavailable())
         with pytest.raises(sandbox.SandboxUnavailable):
             sandbox.run_python("pass")
-        assert "no sandbox" in str(programs.reason_not_to_run(True))
+        assert "no sandbox" in str(code_execution.reason_not_to_run(True))
     finally:
         monkeypatch.undo()
         sandbox.unavailable.cache_clear()
-    assert "execute_code is false" in str(programs.reason_not_to_run(False))
+    assert "execute_code is false" in str(code_execution.reason_not_to_run(False))
 
 
 @needs_sandbox
@@ -281,7 +281,7 @@ def test_humaneval_items_pass_with_their_solutions_alone(evaluated: Settings) ->
 
     def run(answers: list[str]) -> list[dict[str, Any]]:
         samples = [{"item": str(n), "answer": answer} for n, answer in enumerate(answers)]
-        return programs.execute("humaneval", "pass_at_1", samples, entries, paths.BENCHMARKS)
+        return code_execution.execute("humaneval", "pass_at_1", samples, entries, paths.BENCHMARKS)
 
     right = run([item["canonical_solution"] for item in items])
     assert [sample["outcome"] for sample in right] == ["passed"] * 24
@@ -292,8 +292,8 @@ def test_humaneval_items_pass_with_their_solutions_alone(evaluated: Settings) ->
 
 @needs_sandbox
 def test_the_stage_executes_only_when_allowed(evaluated: Settings) -> None:
-    from stages.evaluate.__main__ import evaluate
-    from stages.tracking import StageRun
+    from gptoss.tracking.mlflow_run import StageRun
+    from stages.evaluate import evaluate
 
     changes = {"suites": ("smoke",), "execute_code": True}
     settings = evaluated.model_copy(update={"evaluate": evaluated.evaluate.model_copy(update=changes)})

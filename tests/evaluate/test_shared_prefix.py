@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from lm_eval.models.huggingface import HFLM
 
-from stages.evaluate.shared_prefix import MIN_SAVED, Row, SharedPrefixLM, common_prefix, groups, rows
+from gptoss.evaluate.shared_prefix import MIN_SAVED, Row, SharedPrefixLM, common_prefix, groups, rows
 from tests.evaluate.conftest import CONTEXT, make_network, make_tokenizer
 
 EXAMPLES = list(range(10, 10 + 80))

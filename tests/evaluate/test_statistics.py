@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.evaluate.statistics import (
+from gptoss.evaluate.statistics import (
     RESAMPLES,
     against,
     by_subset,

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from flows.assistant import flow
-from flows.assistant.base import require_teachable
-from flows.assistant.build import build, dependencies, instruct_settings, write
-from flows.assistant.quiz import rouge_l
-from stages.errors import DataError, UserError
-from stages.instruct import adapters
-from stages.instruct.conversations import SHIPPED
-from stages.instruct.knowledge import read_facts
-from stages.settings import Settings
-from stages.storage import read_json, write_json
-from stages.tracking import StageRun
+from flows import assistant_flow
+from gptoss.assistant.base import require_teachable
+from gptoss.assistant.build import build, dependencies, instruct_settings, write
+from gptoss.assistant.quiz import rouge_l
+from gptoss.config.settings import Settings
+from gptoss.core.atomic_files import read_json, write_json
+from gptoss.core.errors import DataError, UserError
+from gptoss.finetune import adapters
+from gptoss.finetune.conversations import SHIPPED
+from gptoss.finetune.knowledge import read_facts
+from gptoss.tracking.mlflow_run import StageRun
 from tests.publish.toy import make_published_base, toy_settings
 
 
@@ -67,7 +67,7 @@ def test_the_identity_knows_all_that_is_taught(
     with open(base / "chat_template.jinja", "a") as stream:
         stream.write("{# edited #}")
     seen.append(fingerprint())
-    monkeypatch.setattr("stages.instruct.conversations.SHIPPED", SHIPPED[:1])
+    monkeypatch.setattr("gptoss.finetune.conversations.SHIPPED", SHIPPED[:1])
     seen.append(fingerprint())
     assert len(set(seen)) == 3 and seen[0] == seen[1]
 
@@ -81,17 +81,17 @@ def test_a_finished_run_leaves_nothing_to_continue_from(
         (run.state / "trainer" / "checkpoint-50").mkdir(parents=True)
         return {}
 
-    monkeypatch.setattr(flow, "stage_run", lambda *_: nullcontext(run))
-    monkeypatch.setattr(flow, "build", built)
+    monkeypatch.setattr(assistant_flow, "stage_run", lambda *_: nullcontext(run))
+    monkeypatch.setattr(assistant_flow, "build", built)
     base = make_published_base(settings.name)
-    assert flow.teach_and_ask.fn([], base, Path("out"), settings, settings.instruct) == {}
+    assert assistant_flow.teach_and_ask.fn([], base, Path("out"), settings, settings.instruct) == {}
     assert not run.state.exists()
 
 
 def test_a_base_that_cannot_be_published_or_stop_is_refused_at_once(workspace: Path, settings: Settings) -> None:
     def refused(reason: str) -> None:
         with pytest.raises(UserError, match=reason) as caught:
-            flow.build_assistant.fn(Path("no documents"), base, Path("out"), settings, None)
+            assistant_flow.build_assistant.fn(Path("no documents"), base, Path("out"), settings, None)
         assert "--base" in caught.value.fix
 
     base = make_published_base(settings.name)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flows.dag import Node, load_graph, to_visit, up_to
-from stages.errors import UserError
+from gptoss.core.errors import UserError
+from gptoss.pipeline.stage_graph import Node, load_graph, to_visit, up_to
 from tests.conftest import ROOT
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from flows import environment
-from stages.errors import ClusterError
-from stages.storage import write_json
+from gptoss.core.atomic_files import write_json
+from gptoss.core.errors import ClusterError
+from gptoss.pipeline import prefect_environment
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def _clean(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_state_stays_in_the_checkout_and_a_person_may_say_otherwise() -> None:
     os.environ["PREFECT_LOGGING_LEVEL"] = "DEBUG"
-    environment.prepare()
+    prefect_environment.prepare()
     assert os.environ["PREFECT_HOME"] == str(Path(".prefect").resolve())
     assert os.environ["PREFECT_LOGGING_LEVEL"] == "DEBUG"
     assert "PREFECT_API_URL" not in os.environ
@@ -28,11 +28,11 @@ def test_state_stays_in_the_checkout_and_a_person_may_say_otherwise() -> None:
 def test_a_named_server_that_is_not_there_is_one_clear_message() -> None:
     os.environ["PREFECT_API_URL"] = "http://127.0.0.1:9/api"
     with pytest.raises(ClusterError, match="no Prefect server answers") as caught:
-        environment.prepare()
+        prefect_environment.prepare()
     assert "dvc repro" in caught.value.fix
 
 
 def test_pages_that_were_left_behind_are_not_used() -> None:
-    write_json(environment.UI_STATE, {"prefect": "http://127.0.0.1:9", "mlflow": "http://127.0.0.1:9"})
-    environment.prepare()
+    write_json(prefect_environment.UI_STATE, {"prefect": "http://127.0.0.1:9", "mlflow": "http://127.0.0.1:9"})
+    prefect_environment.prepare()
     assert "PREFECT_API_URL" not in os.environ

@@ -7,7 +7,7 @@ import socket
 import pytest
 from mlflow import MlflowClient
 
-from flows.observed import NO_PARENT, Parent, close_parent
+from gptoss.pipeline.pipeline_run import NO_PARENT, Parent, close_parent
 
 
 def test_an_mlflow_that_went_away_during_the_run_is_said_in_one_line(

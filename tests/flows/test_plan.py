@@ -16,14 +16,15 @@ from typing import Any
 import pytest
 import yaml
 
-from flows import pipeline, plan, rates, raw_files
-from flows.estimate import START, estimate
-from flows.raw_files import RawFiles, look
-from stages import tracking
-from stages.cluster import Cluster, load_cluster
-from stages.configuration import check, load_yaml
-from stages.ingest.origins import expand
-from stages.settings import Source
+from gptoss.cli import plan, run
+from gptoss.config.cluster import ClusterConfig, load_cluster
+from gptoss.config.section import check, load_yaml
+from gptoss.config.source import SourceConfig
+from gptoss.estimate import rates, raw_file_sizes
+from gptoss.estimate.estimate import START, estimate
+from gptoss.estimate.raw_file_sizes import RawFiles, look
+from gptoss.sources.resolve_urls import expand
+from gptoss.tracking import mlflow_run
 from tests.conftest import ROOT
 from tests.ingest.conftest import LocalIndex
 
@@ -66,15 +67,15 @@ def crawl() -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries follow each other at once, and no proxy stands before loopback."""
-    monkeypatch.setattr("stages.ingest.fetch.FIRST_PAUSE", 0.0)
-    monkeypatch.setattr("stages.ingest.index.FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("gptoss.sources.fetch.FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("gptoss.sources.package_index.FIRST_PAUSE", 0.0)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
-def a_source(format_: str, *urls: str, **more: Any) -> Source:
+def a_source(format_: str, *urls: str, **more: Any) -> SourceConfig:
     values = {"format": format_, "urls": list(urls), "license": "L", "language": "en"} | more
-    return check(Source, values, origin="test")
+    return check(SourceConfig, values, origin="test")
 
 
 def test_a_sample_of_a_list_is_sized_by_headers_alone(workspace: Path, crawl: str) -> None:
@@ -89,7 +90,7 @@ def test_a_sample_of_a_list_is_sized_by_headers_alone(workspace: Path, crawl: st
 
 
 def test_of_many_files_some_are_asked(workspace: Path, crawl: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(raw_files, "ASKED", 10)
+    monkeypatch.setattr(raw_file_sizes, "ASKED", 10)
     files = look(a_source("warc", f"{crawl}/warc.paths.gz", prefix=crawl), seed=7)
     assert (files.chosen, files.sized) == (200, 10)
     assert files.bytes is not None and 0.7 < files.bytes / sum(SIZES.values()) < 1.3
@@ -121,8 +122,8 @@ def test_members_of_an_archive_are_read_from_its_directory(workspace: Path, monk
     assert "pypi:absent==1.0" in remark and "pip index versions absent" in remark
 
 
-def cluster_with(**changes: Any) -> Cluster:
-    return check(Cluster, load_yaml(ROOT / "infra/clusters/single.yaml") | changes, origin="test")
+def cluster_with(**changes: Any) -> ClusterConfig:
+    return check(ClusterConfig, load_yaml(ROOT / "infra/clusters/single.yaml") | changes, origin="test")
 
 
 def test_every_row_follows_from_the_one_before(workspace: Path) -> None:
@@ -178,7 +179,7 @@ def test_an_mlflow_that_is_not_there_is_said(workspace: Path, monkeypatch: pytes
     assert rates.observed({}) == ([], "no runs in this checkout yet")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert rates.observed({})[1] == "MLflow at http://127.0.0.1:9 does not answer"
-    assert not Path("mlflow.db").exists() and tracking.tracking_uri().startswith("http")
+    assert not Path("mlflow.db").exists() and mlflow_run.tracking_uri().startswith("http")
 
 
 def test_why_a_stage_would_run_is_said_once() -> None:
@@ -218,7 +219,7 @@ def checkout(workspace: Path, settings_with: Callable[..., Any]) -> Path:
 
 def test_the_plan_of_a_checkout_where_nothing_has_run(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(Path().iterdir())
-    assert pipeline.main(["--dry-run"]) == 0
+    assert run.main(["--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "17 of 17 would run" in said and "missing: data/documents/wiki" in said
     assert "mediawiki  1 file, 2 MB" in said and "gutenberg  1 file, 1 MB" in said
@@ -226,7 +227,7 @@ def test_the_plan_of_a_checkout_where_nothing_has_run(checkout: Path, capsys: py
     assert plan.main(["books"]) == 0
     named = capsys.readouterr().out
     assert "ingest@books" in named and "wiki" not in named
-    assert pipeline.main(["--dry-run", "--target", "curate@wiki"]) == 0
+    assert run.main(["--dry-run", "--target", "curate@wiki"]) == 0
     target = capsys.readouterr().out
     assert "2 of 2 would run" in target and "dedup" not in target
     assert sorted(Path().iterdir()) == before, "nothing was written"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.profile import compose, merge, use
-from stages.errors import UserError
-from stages.settings import load_settings
+from gptoss.config.profiles import compose, merge, use
+from gptoss.config.settings import load_settings
+from gptoss.core.errors import UserError
 from tests.conftest import ROOT
 
 

@@ -1,4 +1,4 @@
-"""`python -m flows.push` against a hub of our own on loopback that takes what the real one takes."""
+"""`python -m gptoss.cli.push` against a hub of our own on loopback that takes what the real one takes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from stages import checksums
+from gptoss.core import checksums
 from tests.conftest import ROOT
 
 
@@ -76,7 +76,7 @@ def push(endpoint: str, token: str = "hf_right", repo: str = "owner/toy") -> sub
         key: value for key, value in os.environ.items() if key not in ("HF_HUB_OFFLINE", "GPTOSS_SIGNING_KEY")
     }
     return subprocess.run(
-        [sys.executable, "-m", "flows.push", "--repo", repo, "--model", "gpt-oss/toy"],
+        [sys.executable, "-m", "gptoss.cli.push", "--repo", repo, "--model", "gpt-oss/toy"],
         env=environment | {"PYTHONPATH": str(ROOT), "HF_ENDPOINT": endpoint, "HF_TOKEN": token},
         capture_output=True, text=True, timeout=100,
     )  # fmt: skip

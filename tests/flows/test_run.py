@@ -46,7 +46,7 @@ def project(tmp_path: Path) -> Path:
 def start(project: Path) -> subprocess.Popen[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.pipeline"], cwd=project, env=environment | {"PYTHONPATH": str(ROOT)},
+        [sys.executable, "-m", "gptoss.cli.run"], cwd=project, env=environment | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 

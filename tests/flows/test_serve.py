@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from flows import serve
+from gptoss.cli import serve
 from tests.conftest import ROOT
 from tests.publish.toy import make_published_base
 
@@ -42,7 +42,7 @@ def test_a_chat_completion_over_http(workspace: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, "-m", "flows.serve", "--model", str(folder), "--port", str(port)],
+        [sys.executable, "-m", "gptoss.cli.serve", "--model", str(folder), "--port", str(port)],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     address = f"http://127.0.0.1:{port}"

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from flows import lineage
-from flows.lineage import Sealed
-from flows.verification import Verifier, cached
-from stages import provenance
-from stages.errors import DataError
+from gptoss.core.errors import DataError
+from gptoss.registry import lineage
+from gptoss.registry.lineage import Sealed
+from gptoss.registry.verification import Verifier, cached
+from gptoss.tracking import provenance
 
 FOLDER = "data/documents/x"
 INGEST = """

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from flows.profile import compose
-from stages.cluster import Cluster, load_cluster
-from stages.configuration import check
-from stages.errors import UserError
-from stages.pretrain.plan import divide
-from stages.settings import Settings
+from gptoss.config.cluster import ClusterConfig, load_cluster
+from gptoss.config.profiles import compose
+from gptoss.config.section import check
+from gptoss.config.settings import Settings
+from gptoss.core.errors import UserError
+from gptoss.train.run_config import divide
 from tests.conftest import ROOT
 
 CLUSTERS = sorted(path.stem for path in (ROOT / "infra" / "clusters").glob("*.yaml"))
@@ -61,4 +61,4 @@ def test_the_two_ways_to_start_64_gpus_are_one_mesh() -> None:
 def test_what_is_wrong_with_a_slurm_section_is_said(changes: dict[str, object], message: str) -> None:
     values = yaml.safe_load((ROOT / "infra" / "clusters" / "a100-80gb-64.yaml").read_text())
     with pytest.raises(UserError, match=message):
-        check(Cluster, values | changes, origin="a100-80gb-64.yaml")
+        check(ClusterConfig, values | changes, origin="a100-80gb-64.yaml")

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from kubeflow_trainer_api import models
 
-from stages.cluster import load_cluster
-from stages.errors import DataError, UserError
+from gptoss.config.cluster import load_cluster
+from gptoss.core.errors import DataError, UserError
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "infra" / "kubernetes"

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from stages.settings import Settings, Source
+from gptoss.config.settings import Settings
+from gptoss.config.source import SourceConfig
 
 
 @pytest.fixture
@@ -29,9 +30,9 @@ def source_settings(settings_with: Callable[..., Settings]) -> Callable[..., Set
 
 
 @pytest.fixture
-def a_source() -> Source:
+def a_source() -> SourceConfig:
     """A source for readers, which look at its format and licence only."""
-    return Source(format="mediawiki", urls=("x",), license="L", language="en")
+    return SourceConfig(format="mediawiki", urls=("x",), license="L", language="en")
 
 
 def page(title: str, number: int, text: str, *, namespace: int = 0, inside: str = "") -> str:
@@ -106,5 +107,5 @@ def package_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalIndex
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries follow each other at once."""
-    monkeypatch.setattr("stages.ingest.index.FIRST_PAUSE", 0.0)
-    monkeypatch.setattr("stages.ingest.fetch.FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("gptoss.sources.package_index.FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("gptoss.sources.fetch.FIRST_PAUSE", 0.0)

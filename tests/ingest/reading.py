@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 
-from stages.ingest.compression import HashingStream, decompressed
-from stages.ingest.records import DamagedError, Document, Reader, Record
-from stages.settings import Source
+from gptoss.config.source import SourceConfig
+from gptoss.formats.records import Document, Reader, Record
+from gptoss.sources.compression import HashingStream, decompressed
+from gptoss.sources.streams import DamagedError
 
 
-def read(reader: Reader, raw: bytes, source: Source) -> tuple[list[Record], str]:
+def read(reader: Reader, raw: bytes, source: SourceConfig) -> tuple[list[Record], str]:
     """All records, and the damage that ended them."""
     records: list[Record] = []
     try:

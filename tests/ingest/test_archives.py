@@ -8,9 +8,10 @@ import zipfile
 
 import pytest
 
-from stages.ingest import archives
-from stages.ingest.archives import Member, members
-from stages.ingest.records import BytesIterator, DamagedError, Rejection
+from gptoss.formats import archives
+from gptoss.formats.archives import Member, members
+from gptoss.formats.records import Rejection
+from gptoss.sources.streams import BytesIterator, DamagedError
 
 Found = list[Member | Rejection]
 

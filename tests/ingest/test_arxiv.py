@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from stages.ingest import arxiv, catalogue
-from stages.ingest.records import Document, Rejection, Skip
-from stages.settings import Source
+from gptoss.config.source import SourceConfig
+from gptoss.formats import arxiv, catalogue
+from gptoss.formats.records import Document, Rejection, Skip
 from tests.ingest.conftest import prose
 from tests.ingest.reading import read, texts
 
@@ -35,7 +35,7 @@ METADATA = {
 }
 
 
-def test_metadata_and_full_text(a_source: Source) -> None:
+def test_metadata_and_full_text(a_source: SourceConfig) -> None:
     full = {
         "paper_id": "2001.00002", "metadata": METADATA | {"license": None}, "abstract": {"text": " An abstract."},
         "body_text": [
@@ -57,7 +57,7 @@ def test_metadata_and_full_text(a_source: Source) -> None:
     }  # fmt: skip
 
 
-def test_malformed_lines_are_rejected_one_by_one(a_source: Source) -> None:
+def test_malformed_lines_are_rejected_one_by_one(a_source: SourceConfig) -> None:
     raw = json_lines(b"{broken", METADATA, [1], {"x": 1}, METADATA | {"title": None}, b"\xff", b"[" * 100_000,
                      b"9" * 5000, METADATA)  # fmt: skip
     records, damage = read(arxiv.read, raw, a_source)
@@ -69,7 +69,7 @@ def test_malformed_lines_are_rejected_one_by_one(a_source: Source) -> None:
     }  # fmt: skip
 
 
-def test_real_arxiv(shared: Path, a_source: Source) -> None:
+def test_real_arxiv(shared: Path, a_source: SourceConfig) -> None:
     folder = shared / "corpora/arxiv"
     metadata, _ = read(arxiv.read, (folder / "arxiv-metadata-oai-sample.jsonl").read_bytes(), a_source)
     full, _ = read(arxiv.read, (folder / "unarXive_data_sample/arXiv_src_2212_086.jsonl").read_bytes(), a_source)
@@ -115,7 +115,7 @@ BULK = {
 }
 
 
-def test_bulk_archive_of_submissions(a_source: Source) -> None:
+def test_bulk_archive_of_submissions(a_source: SourceConfig) -> None:
     records, damage = read(arxiv.read, tar_of(BULK), a_source)
     assert not damage
     documents = [record for record in records if isinstance(record, Document)]
@@ -137,7 +137,7 @@ def test_bulk_archive_of_submissions(a_source: Source) -> None:
     }
 
 
-def test_a_cut_bulk_archive_keeps_the_submissions_before(a_source: Source) -> None:
+def test_a_cut_bulk_archive_keeps_the_submissions_before(a_source: SourceConfig) -> None:
     raw = tar_of(BULK)
     for size in (1500, 4000, len(raw) // 1024 * 512):
         records, damage = read(arxiv.read, raw[:size], a_source)
@@ -146,7 +146,7 @@ def test_a_cut_bulk_archive_keeps_the_submissions_before(a_source: Source) -> No
     assert texts(read(arxiv.read, raw[:2500], a_source)[0])[0].startswith("One")
 
 
-def test_one_tree_and_one_file(a_source: Source) -> None:
+def test_one_tree_and_one_file(a_source: SourceConfig) -> None:
     zipped = io.BytesIO()
     with zipfile.ZipFile(zipped, "w") as archive:
         for name, data in tree_of("Tree").items():
@@ -161,7 +161,7 @@ def test_one_tree_and_one_file(a_source: Source) -> None:
     assert read(arxiv.read, b"%PDF-1.5 x", a_source) == ([Skip("PDF only")], "")
 
 
-def test_licence_of_each_paper_comes_from_the_catalogue(a_source: Source, tmp_path: Path) -> None:
+def test_licence_of_each_paper_comes_from_the_catalogue(a_source: SourceConfig, tmp_path: Path) -> None:
     listed = tmp_path / "metadata.jsonl"
     withdrawn = METADATA | {"id": "2001.00002", "abstract": "This paper has been withdrawn."}
     listed.write_bytes(json_lines(METADATA, withdrawn, METADATA | {"id": "hep-th/0101007", "license": "CC-Y"}))
@@ -175,8 +175,8 @@ def test_licence_of_each_paper_comes_from_the_catalogue(a_source: Source, tmp_pa
     assert found["2001.00001"].meta["categories"] == "math.PR"
 
 
-def test_a_gzip_bomb_is_one_rejection(a_source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stages.ingest.latex_papers.MAX_RECORD_BYTES", 2**20)
+def test_a_gzip_bomb_is_one_rejection(a_source: SourceConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gptoss.formats.latex.papers.MAX_RECORD_BYTES", 2**20)
     bomb = gzip.compress(b"\\documentclass " + bytes(2**24))
     records, _ = read(
         arxiv.read, tar_of({"2001/2001.00001.gz": bomb, "2001/2001.00002.gz": BULK["2001/2001.00001.gz"]}), a_source
@@ -184,8 +184,10 @@ def test_a_gzip_bomb_is_one_rejection(a_source: Source, monkeypatch: pytest.Monk
     assert [type(record) for record in records] == [Rejection, Document]
 
 
-def test_what_a_paper_has_no_room_for_is_rejected_alone(a_source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stages.ingest.latex_papers.MAX_RECORD_BYTES", 4_000)
+def test_what_a_paper_has_no_room_for_is_rejected_alone(
+    a_source: SourceConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gptoss.formats.latex.papers.MAX_RECORD_BYTES", 4_000)
     tree = {"data.txt": b"1 " * 1_000, "more.txt": b"2 " * 1_900, **tree_of("Tree")}
     bulk = tar_of({"2001/2001.00001.gz": gzip.compress(tar_of(tree))})
     for raw, place in ((tar_of(tree), "more.txt"), (bulk, "member 2001/2001.00001.gz!more.txt")):
@@ -199,7 +201,7 @@ def test_what_a_paper_has_no_room_for_is_rejected_alone(a_source: Source, monkey
     assert read(arxiv.read, beside, a_source)[0][1:] == [Skip("not a submission")] * 2
 
 
-def test_real_source_tree(shared: Path, a_source: Source) -> None:
+def test_real_source_tree(shared: Path, a_source: SourceConfig) -> None:
     raw = (shared / "corpora/arxiv/arxiv-latex-cleaner-tex.zip").read_bytes()
     (record,), damage = read(arxiv.read, raw, a_source)
     assert isinstance(record, Document)

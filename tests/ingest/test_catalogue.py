@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.errors import DataError, UserError
-from stages.ingest import catalogue
-from stages.ingest.catalogue import Catalogue, Entry
-from stages.settings import Source
+from gptoss.config.source import SourceConfig
+from gptoss.core.errors import DataError, UserError
+from gptoss.formats import catalogue
+from gptoss.formats.catalogue import Catalogue, Entry
 
 RDF = """<?xml version="1.0" encoding="utf-8"?>
 <rdf:RDF xml:base="http://www.gutenberg.org/" xmlns:dcterms="http://purl.org/dc/terms/"
@@ -37,7 +37,7 @@ COPYRIGHTED = "Copyrighted. Read the copyright notice inside this book for detai
 BOMB = '<!DOCTYPE r [<!ENTITY a "aaaa">]><r>&a;</r>'
 
 
-def opened(raw: bytes, source: Source, folder: Path) -> Catalogue:
+def opened(raw: bytes, source: SourceConfig, folder: Path) -> Catalogue:
     file = folder / "catalogue"
     file.write_bytes(raw)
     found = catalogue.of(catalogue.prepared(source.model_copy(update={"catalogue": str(file)}), folder))
@@ -55,7 +55,7 @@ def rdf_archive(members: dict[str, str]) -> bytes:
     return bz2.compress(raw.getvalue())
 
 
-def test_rdf_archive(a_source: Source, tmp_path: Path) -> None:
+def test_rdf_archive(a_source: SourceConfig, tmp_path: Path) -> None:
     raw = rdf_archive(
         {
             "cache/epub/1342/pg1342.rdf": RDF.format(number=1342, rights="Public domain in the USA."),
@@ -78,7 +78,7 @@ def test_rdf_archive(a_source: Source, tmp_path: Path) -> None:
     assert [found.get(number) for number in ("8", "7", "6", "5", "4", "1")] == [None] * 6
 
 
-def test_metadata_snapshot_and_its_mistakes(a_source: Source, tmp_path: Path) -> None:
+def test_metadata_snapshot_and_its_mistakes(a_source: SourceConfig, tmp_path: Path) -> None:
     rows = [{"id": "hep-th/9901001", "title": "A\n  B", "license": None, "categories": "hep-th",
              "versions": [{"version": "v1", "created": "Mon, 1 Jan 1999"}], "update_date": "2007-05-23"},
             {"id": "2001.00001", "license": "http://creativecommons.org/licenses/by/4.0/",
@@ -93,7 +93,7 @@ def test_metadata_snapshot_and_its_mistakes(a_source: Source, tmp_path: Path) ->
     assert found.get("5") is None
 
 
-def test_a_changed_catalogue_makes_another_table(a_source: Source, tmp_path: Path) -> None:
+def test_a_changed_catalogue_makes_another_table(a_source: SourceConfig, tmp_path: Path) -> None:
     listed = tmp_path / "pg_catalog.csv"
     source = a_source.model_copy(update={"catalogue": str(listed)})
     listed.write_text("Text#,Type,Title\n1,Text,A\n")
@@ -110,13 +110,13 @@ def test_a_changed_catalogue_makes_another_table(a_source: Source, tmp_path: Pat
 @pytest.mark.parametrize(
     "raw", [b"", b"no catalogue", bz2.compress(b"Text#,Title\n1,A\n" * 9999)[:-9], b"Text#,Title\n"]
 )
-def test_what_is_no_catalogue_is_one_message(raw: bytes, a_source: Source, tmp_path: Path) -> None:
+def test_what_is_no_catalogue_is_one_message(raw: bytes, a_source: SourceConfig, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="catalogue"):
         opened(raw, a_source, tmp_path)
     assert not list(tmp_path.glob("*.sqlite*"))
 
 
-def test_a_glob_of_several_files_is_no_catalogue(a_source: Source, tmp_path: Path) -> None:
+def test_a_glob_of_several_files_is_no_catalogue(a_source: SourceConfig, tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / f"{name}.csv").write_text("Text#,Type,Title\n1,Text,A\n")
     (tmp_path / "none.paths").write_text("\n")
@@ -126,6 +126,6 @@ def test_a_glob_of_several_files_is_no_catalogue(a_source: Source, tmp_path: Pat
             catalogue.prepared(source, tmp_path)
 
 
-def test_no_catalogue(a_source: Source, tmp_path: Path) -> None:
+def test_no_catalogue(a_source: SourceConfig, tmp_path: Path) -> None:
     assert catalogue.prepared(a_source, tmp_path) == a_source
     assert catalogue.of(a_source) is None

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from stages.ingest import compression
-from stages.ingest.compression import HashingStream, decompressed, stored_at
-from stages.ingest.records import BytesIterator, DamagedError, clean, lines
+from gptoss.formats.records import clean
+from gptoss.sources import compression
+from gptoss.sources.compression import HashingStream, decompressed, stored_at
+from gptoss.sources.streams import BytesIterator, DamagedError, lines
 
 
 def file(data: bytes) -> io.RawIOBase:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.ingest import catalogue, gutenberg
-from stages.ingest.records import Document, Rejection, Skip
-from stages.settings import Source
+from gptoss.config.source import SourceConfig
+from gptoss.formats import catalogue, gutenberg
+from gptoss.formats.records import Document, Rejection, Skip
 from tests.ingest.conftest import prose
 from tests.ingest.reading import read, texts
 
@@ -30,7 +30,7 @@ def chapters(count: int, paragraphs: int = 40) -> str:
     )
 
 
-def test_book_is_cut_at_chapters_without_boilerplate(a_source: Source) -> None:
+def test_book_is_cut_at_chapters_without_boilerplate(a_source: SourceConfig) -> None:
     records, _ = read(gutenberg.read, ("\ufeff" + BOOK.format(chapters(3))).encode(), a_source)
     documents = [record for record in records if isinstance(record, Document)]
     assert [document.text.split("\n")[0] for document in documents] == ["CHAPTER 1", "CHAPTER 2", "CHAPTER 3"]
@@ -40,7 +40,7 @@ def test_book_is_cut_at_chapters_without_boilerplate(a_source: Source) -> None:
     assert not re.search(r"gutenberg|produced by|license|\r", "".join(texts(records)), re.IGNORECASE)
 
 
-def test_small_print_of_the_nineties(a_source: Source) -> None:
+def test_small_print_of_the_nineties(a_source: SourceConfig) -> None:
     raw = (
         "***The Project Gutenberg Etext of Hamlet***\n\nlegal words\n\n*END*THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*"
         "Ver.04.29.93*END*\n\n\n\nHAMLET\n\nby William Shakespeare\n\n"
@@ -57,7 +57,7 @@ def test_small_print_of_the_nineties(a_source: Source) -> None:
 
 
 @pytest.mark.parametrize("empty", ["\n\n", "\n \n", "\n\t \n \n", "\n"])
-def test_credits_go_and_no_text_with_them(a_source: Source, empty: str) -> None:
+def test_credits_go_and_no_text_with_them(a_source: SourceConfig, empty: str) -> None:
     """Lines between paragraphs may be blank and not empty; a work may have no empty line at all."""
     work = empty.join(prose(number, 12) for number in range(5))
     records, _ = read(gutenberg.read, BOOK.replace("\r\n\r\n{}", empty + "{}").format(work).encode(), a_source)
@@ -66,7 +66,7 @@ def test_credits_go_and_no_text_with_them(a_source: Source, empty: str) -> None:
     assert ("Produced" in text) == (empty == "\n")
 
 
-def test_a_work_without_text_is_a_rejection(a_source: Source) -> None:
+def test_a_work_without_text_is_a_rejection(a_source: SourceConfig) -> None:
     for work in ("", "[Illustration]", "* * *"):
         records, _ = read(gutenberg.read, BOOK.format(work).encode(), a_source)
         assert records == [Rejection("whole file", "no text", "nothing but boilerplate")]
@@ -74,7 +74,7 @@ def test_a_work_without_text_is_a_rejection(a_source: Source) -> None:
 
 
 @pytest.mark.parametrize("run", ["\n", " ", "*\n", "*"])
-def test_a_long_run_without_words_takes_no_long_time(a_source: Source, run: str) -> None:
+def test_a_long_run_without_words_takes_no_long_time(a_source: SourceConfig, run: str) -> None:
     raw = BOOK.format(f"{run * 2**20}\n{prose(1)}").encode()
     started = time.process_time()
     records, _ = read(gutenberg.read, raw, a_source)
@@ -82,13 +82,13 @@ def test_a_long_run_without_words_takes_no_long_time(a_source: Source, run: str)
     assert time.process_time() - started < 10
 
 
-def test_rules_before_the_end_marker_go(a_source: Source) -> None:
+def test_rules_before_the_end_marker_go(a_source: SourceConfig) -> None:
     raw = BOOK.format(f"{prose(1)}\r\n\r\n  * * *\r\n\r\n-----\r\n")
     records, _ = read(gutenberg.read, raw.encode(), a_source)
     assert texts(records) == [prose(1)]
 
 
-def test_text_without_markers_is_kept_whole_and_says_so(a_source: Source) -> None:
+def test_text_without_markers_is_kept_whole_and_says_so(a_source: SourceConfig) -> None:
     (record,), _ = read(gutenberg.read, b"THE SONNETS\nby W. S.\n\nFrom fairest creatures\n", a_source)
     assert isinstance(record, Document)
     assert record.meta == {"part": 1, "parts": 1, "boilerplate": "none found", "author": "W. S."}
@@ -104,7 +104,7 @@ def test_encodings(raw: bytes, text: str) -> None:
     assert gutenberg.decode(raw) == text
 
 
-def test_binary_file_is_rejected(a_source: Source) -> None:
+def test_binary_file_is_rejected(a_source: SourceConfig) -> None:
     (record,), _ = read(gutenberg.read, b"%PDF\0\x01", a_source)
     assert isinstance(record, Rejection)
     assert record.reason == "not text"
@@ -120,7 +120,7 @@ def test_no_part_is_too_long_and_nothing_is_lost(text: str) -> None:
     assert re.sub(r"\s", "", "".join(parts)) == re.sub(r"\s", "", text)
 
 
-def test_real_novels(shared: Path, a_source: Source) -> None:
+def test_real_novels(shared: Path, a_source: SourceConfig) -> None:
     expected = {"11": 12, "1342": 60, "345": 27, "84": 27}
     for name, count in expected.items():
         records, _ = read(gutenberg.read, (shared / f"corpora/gutenberg/{name}.txt").read_bytes(), a_source)
@@ -148,7 +148,7 @@ def test_number_of_a_work(header: str, name: str, number: str) -> None:
     assert gutenberg.number_of(header, name) == number
 
 
-def test_number_language_and_copyright_of_the_header(a_source: Source) -> None:
+def test_number_language_and_copyright_of_the_header(a_source: SourceConfig) -> None:
     raw = a_book("[EBook #77]", "French", "** This is a COPYRIGHTED Project Gutenberg eBook, Details Below **")
     records, _ = read(gutenberg.read, raw, a_source)
     first = records[0]
@@ -158,7 +158,7 @@ def test_number_language_and_copyright_of_the_header(a_source: Source) -> None:
     )  # fmt: skip
 
 
-def test_a_book_may_stay_whole(a_source: Source) -> None:
+def test_a_book_may_stay_whole(a_source: SourceConfig) -> None:
     whole = a_source.model_copy(update={"chapters": False})
     (record,), _ = read(gutenberg.read, a_book(), whole)
     parts, _ = read(gutenberg.read, a_book(), a_source)
@@ -167,7 +167,7 @@ def test_a_book_may_stay_whole(a_source: Source) -> None:
     assert record.text == "\n\n".join(texts(parts))
 
 
-def test_zip_of_a_mirror(a_source: Source) -> None:
+def test_zip_of_a_mirror(a_source: SourceConfig) -> None:
     raw = io.BytesIO()
     with zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("1342-h/1342-h.htm", "<html>")
@@ -192,7 +192,7 @@ def test_marks_of_transcribers_go() -> None:
     assert "notes" in gutenberg.without_marks(f"Transcriber's notes\n\n{long}")
 
 
-def test_catalogue_says_language_rights_and_type(a_source: Source, tmp_path: Path) -> None:
+def test_catalogue_says_language_rights_and_type(a_source: SourceConfig, tmp_path: Path) -> None:
     listed = tmp_path / "pg_catalog.csv"
     listed.write_text(
         "Text#,Type,Issued,Title,Language,Authors,Subjects,LoCC,Bookshelves\n"

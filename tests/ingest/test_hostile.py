@@ -19,14 +19,16 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from stages import documents, paths
-from stages.errors import DataError
-from stages.ingest import reading
-from stages.ingest.__main__ import ingest
-from stages.ingest.records import DamagedError, Document, Rejection, Skip
-from stages.settings import Settings
-from stages.storage import read_json
-from stages.tracking import StageRun
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.core.atomic_files import read_json
+from gptoss.core.errors import DataError
+from gptoss.formats.records import Document, Rejection, Skip
+from gptoss.ingest import read_task
+from gptoss.sources.streams import DamagedError
+from gptoss.tables import documents
+from gptoss.tracking.mlflow_run import StageRun
+from stages.ingest import ingest
 from tests.conftest import ROOT
 from tests.ingest.conftest import dump, page, prose
 
@@ -37,10 +39,10 @@ PROGRAM = textwrap.dedent(
     """
     import json, sys
     from pathlib import Path
-    from stages.configuration import check, load_yaml
+    from gptoss.config.section import check, load_yaml
     from stages.ingest.__main__ import ingest
-    from stages.settings import Settings
-    from stages.tracking import StageRun
+    from gptoss.config.settings import Settings
+    from gptoss.tracking.mlflow_run import StageRun
 
     values = load_yaml(Path(sys.argv[1]))
     sample = {"format": sys.argv[2], "urls": ["raw/*"], "license": "L", "language": "en"}
@@ -160,7 +162,7 @@ def test_an_empty_source(workspace: Path, source_settings: MakeSettings) -> None
 
 
 def test_sums_that_do_not_add_up_are_noticed() -> None:
-    outcome = reading.Outcome("a", records=4, documents=1, rejected={"x": 1}, skipped={"y": 2})
+    outcome = read_task.Outcome("a", records=4, documents=1, rejected={"x": 1}, skipped={"y": 2})
     outcome.check()
     outcome.records = 5
     with pytest.raises(RuntimeError, match="a: 5 records, but 1 documents"):
@@ -177,7 +179,7 @@ def test_every_kind_of_record_is_counted(
         yield Skip("dull")
         raise DamagedError("it ends here")
 
-    monkeypatch.setattr("stages.ingest.arxiv.read", read)
+    monkeypatch.setattr("gptoss.formats.arxiv.read", read)
     Path("x").write_bytes(b"x")
     metrics = ingest(source_settings("arxiv", "x", max_reject_fraction=1.0), StageRun("ingest@sample"), "sample")
     assert adds_up(dict(metrics))

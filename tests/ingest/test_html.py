@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.ingest.html import main_text, prose
+from gptoss.formats.html import main_text, prose
 from tests.ingest.conftest import prose as sentences
 
 ARTICLE = [sentences(number) for number in range(1, 5)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from stages.ingest.latex import to_text
-from stages.ingest.latex_macros import MAX_EXPANSIONS
-from stages.ingest.latex_source import assembled, main_file, without_comments
+from gptoss.formats.latex.macros import MAX_EXPANSIONS
+from gptoss.formats.latex.paper_source import assembled, main_file, without_comments
+from gptoss.formats.latex.to_text import to_text
 
 PAPER = r"""
 \documentclass{article} % a comment

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from stages.errors import ClusterError, DataError, UserError
-from stages.ingest.fetch import RawFiles, version
-from stages.ingest.origins import Origin, expand, local_files
-from stages.settings import Source
+from gptoss.config.source import SourceConfig
+from gptoss.core.errors import ClusterError, DataError, UserError
+from gptoss.sources.fetch import RawFiles, version
+from gptoss.sources.resolve_urls import Origin, expand, local_files
 from tests.ingest.conftest import LocalIndex
 
 
-def source(*urls: str, prefix: str = "", max_files: int | None = None) -> Source:
-    return Source(format="warc", urls=urls, license="L", language="en", prefix=prefix, max_files=max_files)
+def source(*urls: str, prefix: str = "", max_files: int | None = None) -> SourceConfig:
+    return SourceConfig(format="warc", urls=urls, license="L", language="en", prefix=prefix, max_files=max_files)
 
 
 def urls(*patterns: str, seed: int = 1, prefix: str = "", max_files: int | None = None) -> list[str]:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from stages.errors import ClusterError, DataError, UserError
-from stages.ingest import index
-from stages.ingest.origins import expand
-from stages.ingest.registry import DOWNLOADS, fetch_archive, member_names, parse_requirement, read_members
-from stages.settings import Source
+from gptoss.config.source import SourceConfig
+from gptoss.core.errors import ClusterError, DataError, UserError
+from gptoss.sources import package_index
+from gptoss.sources.package_archive import DOWNLOADS, fetch_archive, member_names, parse_requirement, read_members
+from gptoss.sources.resolve_urls import expand
 from tests.ingest.conftest import LocalIndex
 
 WHEEL = {"corpus/data/a.txt": b"alpha", "corpus/__init__.py": b"raise SystemExit('executed')"}
@@ -107,14 +107,14 @@ def test_pip_options_have_pips_precedence(monkeypatch: pytest.MonkeyPatch, tmp_p
     for variable in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PIP_CERT", "/from/environment.pem")
-    where = index.configured()
+    where = package_index.configured()
     assert where.indexes[0] == "https://install.example/simple"
     assert where.indexes[1:3] == ("https://two.example/simple", "file:///three")
     assert where.cert == "/from/environment.pem"
 
 
 def _real(*urls: str) -> list[str]:
-    source = Source(format="gutenberg", urls=urls, license="L", language="en")
+    source = SourceConfig(format="gutenberg", urls=urls, license="L", language="en")
     try:
         return [origin.url for origin in expand(source, 1)]
     except ClusterError as error:

@@ -21,12 +21,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from stages import documents, paths
-from stages.errors import DataError
-from stages.ingest.__main__ import ingest
-from stages.settings import Settings
-from stages.storage import read_json
-from stages.tracking import StageRun
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.core.atomic_files import read_json
+from gptoss.core.errors import DataError
+from gptoss.tables import documents
+from gptoss.tracking.mlflow_run import StageRun
+from stages.ingest import ingest
 from tests.conftest import ROOT
 from tests.ingest.conftest import dump, page, prose
 
@@ -197,12 +198,12 @@ PROGRAM = textwrap.dedent(
     """
     import sys
     from pathlib import Path
-    from stages.configuration import check, load_yaml
-    from stages.entry import guarded
+    from gptoss.config.section import check, load_yaml
+    from gptoss.tracking.runner import guarded
     from stages.ingest import plan
     from stages.ingest.__main__ import ingest
-    from stages.settings import Settings
-    from stages.tracking import StageRun
+    from gptoss.config.settings import Settings
+    from gptoss.tracking.mlflow_run import StageRun
 
     plan.MAX_FILES = 2
     values = load_yaml(Path(sys.argv[1]))

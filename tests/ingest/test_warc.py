@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.ingest import warc
-from stages.ingest.charsets import decode
-from stages.ingest.records import Document, Rejection, Skip
-from stages.settings import Source
+from gptoss.config.source import SourceConfig
+from gptoss.formats import warc
+from gptoss.formats.records import Document, Rejection, Skip
+from gptoss.sources.charsets import decode
 from tests.ingest.conftest import prose
 from tests.ingest.reading import read, texts
 
@@ -34,7 +34,7 @@ def html(text: str, charset: str = "utf-8") -> bytes:
     ).encode(charset)
 
 
-def test_html_responses_become_main_text(a_source: Source) -> None:
+def test_html_responses_become_main_text(a_source: SourceConfig) -> None:
     raw = b"".join(
         gzip.compress(record)
         for record in (
@@ -60,7 +60,7 @@ def test_html_responses_become_main_text(a_source: Source) -> None:
     assert [record.reason for record in records if isinstance(record, Rejection)] == ["unreadable record"]
 
 
-def test_truncated_warc_is_noticed_and_its_last_record_not_used(a_source: Source) -> None:
+def test_truncated_warc_is_noticed_and_its_last_record_not_used(a_source: SourceConfig) -> None:
     whole = [record_of("response", http(html(prose(i)))) for i in range(5)]
     raw = b"".join(whole)
     assert read(warc.read, raw, a_source)[1] == ""
@@ -74,7 +74,7 @@ def test_truncated_warc_is_noticed_and_its_last_record_not_used(a_source: Source
     assert "WARC" in read(warc.read, b"this is no archive\r\n" * 20, a_source)[1]
 
 
-def test_real_common_crawl(shared: Path, a_source: Source) -> None:
+def test_real_common_crawl(shared: Path, a_source: SourceConfig) -> None:
     folder = shared / "corpora/common_crawl"
     records, damage = read(warc.read, (folder / "resiliparse-CC-MAIN-2020-34.warc.gz").read_bytes(), a_source)
     assert (len(texts(records)), damage) == (16, "")
@@ -83,7 +83,7 @@ def test_real_common_crawl(shared: Path, a_source: Source) -> None:
     assert (len(texts(wet)), damage) == (1, "")
 
 
-def test_media_types_are_a_setting(a_source: Source) -> None:
+def test_media_types_are_a_setting(a_source: SourceConfig) -> None:
     raw = record_of("response", http(b"plain words", kind="Text/Plain; charset=utf-8"))
     assert texts(read(warc.read, raw, a_source)[0]) == []
     (record,), _ = read(warc.read, raw, a_source.model_copy(update={"mime_types": ("text/plain",)}))
@@ -99,7 +99,7 @@ def test_media_types_are_a_setting(a_source: Source) -> None:
     assert other == Skip("media type unknown")
 
 
-def test_meta_leads_back_to_the_raw_record(a_source: Source) -> None:
+def test_meta_leads_back_to_the_raw_record(a_source: SourceConfig) -> None:
     members = [gzip.compress(record_of("response", http(html(prose(i) * 50), kind="text/html"))) for i in range(5)]
     records, _ = read(warc.read, b"".join(members), a_source)
     for number, record in enumerate(records):
@@ -153,7 +153,7 @@ def test_broken_characters_do_not_change_the_charset() -> None:
         (http(b"no gzip", extra="Content-Encoding: gzip\r\n"), "unreadable record"),
     ],
 )
-def test_hostile_responses_are_rejected_alone(block: bytes, reason: str, a_source: Source) -> None:
+def test_hostile_responses_are_rejected_alone(block: bytes, reason: str, a_source: SourceConfig) -> None:
     good = record_of("response", http(html(prose(1))))
     records, damage = read(warc.read, good + record_of("response", block) + good, a_source)
     assert not damage
@@ -164,7 +164,7 @@ def test_hostile_responses_are_rejected_alone(block: bytes, reason: str, a_sourc
 @pytest.mark.parametrize(
     "body", [b"", b"\0" * 1000, b"\xff" * 1000, b"<" * 5000, b"<html>\0<p>a\0b</p>", b"!?.,;" * 500]
 )
-def test_odd_pages_are_documents_or_empty(body: bytes, a_source: Source) -> None:
+def test_odd_pages_are_documents_or_empty(body: bytes, a_source: SourceConfig) -> None:
     (record,), damage = read(warc.read, record_of("response", http(body)), a_source)
     assert not damage
     assert isinstance(record, Document)

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from stages import checksums, paths
-from stages.errors import DataError
-from stages.publish import weights
-from stages.publish.__main__ import publish
-from stages.settings import Settings
-from stages.storage import read_json, write_json
-from stages.tracking import StageRun
+from gptoss.config.settings import Settings
+from gptoss.core import checksums, paths
+from gptoss.core.atomic_files import read_json, write_json
+from gptoss.core.errors import DataError
+from gptoss.publish import weights
+from gptoss.tracking.mlflow_run import StageRun
+from stages.publish import publish
 from tests.publish.toy import make_inputs, toy_settings, tree
 
 UP = "model.layers.1.mlp.up_proj.weight"
@@ -60,7 +60,7 @@ def after_the_cast(monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], Any
         damage(folder / "model.safetensors")
         return converted
 
-    monkeypatch.setattr("stages.publish.weights.convert", convert_then_damage)
+    monkeypatch.setattr("gptoss.publish.weights.convert", convert_then_damage)
 
 
 def flip_last_bit(path: Path) -> None:
@@ -82,7 +82,7 @@ def test_an_overflow_is_refused_and_the_earlier_folder_stays(toy: Settings) -> N
 def test_the_largest_float16_passes_and_the_next_value_does_not() -> None:
     import torch
 
-    from stages.publish.weights import FLOAT16_OVERFLOW
+    from gptoss.publish.weights import FLOAT16_OVERFLOW
 
     below = torch.nextafter(torch.tensor(FLOAT16_OVERFLOW), torch.tensor(0.0))
     assert float(below.half()) == weights.FLOAT16_MAX
@@ -173,7 +173,7 @@ def test_a_file_that_changes_after_its_checksum_is_named(toy: Settings, monkeypa
         with open(folder / "LICENSE", "ab") as stream:
             stream.write(b"x")
 
-    monkeypatch.setattr("stages.checksums.write", write_then_damage)
+    monkeypatch.setattr("gptoss.core.checksums.write", write_then_damage)
     assert "checksums: 1, bound 0 (LICENSE)" in refused(toy)
 
 

@@ -23,11 +23,11 @@ import json, sys
 import psutil, torch, transformers
 from transformers import AutoModelForCausalLM  # loads what a stage loads
 from transformers.models.llama import modeling_llama
-from stages.memory import peak_memory
+from gptoss.core.memory import peak_memory
 from stages.publish import agreement
 from stages.publish.__main__ import publish
-from stages.settings import load_settings
-from stages.tracking import StageRun
+from gptoss.config.settings import load_settings
+from gptoss.tracking.mlflow_run import StageRun
 
 torch.zeros(64, 64) @ torch.zeros(64, 64)
 base = psutil.Process().memory_info()
@@ -42,9 +42,9 @@ def write_large_model(folder: Path) -> int:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from stages.publish.weights import plan
-    from stages.safetensors_files import SafetensorsWriter, StoredTensor
-    from stages.storage import write_json
+    from gptoss.core.atomic_files import write_json
+    from gptoss.publish.weights import plan
+    from gptoss.tables.safetensors_files import SafetensorsWriter, StoredTensor
     from tests.publish.toy import CONTEXT, VOCABULARY
 
     config = LlamaConfig(
@@ -76,8 +76,8 @@ def test_a_model_larger_than_the_memory_limit_is_published(workspace: Path) -> N
 
     import yaml
 
-    from stages import paths
-    from stages.configuration import load_yaml
+    from gptoss.config.section import load_yaml
+    from gptoss.core import paths
     from tests.publish.toy import CONTEXT, VOCABULARY, make_shards, make_tokenizer
 
     make_tokenizer(paths.TOKENIZER)

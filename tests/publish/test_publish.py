@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from stages import paths
-from stages.errors import UserError
-from stages.instruct.__main__ import instruct
-from stages.publish.__main__ import publish
-from stages.settings import Settings
-from stages.storage import read_json
-from stages.tracking import StageRun
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.core.atomic_files import read_json
+from gptoss.core.errors import UserError
+from gptoss.tracking.mlflow_run import StageRun
+from stages.instruct import instruct
+from stages.publish import publish
 from tests.publish.toy import make_inputs, toy_settings, tree
 
 GATES = {

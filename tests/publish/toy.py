@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from stages import paths
-from stages.settings import Settings
+from gptoss.config.settings import Settings
+from gptoss.config.tokenizer import SPECIAL_TOKENS
+from gptoss.core import paths
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTEXT = 128
@@ -41,14 +42,14 @@ def make_tokenizer(folder: Path, texts: Iterable[str] = (TEXT,)) -> None:
     """The project's tokenizer folder around a small byte-level BPE."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    from stages.tokenizer import folder as tokenizer_folder
+    from gptoss.tokenizer import folder as tokenizer_folder
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
-        special_tokens=tokenizer_folder.SPECIAL_TOKENS,
+        special_tokens=SPECIAL_TOKENS,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )

@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from stages import paths
-from stages.storage import write_json
+from gptoss.core import paths
+from gptoss.core.atomic_files import write_json
 
 HOSTILE = "<script>alert(1)</script><img src=http://evil.example/x.png onerror=a()> "
 HOSTILE += "\x00\x1b[31m\u202egnp.exe | `tick` **bold**"

@@ -9,10 +9,10 @@ import random
 from pathlib import Path
 from typing import Any
 
-from stages import paths
-from stages.documents import REJECTED, REMOVED, document_id, read_table, write_documents, write_table
-from stages.settings import Settings
-from stages.storage import write_json
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.core.atomic_files import write_json
+from gptoss.tables.documents import REJECTED, REMOVED, document_id, read_table, write_documents, write_table
 from tests.report.evaluation_inputs import HOSTILE, evaluations
 
 SENTENCES = (

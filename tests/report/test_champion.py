@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from stages import paths, provenance, tracking
-from stages.report import champion, render
-from stages.report.observed import Observed
-from stages.report.pictures import Picture
-from stages.settings import Settings
-from stages.storage import read_json, write_json
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.core.atomic_files import read_json, write_json
+from gptoss.report import champion, render
+from gptoss.report.run_history import Observed
+from gptoss.report.svg import Picture
+from gptoss.tracking import mlflow_run, provenance
 
-CONNECT = tracking.connect
+CONNECT = mlflow_run.connect
 
 
 def sample(item: int, score: float) -> dict[str, Any]:
@@ -31,10 +32,10 @@ def write_samples(path: Path, scores: list[float]) -> Path:
 @pytest.fixture
 def registry(workspace: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A champion of the base model whose evaluation MLflow keeps, and a newer present model."""
-    monkeypatch.setattr(tracking, "connect", CONNECT)
+    monkeypatch.setattr(mlflow_run, "connect", CONNECT)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace}/mlflow.db")  # its store remembers by URI
     monkeypatch.setattr(provenance, "output_hash", lambda _: "new.dir")
-    client, experiment = tracking.connect(f"gpt-oss-{settings.name}")
+    client, experiment = mlflow_run.connect(f"gpt-oss-{settings.name}")
     tags = {"gptoss.stage": "evaluate@base", f"dep/gpt-oss/{settings.name}": "old.dir"}
     run = client.create_run(experiment, tags=tags)
     client.log_artifact(run.info.run_id, str(write_samples(workspace / "old/samples.jsonl", [0.0] * 8)), "evaluation")

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages import paths
-from stages.documents import REMOVED, document_files, write_documents, write_table
-from stages.report import counts, data_charts, facts, nature, removed, render
-from stages.report.__main__ import report
-from stages.settings import Settings
-from stages.tracking import StageRun
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.report import corpus_stats, counts, data_charts, facts, removed, render
+from gptoss.tables.documents import REMOVED, document_files, write_documents, write_table
+from gptoss.tracking.mlflow_run import StageRun
+from stages.report import report
 from tests.report import inputs
 from tests.report.page import Page
 
@@ -107,14 +107,14 @@ def test_many_languages_are_summed_up() -> None:
     met: dict[counts.Key, counts.Amount] = {
         ("web", f"l{n:02d}"): {"documents": 100 - n, "bytes": 10} for n in range(30)
     }
-    rows = nature.languages(met, {("web", "l29"): {"documents": 4, "bytes": 2}}, "web")
-    assert len(rows) == nature.MOST + 1
+    rows = corpus_stats.languages(met, {("web", "l29"): {"documents": 4, "bytes": 2}}, "web")
+    assert len(rows) == corpus_stats.MOST + 1
     assert rows[-1]["name"] == "others" and rows[-1]["clean"] == {"documents": 4, "bytes": 2}
     assert sum(row["documents"] for row in rows) == sum(one["documents"] for one in met.values())
 
 
 def test_sizes_of_clusters_are_read_from_the_metrics() -> None:
-    found = nature.clusters({"clusters": {"size_10_or_more": 1, "size_02": 7}})
+    found = corpus_stats.clusters({"clusters": {"size_10_or_more": 1, "size_02": 7}})
     assert found == [
         {"size": 2, "or_more": False, "clusters": 7},
         {"size": 10, "or_more": True, "clusters": 1},

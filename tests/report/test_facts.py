@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from stages import paths
-from stages.report import evaluation, facts, tables
-from stages.report.__main__ import report
-from stages.settings import Settings
-from stages.tracking import StageRun
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.report import evaluation, facts, tables
+from gptoss.tracking.mlflow_run import StageRun
+from stages.report import report
 from tests.report import inputs
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from stages import documents, paths
-from stages.errors import DataError
-from stages.report import data_tables, facts, funnel
-from stages.report.__main__ import report
-from stages.settings import Settings
-from stages.storage import write_json
-from stages.tracking import StageRun
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.core.atomic_files import write_json
+from gptoss.core.errors import DataError
+from gptoss.report import data_tables, facts, funnel
+from gptoss.tables import documents
+from gptoss.tracking.mlflow_run import StageRun
+from stages.report import report
 from tests.report import inputs
 
 

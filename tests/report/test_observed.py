@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from stages import provenance, tracking
-from stages.report import render
-from stages.report.observed import observe
-from stages.settings import Settings
+from gptoss.config.settings import Settings
+from gptoss.report import render
+from gptoss.report.run_history import observe
+from gptoss.tracking import mlflow_run, provenance
 from tests.report.page import Page
 
 
@@ -42,7 +42,7 @@ class Client:
 def test_what_was_observed_is_of_the_run_that_made_the_outputs(made: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = provenance.recorded("pretrain")
     assert recorded is not None
-    monkeypatch.setattr(tracking, "connect", lambda _: (Client(recorded.fingerprint), "1"))
+    monkeypatch.setattr(mlflow_run, "connect", lambda _: (Client(recorded.fingerprint), "1"))
     observed = observe(made)
     assert [stage.name for stage in observed.stages] == ["ingest@wikipedia", "shards", "pretrain"]
     assert observed.run_of("shards") is None

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from stages import paths
-from stages.errors import UserError
-from stages.report import render
-from stages.report.__main__ import report
-from stages.settings import Settings
-from stages.tracking import StageRun
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.core.errors import UserError
+from gptoss.report import render
+from gptoss.tracking.mlflow_run import StageRun
+from stages.report import report
 from tests.report import inputs
 from tests.report.page import Page
 

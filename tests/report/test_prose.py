@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stages.report.observed import Observed, Run, Stage
-from stages.report.prose import safety, sharding
+from gptoss.report.run_history import Observed, Run, Stage
+from gptoss.report.summary_text import safety, sharding
 from tests.report.evaluation_inputs import SAFETY
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from stages.report import facts
-from stages.report.removed import around_quote, contrast
-from stages.settings import Settings
+from gptoss.config.settings import Settings
+from gptoss.report import facts
+from gptoss.report.removed import around_quote, contrast
 
 
 def test_a_removed_near_duplicate_stands_beside_its_twin(made: Settings) -> None:

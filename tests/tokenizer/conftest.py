@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stages.documents import document_id, write_documents
-from stages.tokenizer import bpe, folder, sentencepiece
+from gptoss.config.tokenizer import SPECIAL_TOKENS
+from gptoss.tables.documents import document_id, write_documents
+from gptoss.tokenizer import bpe, folder, sentencepiece
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ def corpus() -> list[str]:
 def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tokenizer folder of each algorithm: 600 tokens, a context of 256."""
     made = tmp_path_factory.mktemp(request.param)
-    folder.write(made, TRAINERS[request.param](corpus(), 600, folder.SPECIAL_TOKENS), 256)
+    folder.write(made, TRAINERS[request.param](corpus(), 600, SPECIAL_TOKENS), 256)
     return made
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from stages.errors import DataError
-from stages.tokenizer import folder, gates
+from gptoss.config.tokenizer import SPECIAL_TOKENS
+from gptoss.core.errors import DataError
+from gptoss.tokenizer import folder, gates
 
 
 def test_special_tokens_come_first_and_are_not_added(loaded: Any) -> None:
     assert type(loaded).__name__ in {"PreTrainedTokenizerFast", "TokenizersBackend"}  # one class, named anew in 5.0
-    assert loaded.convert_ids_to_tokens([0, 1, 2, 3]) == folder.SPECIAL_TOKENS
+    assert loaded.convert_ids_to_tokens([0, 1, 2, 3]) == SPECIAL_TOKENS
     assert sorted(loaded.all_special_ids) == [0, 1, 2, 3]
     assert (loaded.bos_token_id, loaded.eos_token_id, loaded.pad_token_id) == (0, 0, 1)
     assert loaded.unk_token is None

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from stages.documents import document_id
-from stages.errors import DataError, UserError
-from stages.settings import Settings
-from stages.tokenizer import sample as sample_module
-from stages.tokenizer.__main__ import tokenizer
-from stages.tokenizer.sample import choose
-from stages.tracking import StageRun
+from gptoss.config.settings import Settings
+from gptoss.core.errors import DataError, UserError
+from gptoss.tables.documents import document_id
+from gptoss.tokenizer import sample as sample_module
+from gptoss.tokenizer.sample import choose
+from gptoss.tracking.mlflow_run import StageRun
+from stages.tokenizer import tokenizer
 from tests.tokenizer.conftest import ROOT, corpus
 
 Clean = Callable[..., None]

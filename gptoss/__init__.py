@@ -1,0 +1,1 @@
+"""The library that stages and flows are made of; imports only go down the list of layers in `pyproject.toml`."""

@@ -1,0 +1,200 @@
+"""Where a run executes: `infra/clusters/NAME.yaml`, chosen by `GPTOSS_CLUSTER`, never part of a hash.
+
+The same `params.yaml` on another cluster gives the same model up to floating point.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from gptoss.config.section import Section, check, load_yaml
+from gptoss.core.errors import UserError
+
+CLUSTERS = Path("infra/clusters")
+
+
+class MeshConfig(Section):
+    """Sizes of the device mesh `(pp, dp_replicate, dp_shard, tp)`, the last axis varying fastest over the ranks."""
+
+    pp: PositiveInt
+    """Pipeline ranks: each holds a range of layers, or several ranges."""
+    dp_replicate: PositiveInt
+    """Copies of the sharded model: above 1, sharding is hybrid."""
+    dp_shard: PositiveInt
+    """Ranks among which each parameter and its optimizer state are divided."""
+    tp: PositiveInt = 1
+    """Tensor-parallel ranks: each holds a part of every matrix, and a part of the positions between them."""
+
+    @property
+    def dp(self) -> int:
+        """Data-parallel ranks: replicas times shards."""
+        return self.dp_replicate * self.dp_shard
+
+    @property
+    def size(self) -> int:
+        """Ranks in the mesh."""
+        return self.pp * self.dp * self.tp
+
+
+class PipelineConfig(Section):
+    """How micro-batches go through the pipeline ranks."""
+
+    schedule: Literal["1f1b", "interleaved_1f1b", "zero_bubble"] = "1f1b"
+    stages_per_rank: PositiveInt = 1
+    """Virtual stages: ranges of layers that one pipeline rank holds."""
+
+
+class CheckpointsConfig(Section):
+    """When the state of a training run is saved, and for how long."""
+
+    every_steps: PositiveInt
+    every_seconds: PositiveFloat | None = None
+    """Also when the last save is this long ago, by the clock of rank 0."""
+    keep: PositiveInt
+    """The newest so many are kept."""
+    keep_every: PositiveInt | None = None
+    """Those of steps that this divides are kept for good, after the run too."""
+
+    def keeps_for_good(self, step: int) -> bool:
+        """Whether newer checkpoints leave that of this step be."""
+        return self.keep_every is not None and step % self.keep_every == 0
+
+    @model_validator(mode="after")
+    def _kept_ones_are_saved(self) -> CheckpointsConfig:
+        if self.keep_every and self.keep_every % self.every_steps:
+            raise ValueError(
+                f"keep_every({self.keep_every}) is no multiple of every_steps({self.every_steps}), at which they "
+                f"are saved: set it to {-(-self.keep_every // self.every_steps) * self.every_steps}"
+            )
+        return self
+
+
+class SlurmConfig(Section):
+    """What sbatch is told beside the number of nodes, tasks, processors and GPUs, which follow from the file's head.
+    What is left out is the site's default."""
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    time: str | None = Field(None, pattern=r"^(\d+-)?\d+(:\d+){0,2}$")
+    """Limit of one go, as sbatch writes it; the run is put into the queue again when it needs more. In quotes:
+    YAML reads 12:00:00 as a number."""
+    options: tuple[str, ...] = ()
+    """Any others, such as `--exclusive` or `--constraint=a100`."""
+
+
+class ClusterConfig(Section):
+    """One cluster file."""
+
+    nodes: PositiveInt
+    processes_per_node: PositiveInt
+    threads_per_process: PositiveInt
+    device: Literal["cpu", "cuda"]
+    launcher: Literal["torchrun", "external", "slurm"]
+    """`torchrun`: the stage starts the ranks of its node, and is itself started once on each where there are several;
+    `slurm`: the stage submits a job that starts them, and follows it; `external`: the ranks were started by another
+    launcher, which set RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT (or by srun, which sets its own)."""
+    slurm: SlurmConfig | None = None
+    mesh: MeshConfig
+    micro_batch: PositiveInt
+    """Sequences in one micro-batch of the pipeline."""
+    pipeline: PipelineConfig = PipelineConfig()
+    activation_checkpointing: Literal["none", "selective", "full"]
+    """What the backward pass computes again: nothing; all but attention and every other matrix product; all."""
+    compile: bool = False
+    """Compile each decoder layer with `torch.compile`."""
+    checkpoints: CheckpointsConfig
+    restarts: NonNegativeInt = 0
+    """How often all ranks start again from the last checkpoint, by themselves, after one of them died."""
+    watchdog_seconds: PositiveFloat | None = None
+    """Without a finished step for so long (validations and saves count as steps, starting up does not) the ranks are
+    taken for hung and end; null: wait forever."""
+    grace_seconds: PositiveFloat = 120.0
+    """What a run that is asked to stop gets to finish its step and save, before its processes are killed."""
+    log_every_steps: PositiveInt
+    one_process_steps: NonNegativeInt = 0
+    """Steps that one process takes alone after training, to tell what sharding cost."""
+    parallel_stages: PositiveInt = Field(description="DVC stages that run at the same time")
+    data: Literal["native", "ray"] = "native"
+    """Where the tasks of data stages run: in processes of this machine, or on the Ray cluster at `address`."""
+    data_workers: PositiveInt = 1
+    """Tasks of a data stage that run at the same time; on Ray at most the cores of the cluster."""
+    address: str = ""
+    """Of the Ray cluster: `HOST:PORT`, or `auto` for the one this machine belongs to."""
+
+    @model_validator(mode="after")
+    def _slurm_is_used(self) -> ClusterConfig:
+        if self.slurm and self.launcher != "slurm":
+            raise ValueError(
+                f"there is a slurm section, but launcher is {self.launcher}: set launcher: slurm, or remove the section"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _ray_has_an_address(self) -> ClusterConfig:
+        if (self.data == "ray") != bool(self.address):
+            raise ValueError(
+                f"data is {self.data} and address is {self.address!r}: `data: ray` needs the address of its cluster "
+                "(`auto` or HOST:PORT), `data: native` has none"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _mesh_fills_the_world(self) -> ClusterConfig:
+        world = self.nodes * self.processes_per_node
+        if self.mesh.size != world:
+            mesh = self.mesh
+            raise ValueError(
+                f"pp({mesh.pp}) * dp_replicate({mesh.dp_replicate}) * dp_shard({mesh.dp_shard}) * tp({mesh.tp}) = "
+                f"{mesh.size} != nodes({self.nodes}) * processes_per_node({self.processes_per_node}) = {world}: "
+                f"set mesh.dp_shard to {max(1, world // (mesh.pp * mesh.dp_replicate * mesh.tp))} "
+                "or change the processes"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _schedule_can_run(self) -> ClusterConfig:
+        schedule, stages = self.pipeline.schedule, self.pipeline.stages_per_rank
+        if schedule == "1f1b" and stages > 1:
+            raise ValueError(
+                f"pipeline.schedule 1f1b runs one stage a rank, stages_per_rank is {stages}: "
+                "set pipeline.stages_per_rank to 1 or pipeline.schedule to interleaved_1f1b"
+            )
+        if schedule != "1f1b" and self.mesh.pp == 1:
+            raise ValueError(f"pipeline.schedule {schedule} needs a pipeline and mesh.pp is 1: set it to 1f1b")
+        if schedule == "interleaved_1f1b" and stages == 1:
+            raise ValueError(
+                "pipeline.schedule interleaved_1f1b needs several stages a rank, stages_per_rank is 1: "
+                "set pipeline.stages_per_rank to 2 or pipeline.schedule to 1f1b"
+            )
+        if schedule == "zero_bubble" and self.activation_checkpointing != "none":
+            raise ValueError(
+                "pipeline.schedule zero_bubble computes the gradients of inputs and of weights in separate backward "
+                f"passes; with activation_checkpointing {self.activation_checkpointing} each of them would run the "
+                "layers again: set activation_checkpointing to none, or pipeline.schedule to interleaved_1f1b"
+            )
+        if schedule == "zero_bubble" and self.compile:
+            raise ValueError(
+                "pipeline.schedule zero_bubble splits each layer's backward pass, a compiled layer has a single one: "
+                "set compile to false, or pipeline.schedule to interleaved_1f1b"
+            )
+        return self
+
+
+def cluster_name() -> str:
+    """The chosen cluster: `GPTOSS_CLUSTER`, or `local`."""
+    return os.environ.get("GPTOSS_CLUSTER", "local")
+
+
+def load_cluster(name: str | None = None) -> ClusterConfig:
+    """Read and check `infra/clusters/NAME.yaml`. Raises `UserError` naming the clusters there are."""
+    name = name or cluster_name()
+    path = CLUSTERS / f"{name}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in CLUSTERS.glob("*.yaml")))
+        raise UserError(f"GPTOSS_CLUSTER={name}: {path} does not exist", f"choose one of: {known}")
+    return check(ClusterConfig, load_yaml(path), origin=str(path))

@@ -1,0 +1,120 @@
+"""Configuration of the stage `curate`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from gptoss.config.section import Fraction, PositiveFloat, Section
+
+Treatment = Literal["keep", "replace", "drop"]
+"""What happens to personal data of one kind: nothing, a neutral replacement, or the whole document goes."""
+
+
+class GopherConfig(Section):
+    """Quality rules of Gopher (Rae et al. 2021, appendix A1.1); published bounds: `gptoss/quality/rules/gopher.py`."""
+
+    min_words: PositiveInt
+    max_words: PositiveInt
+    min_mean_word_length: PositiveFloat
+    max_mean_word_length: PositiveFloat
+    max_symbol_to_word_ratio: PositiveFloat
+    min_alphabetic_word_fraction: Fraction
+    min_stop_words: int
+    max_bullet_line_fraction: Fraction
+    max_ellipsis_line_fraction: Fraction
+
+
+class RepetitionConfig(Section):
+    """Repetition rules of Gopher (Rae et al. 2021, table A1): fractions of lines, paragraphs and characters."""
+
+    max_duplicate_line_fraction: Fraction
+    max_duplicate_paragraph_fraction: Fraction
+    max_duplicate_line_characters: Fraction
+    max_duplicate_paragraph_characters: Fraction
+    max_top_ngram_characters: tuple[tuple[PositiveInt, Fraction], ...]
+    """Pairs (n, bound): the share of characters in the most frequent n-gram."""
+    max_duplicate_ngram_characters: tuple[tuple[PositiveInt, Fraction], ...]
+    """Pairs (n, bound): the share of characters in n-grams that occur more than once."""
+
+
+class C4Config(Section):
+    """Rules of C4 (Raffel et al. 2020, section 2.2); the line rules cut lines out, the others remove documents."""
+
+    min_sentences: int = Field(ge=0)
+    min_words_per_line: int = Field(ge=0)
+    max_word_length: PositiveInt
+    terminal_punctuation: bool
+    """Cut lines that do not end in a terminal punctuation mark."""
+    remove_citations: bool
+    cut_javascript: bool
+    cut_policy: bool
+    drop_lorem_ipsum: bool
+    drop_curly_brackets: bool
+
+
+class FineWebConfig(Section):
+    """Rules FineWeb adds (Penedo et al. 2024, section 3.6)."""
+
+    min_terminal_punctuation_lines: Fraction
+    max_short_line_fraction: Fraction
+    short_line_length: PositiveInt
+    max_duplicate_line_characters: Fraction
+    max_newline_to_word_ratio: PositiveFloat
+
+
+class QualityConfig(Section):
+    """The families of document rules; null switches one off."""
+
+    gopher: GopherConfig | None
+    repetition: RepetitionConfig | None
+    c4: C4Config | None
+    fineweb: FineWebConfig | None
+
+
+class PersonalDataConfig(Section):
+    """What happens to personal data, by kind."""
+
+    email: Treatment
+    ip: Treatment
+    phone: Treatment
+    credit_card: Treatment
+    iban: Treatment
+    national_id: Treatment
+
+
+class RepeatedLinesConfig(Section):
+    """Boilerplate: lines that stand in many documents of a source are cut out of all of them."""
+
+    min_documents: PositiveInt
+    min_words: PositiveInt
+    """Shorter lines (headings, speakers' names) are never cut."""
+
+
+class ToxicityConfig(Section):
+    """A word-list filter."""
+
+    words: str
+    """File or URL (optionally `#sha256=HEX`) with one word or phrase a line."""
+    max_fraction: Fraction
+    """Of the words of a document."""
+
+
+class UrlsConfig(Section):
+    """Filter by address."""
+
+    blocked_domains: tuple[str, ...]
+    """Domains (with all their subdomains), or files and URLs of lists of them, one a line (what has a slash in it is
+    a list; optionally with `#sha256=HEX`)."""
+    blocked_words: tuple[str, ...]
+    """Words that must not stand in the address between characters that are neither letters nor digits."""
+
+
+class CurateConfig(Section):
+    languages: tuple[str, ...]
+    urls: UrlsConfig | None
+    quality: QualityConfig
+    repeated_lines: RepeatedLinesConfig | None
+    personal_data: PersonalDataConfig
+    toxicity: ToxicityConfig | None

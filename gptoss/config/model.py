@@ -1,0 +1,88 @@
+"""Configuration of the stage `model`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from gptoss.config.extensions import ARCHITECTURES, require_registered
+from gptoss.config.section import PositiveFloat, Section
+
+
+class RopeScalingConfig(Section):
+    """Rotary positions beyond the context they were made for; the keys are those of transformers' `rope_parameters`.
+
+    `linear`: Chen et al. 2023, `yarn`: Peng et al. 2023, `llama3`: Llama Team 2024, section 3.4.3.
+    """
+
+    type: Literal["linear", "llama3", "yarn"]
+    factor: Annotated[float, Field(ge=1.0)]
+    original_max_position_embeddings: PositiveInt | None = None
+    low_freq_factor: PositiveFloat | None = None
+    high_freq_factor: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _keys_of_the_type(self) -> RopeScalingConfig:
+        original, bands = {"original_max_position_embeddings"}, {"low_freq_factor", "high_freq_factor"}
+        wanted = {"linear": set(), "llama3": original | bands, "yarn": original}[self.type]
+        given = set(self.model_dump(exclude_none=True)) - {"type", "factor"}
+        if given != wanted:
+            raise ValueError(
+                f"type {self.type} takes {', '.join(['factor', *sorted(wanted)])}; "
+                f"given: {', '.join(['factor', *sorted(given)])}"
+            )
+        return self
+
+
+class ModelConfig(Section):
+    architecture: str
+    """One of `gptoss.config.extensions.ARCHITECTURES`."""
+    hidden_size: PositiveInt
+    layers: PositiveInt
+    heads: PositiveInt
+    kv_heads: PositiveInt
+    ffn_size: PositiveInt
+    context: PositiveInt
+    rope_theta: PositiveFloat
+    rope_scaling: RopeScalingConfig | None
+    norm_eps: PositiveFloat
+    tie_embeddings: bool
+    """The output head is the embedding (Press and Wolf 2017)."""
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.hidden_size // self.heads
+
+    @model_validator(mode="after")
+    def _shapes_divide(self) -> ModelConfig:
+        if self.hidden_size % self.heads:
+            raise ValueError(
+                f"hidden_size({self.hidden_size}) / heads({self.heads}) = {self.hidden_size / self.heads:g}: "
+                "heads must divide hidden_size"
+            )
+        if self.head_dim % 2:
+            raise ValueError(f"head_dim {self.head_dim} is odd: RoPE rotates pairs, choose an even head_dim")
+        if self.heads % self.kv_heads:
+            raise ValueError(
+                f"heads({self.heads}) / kv_heads({self.kv_heads}) = {self.heads / self.kv_heads:g}: "
+                "kv_heads must divide heads"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _architecture_has_it(self) -> ModelConfig:
+        require_registered("model.architecture", self.architecture, ARCHITECTURES)
+        if self.architecture == "gpt_neox":
+            if self.kv_heads != self.heads:
+                raise ValueError(
+                    f"kv_heads({self.kv_heads}) != heads({self.heads}): gpt_neox has no grouped-query attention; "
+                    f"set kv_heads to {self.heads}, or architecture to llama"
+                )
+            if self.head_dim % 8:
+                raise ValueError(
+                    f"hidden_size({self.hidden_size}) / heads({self.heads}) = {self.head_dim}: gpt_neox rotates pairs "
+                    "in a quarter of each head, choose heads of a multiple of 8"
+                )
+        return self

@@ -1,0 +1,1 @@
+"""Errors, paths, atomic files, checksums, progress, memory, processes. Changes no result."""

@@ -1,0 +1,40 @@
+"""`checksums.sha256` of a folder, in the format that `sha256sum -c` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from gptoss.core.atomic_files import sha256_file
+
+CHECKSUMS = "checksums.sha256"
+
+
+def write(folder: Path, known: Mapping[str, str] | None = None) -> None:
+    """Add a line for each file below `folder` that has none yet. `known` holds the hashes, by relative path, of files
+    that were hashed while they were written: those are not read again here, but by `differing`."""
+    known = known or {}
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    names = (found | set(known)) - {CHECKSUMS} - set(_lines(folder))
+    with open(folder / CHECKSUMS, "a", encoding="utf-8") as stream:
+        for name in sorted(names):
+            stream.write(f"{known.get(name) or sha256_file(folder / name)}  {name}\n")
+
+
+def differing(folder: Path) -> list[str]:
+    """Files that are absent, differ from their checksum, or have none; each is read from disk."""
+    listed = _lines(folder)
+    wrong = [
+        name
+        for name, expected in listed.items()
+        if not (folder / name).is_file() or sha256_file(folder / name) != expected
+    ]
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return wrong + sorted(found - {CHECKSUMS} - set(listed))
+
+
+def _lines(folder: Path) -> dict[str, str]:
+    """The listed files by relative path; none when there is no list yet."""
+    path = folder / CHECKSUMS
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return {name.lstrip("*"): expected for expected, name in (line.split(maxsplit=1) for line in lines)}

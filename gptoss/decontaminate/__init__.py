@@ -1,0 +1,1 @@
+"""Find benchmark items in documents, and drop, trim or mark these documents."""

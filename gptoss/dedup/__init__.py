@@ -1,0 +1,1 @@
+"""Exact, near and substring deduplication over all sources, and against earlier runs."""

@@ -1,0 +1,1 @@
+"""Raw file sizes to estimated documents, tokens and time per stage, without running anything."""

@@ -1,0 +1,1 @@
+"""Benchmark items: suites, where items come from, their frozen form, and their pinned hashes."""

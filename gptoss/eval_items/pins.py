@@ -1,0 +1,50 @@
+"""`evals/pins.yaml`: the content of every evaluated split, so that hub, mirror and packages cannot differ unseen.
+
+A pin is the SHA-256 of the frozen rows (`items.content_sha256`), not of the Parquet file, whose bytes also depend on
+the library that wrote it. A split may have several, where one way holds fewer items or another spelling of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gptoss.config.section import Section, check, load_yaml
+from gptoss.core.errors import DataError
+from gptoss.eval_items.items import content_sha256
+
+PATH = Path("evals/pins.yaml")
+
+
+class Pin(Section):
+    """One content that a split may have."""
+
+    rows: int
+    sha256: str | None
+    """None: so many rows are known to exist, but their hash could not be verified when the pin was written."""
+    note: str = ""
+
+
+class Pins(Section):
+    """By `SUITE/TASK/SUBSET/SPLIT`. A split that is not listed (an own suite of a user) is not held to anything."""
+
+    splits: dict[str, tuple[Pin, ...]]
+
+
+def load() -> Pins:
+    """Read and check `evals/pins.yaml`. Raises `UserError`."""
+    return check(Pins, load_yaml(PATH), origin=str(PATH))
+
+
+def verify(pins: Pins, split: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """The content hash of a split. Raises `DataError` when the split is pinned and this is none of its contents."""
+    found = content_sha256(rows)
+    known = pins.splits.get(split, ())
+    if known and not any(pin.sha256 in (found, None) and pin.rows == len(rows) for pin in known):
+        expected = " or ".join(f"{pin.rows} items with content {pin.sha256}" for pin in known)
+        raise DataError(
+            f"{split} has {len(rows)} items with content {found}; {PATH} pins {expected}",
+            "bring the unchanged data set; if the change is meant, write the new content into the pins",
+        )
+    return found

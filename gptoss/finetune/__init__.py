@@ -1,0 +1,1 @@
+"""Supervised and preference fine-tuning of the published base model into Instruct."""

@@ -1,0 +1,104 @@
+"""Conversations to training examples: token ids, and labels on the assistant's tokens alone.
+
+The chat template marks what the assistant says with `{% generation %}`; only those tokens, the closing
+`<|im_end|>` among them, carry a label. Without that mask a model learns to ask its own questions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gptoss.core.errors import DataError
+from gptoss.finetune.conversations import Conversation
+
+IGNORED = -100
+"""The label that cross entropy skips."""
+
+Example = dict[str, list[int]]
+"""`input_ids` and `labels`, of equal length: a label is the token id itself, or `IGNORED`."""
+
+
+@dataclass
+class Examples:
+    """Encoded conversations by split, and what was counted on the way."""
+
+    train: list[Example] = field(default_factory=list)
+    held_out: list[Example] = field(default_factory=list)
+    held_out_ids: list[str] = field(default_factory=list)
+    truncated: int = 0
+    """Conversations cut at `max_length`."""
+    dropped: int = 0
+    """Of these, conversations whose every answer was cut off."""
+
+    def counts(self) -> dict[str, int]:
+        """Numbers of conversations and tokens for metrics."""
+        return {
+            "train": len(self.train),
+            "held_out": len(self.held_out),
+            "truncated": self.truncated,
+            "dropped": self.dropped,
+            "tokens": sum(len(example["input_ids"]) for example in self.train),
+            "assistant_tokens": assistant_tokens(self.train),
+        }
+
+
+def assistant_tokens(examples: Iterable[Example]) -> int:
+    """Tokens that carry a label."""
+    return sum(label != IGNORED for example in examples for label in example["labels"])
+
+
+def _rank(seed: int, conversation_id: str) -> float:
+    """A number in [0, 1) that is a pure function of the id: below the held-out fraction a conversation is kept for
+    validation, so that adding data moves none."""
+    digest = hashlib.blake2b(f"{seed}:{conversation_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def encode(tokenizer: Any, conversation: Conversation, max_length: int) -> tuple[Example, bool]:
+    """One example of at most `max_length` tokens, and whether it was cut. Raises `DataError` when the chat
+    template marks no assistant tokens."""
+    encoded = tokenizer.apply_chat_template(
+        conversation.chat, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+    )
+    ids, mask = list(encoded["input_ids"]), list(encoded["assistant_masks"])
+    if not any(mask):
+        raise DataError(
+            "the chat template of the base model marks no assistant tokens, so there is nothing to learn from",
+            "wrap what the assistant says in {% generation %} … {% endgeneration %} in chat_template.jinja",
+        )
+    labels = [token if marked else IGNORED for token, marked in zip(ids, mask, strict=True)]
+    return {"input_ids": ids[:max_length], "labels": labels[:max_length]}, len(ids) > max_length
+
+
+def make_examples(
+    tokenizer: Any, conversations: list[Conversation], *, max_length: int, fraction: float, seed: int
+) -> Examples:
+    """Encode and split. Small data may hash to no held-out (or no training) conversation at all: then the one
+    with the lowest (highest) rank is taken. Raises `DataError` for fewer than two usable conversations."""
+    examples = Examples()
+    encoded: list[tuple[float, Conversation, Example]] = []
+    for conversation in conversations:
+        example, cut = encode(tokenizer, conversation, max_length)
+        examples.truncated += cut
+        if assistant_tokens([example]):
+            encoded.append((_rank(seed, conversation.id), conversation, example))
+        else:
+            examples.dropped += 1
+    if len(encoded) < 2:
+        raise DataError(
+            f"{len(encoded)} of {len(conversations)} conversations fit instruct.max_length({max_length}); "
+            "training and held-out data need one each",
+            "raise instruct.max_length or add shorter conversations under instruct.data",
+        )
+    ranks = sorted(rank for rank, _, _ in encoded)
+    boundary = min(max(fraction, ranks[1]), ranks[-1])
+    for rank, conversation, example in encoded:
+        if rank < boundary:
+            examples.held_out.append(example)
+            examples.held_out_ids.append(conversation.id)
+        else:
+            examples.train.append(example)
+    return examples

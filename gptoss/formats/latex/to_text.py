@@ -1,0 +1,300 @@
+"""LaTeX to text: what a reader of the printed paper reads, formulas as LaTeX between `$` and `$$`.
+
+In: the source of one paper (`latex_source.py`: files included, comments gone, macros expanded). Out: its title, and
+abstract, sections, lists, theorems, captions and footnotes as paragraphs. Citations, references and labels go, with the
+brackets they leave empty; so do tables, pictures, listings and the bibliography; accents and symbols become Unicode.
+Wrong: no source is too broken: what is not closed is read as if it were plain text, unknown commands leave their
+arguments, and nesting beyond `MAX_NESTING` is left out. Time grows linearly with the length of the source.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from gptoss.formats.latex import symbols as symbols
+from gptoss.formats.latex.macros import braces
+from gptoss.formats.latex.tidy import MARK, tidied
+
+MAX_NESTING = 60
+
+TOKEN = re.compile(r"\\(?P<word>[A-Za-z@]+)\*?|\\(?P<char>.)|(?P<other>\$\$?|[{}~&]|``?|''|--+|\n ?\n\s*)", re.DOTALL)
+ENVIRONMENT = re.compile(r"\\(begin|end) ?\{([^{}\n]{1,60})\}")
+OPTIONAL = re.compile(r" ?\[[^\[\]]{0,1000}\]")
+INLINE = re.compile(r"((?:[^$\\\n]++|\\.|\n(?! ?\n))*+)\$", re.DOTALL)
+NOT_SET = re.compile(r"\\(?:label|nonumber|notag)\b(?: ?\{[^{}]{0,200}\})?")
+CAPTION = re.compile(r"\\caption(?:of)?\*?(?: ?\{(?:figure|table)\})?")
+TITLE = re.compile(r"\\(?:title|Title)\*?(?: ?\[[^\[\]]{0,500}\])?\s*(?=\{)")
+ABSTRACT = re.compile(r"\\abstract\s*(?=\{)")
+DOCUMENT = re.compile(r"\\begin ?\{document\}")
+NEW_THEOREM = re.compile(r"\\newtheorem\*?\s*\{([^{}]{1,60})\}\s*(?:\[[^\[\]]{0,60}\])?\s*\{([^{}\\]{1,60})\}")
+
+
+def to_text(source: str) -> tuple[str, str]:
+    """`(title, text)` of a paper; both may be empty."""
+    source = source.replace(MARK, "")
+    closes = braces(source)
+    start = DOCUMENT.search(source)
+    theorems = symbols.THEOREMS | dict(NEW_THEOREM.findall(source))
+    converter = _Converter(source, closes, theorems)
+
+    def argument(pattern: re.Pattern[str], end: int) -> str:
+        found = pattern.search(source, 0, end)
+        close = closes.get(found.end()) if found else None
+        return converter.converted(found.end() + 1, close) if found and close is not None else ""
+
+    title = " ".join(argument(TITLE, len(source)).split())
+    above = argument(ABSTRACT, start.start()) if start else ""
+    end = source.rfind("\\end{document}")
+    body = converter.converted(start.end() if start else 0, end if end > 0 else len(source))
+    return title, tidied(f"{above}\n\n{body}")
+
+
+@dataclass
+class _Converter:
+    """Walks over ranges of one source; where braces and environments close is known beforehand."""
+
+    text: str
+    closes: dict[int, int]
+    theorems: dict[str, str]
+    out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    lists: list[int] = field(default_factory=list)
+    """Of each open list the number of its last item, -1 where items are not numbered."""
+    _found: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.ends: dict[int, tuple[int, int]] = {}
+        stack: list[tuple[str, int]] = []
+        for found in ENVIRONMENT.finditer(self.text):
+            if found[1] == "begin":
+                stack.append((found[2], found.start()))
+            elif stack and found[2] in (name for name, _ in stack[-3:]):
+                while stack[-1][0] != found[2]:
+                    stack.pop()
+                self.ends[stack.pop()[1]] = (found.start(), found.end())
+
+    def converted(self, start: int, end: int, depth: int = 0) -> str:
+        """The text of a range, with its footnotes behind it."""
+        outside, self.out = self.out, []
+        notes, self.notes = self.notes, []
+        self.walk(start, end, depth)
+        self._flush_notes()
+        converted, self.out, self.notes = "".join(self.out), outside, notes
+        return converted
+
+    def walk(self, at: int, end: int, depth: int) -> None:
+        """Convert a range into `out`."""
+        if depth > MAX_NESTING:
+            return
+        text, out = self.text, self.out
+        while (token := TOKEN.search(text, at, end)) is not None:
+            if token.start() > at:
+                out.append(text[at : token.start()].replace("\n", " "))
+            if word := token["word"]:
+                at = self._command(word, token.start(), token.end(), end, depth)
+            elif char := token["char"]:
+                at = self._escape(char, token.end(), end)
+            else:
+                at = self._other(token["other"], token.end(), end)
+        if at < end:
+            out.append(text[at:end].replace("\n", " "))
+
+    def _other(self, token: str, at: int, end: int) -> int:
+        if token[0] == "$":
+            return self._math(token, at, end)
+        if token[0] == "\n":
+            self._paragraph()
+        elif token[0] == "-":
+            self.out.append({2: "–", 3: "—"}.get(len(token), token))
+        else:
+            self.out.append({"~": " ", "&": " ", "``": "“", "''": "”", "`": "‘"}.get(token, ""))
+        return at
+
+    def _paragraph(self) -> None:
+        self._flush_notes()
+        self.out.append("\n\n")
+
+    def _flush_notes(self) -> None:
+        if self.notes:
+            notes, self.notes = self.notes, []
+            self.out.extend(f"\n\n{note}" for note in notes)
+
+    def _math(self, opening: str, at: int, end: int) -> int:
+        if opening == "$$":
+            close = self._next("$$", at)
+            if 0 <= close < end:
+                self._display(self.text[at:close])
+                return close + 2
+            return at
+        inline = INLINE.match(self.text, at, end)
+        if inline is None:
+            self.out.append("$")
+            return at
+        self.out.append(f"${_formula(inline[1])}$")
+        return inline.end()
+
+    def _display(self, formula: str) -> None:
+        self.out.append(f"\n$${_formula(formula)}$$\n")
+
+    def _next(self, closing: str, at: int) -> int:
+        """Where `closing` comes next; remembered, so that all look-ups together cost one pass."""
+        start, found = self._found.get(closing, (0, -2))
+        if found == -2 or not start <= at <= (found if found >= 0 else len(self.text)):
+            found = self.text.find(closing, at)
+            self._found[closing] = (at, found)
+        return found
+
+    def _escape(self, char: str, at: int, end: int) -> int:
+        if char in "([":
+            close = self._next("\\)" if char == "(" else "\\]", at)
+            if not 0 <= close < end:
+                return at
+            if char == "[":
+                self._display(self.text[at:close])
+            else:
+                self.out.append(f"${_formula(self.text[at:close])}$")
+            return close + 2
+        if char in symbols.COMBINING and (base := self._accent_base(at)):
+            self.out.append(symbols.accented(char, base[0]))
+            return base[1]
+        self.out.append(symbols.ESCAPED.get(char, ""))
+        if char == "\\" and (optional := OPTIONAL.match(self.text, at, end)):
+            return optional.end()
+        return at
+
+    def _accent_base(self, at: int) -> tuple[str, int] | None:
+        """The letter under an accent (`o`, `{o}`, `{\\i}`, `\\i`), and where it ends."""
+        match = re.compile(r" ?(?:\{ ?(?:\\([ij])|(\w{0,2})) ?\}|\\([ij])(?![A-Za-z]) ?|(\w))").match(self.text, at)
+        return (match[1] or match[2] or match[3] or match[4] or "", match.end()) if match else None
+
+    def _command(self, name: str, start: int, at: int, end: int, depth: int) -> int:
+        if name in ("begin", "end"):
+            return self._environment(name, start, end, depth)
+        if len(name) == 1 and name in symbols.COMBINING and (base := self._accent_base(at)):
+            self.out.append(symbols.accented(name, base[0]))
+            return base[1]
+        if name in symbols.SYMBOLS:
+            self.out.append(symbols.SYMBOLS[name])
+            if name == "par":
+                self._flush_notes()
+            return at + (self.text[at : at + 1] == " ")
+        if (
+            (name.endswith("ref") and name not in symbols.UNWRAPPED_SECOND)
+            or symbols.CITATION.match(name)
+            or name == "label"
+        ):
+            self.out.append("" if name == "label" else MARK)
+            return self._past_arguments(at, 1)
+        if name in symbols.SECTIONS or name in symbols.RUN_IN or name in ("footnote", "footnotetext", "caption"):
+            return self._titled(name, at, depth)
+        if name == "item":
+            return self._item(at, end)
+        return self._plain_command(name, at, end)
+
+    def _plain_command(self, name: str, at: int, end: int) -> int:
+        """Commands that leave nothing, or nothing but an argument."""
+        text = self.text
+        if name in symbols.UNWRAPPED_SECOND:
+            at = self._past_arguments(at, symbols.LEADING.get(name, 1))
+            return optional.end() if (optional := OPTIONAL.match(text, at, end)) else at
+        if (count := symbols.DROPPED.get(name)) is not None or name == "title":
+            return self._past_arguments(at, 1 if count is None else count)
+        if name in ("url", "nolinkurl", "path", "ensuremath") and (close := self._group(at)) is not None:
+            inside = text[text.index("{", at) + 1 : close]
+            self.out.append(f"${_formula(inside)}$" if name == "ensuremath" else inside.strip())
+            return close + 1
+        if name == "verb" and at < end:
+            close = text.find(text[at], at + 1, min(end, at + 500))
+            if close > 0:
+                self.out.append(text[at + 1 : close])
+                return close + 1
+        if optional := OPTIONAL.match(text, at, end):
+            at = optional.end()
+        return at + (text[at : at + 1] == " ")
+
+    def _titled(self, name: str, at: int, depth: int) -> int:
+        """A heading, footnote or caption: a paragraph of its own."""
+        if optional := OPTIONAL.match(self.text, at):
+            at = optional.end()
+        close = self._group(at)
+        if close is None:
+            return at
+        inside = " ".join(self.converted(self.text.index("{", at) + 1, close, depth + 1).split())
+        if name.startswith("footnote"):
+            self.notes.append(inside)
+        else:
+            self._paragraph()
+            self.out.append(f"{inside} " if name in symbols.RUN_IN else f"{inside}\n\n")
+        return close + 1
+
+    def _item(self, at: int, end: int) -> int:
+        self._flush_notes()
+        if self.lists and self.lists[-1] >= 0:
+            self.lists[-1] += 1
+            self.out.append(f"\n{self.lists[-1]}. ")
+        else:
+            self.out.append("\n- ")
+        label = re.compile(r" ?\[([^\[\]]{0,300})\]").match(self.text, at, end)
+        if label and (words := re.sub(r"[$\\{}](?:[A-Za-z]+)?", "", label[1]).strip()):
+            self.out.append(f"{words} ")
+        return label.end() if label else at
+
+    def _environment(self, command: str, start: int, end: int, depth: int) -> int:
+        opening = ENVIRONMENT.match(self.text, start)
+        if opening is None:
+            return start + len(command) + 1
+        name, at = opening[2], opening.end()
+        close, after = self.ends.get(start, (end, end))
+        if command == "end" or after > end or start not in self.ends:
+            return at
+        if name in symbols.MATH:
+            formula = self.text[at:close]
+            bare = name in symbols.BARE_MATH
+            self._display(formula if bare else f"\\begin{{{name}}}{formula}\\end{{{name}}}")
+        elif name in symbols.FLOATS:
+            self._captions(at, close, depth)
+        elif name not in symbols.LOST:
+            self._text_environment(name, at, close, depth)
+        return after
+
+    def _captions(self, at: int, end: int, depth: int) -> None:
+        for caption in CAPTION.finditer(self.text, at, end):
+            if caption.start() >= at:
+                at = self._titled("caption", caption.end(), depth)
+
+    def _text_environment(self, name: str, at: int, end: int, depth: int) -> None:
+        optional = OPTIONAL.match(self.text, at, end)
+        self._paragraph()
+        if heading := self.theorems.get(name):
+            note = self.converted(optional.start() + 1, optional.end() - 1, depth + 1).strip(" []") if optional else ""
+            self.out.append(f"{heading} ({note}). " if note else f"{heading}. ")
+        at = self._past_arguments(optional.end() if optional else at, symbols.WITH_ARGUMENT.get(name, 0))
+        if name in symbols.LISTS:
+            self.lists.append(0 if name in symbols.NUMBERED else -1)
+        self.walk(at, end, depth + 1)
+        if name in symbols.LISTS:
+            self.lists.pop()
+        self._paragraph()
+
+    def _group(self, at: int) -> int | None:
+        """Where the group that begins at `at`, give or take white space, closes."""
+        while self.text[at : at + 1] in (" ", "\n"):
+            at += 1
+        return self.closes.get(at)
+
+    def _past_arguments(self, at: int, count: int) -> int:
+        """Behind `count` arguments, as far as they are there, each with its optional ones before it."""
+        for _ in range(count):
+            while optional := OPTIONAL.match(self.text, at):
+                at = optional.end()
+            close = self._group(at)
+            if close is None:
+                return at
+            at = close + 1
+        return at
+
+
+def _formula(formula: str) -> str:
+    """A formula in one line, without its labels."""
+    return " ".join(NOT_SET.sub("", formula).split())

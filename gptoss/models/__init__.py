@@ -1,0 +1,1 @@
+"""The decoder: architectures, attention, rotary positions, precision."""

@@ -1,0 +1,1 @@
+"""Personal data in text: what is recognised, and what replaces it."""

@@ -1,0 +1,1 @@
+"""What the pipeline flow is made of: the stage graph read from DVC, stage processes, Prefect, MLflow."""

@@ -1,0 +1,50 @@
+"""The last lines of a run: where everything is, and how to look at it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.core.atomic_files import read_json
+from gptoss.pipeline import pipeline_run
+
+
+def show(settings: Settings) -> None:
+    """Print the report, the checkpoints, the MLflow run, the registry versions and the commands of the pages.
+
+    The page is rendered once more: only now have all stages, `register` too, been observed.
+    """
+    if (paths.REPORTS / "facts.json").exists():
+        from gptoss.report.render import render
+
+        render(settings)
+    runs = pipeline_run.stage_runs(["pretrain"])
+    rows = [
+        ("report", str(paths.REPORTS / "report.html")),
+        *((f"{head} checkpoint", str(paths.published(settings.name, head))) for head in paths.HEADS),
+        *_bits_per_byte(),
+        *(("MLflow run", pipeline_run.run_url(run)) for run in runs.values()),
+        *_registry(settings),
+        ("pages", "make ui    (Prefect http://127.0.0.1:4200, MLflow http://127.0.0.1:5000)"),
+        ("talk to it", "make chat"),
+        ("lineage", f"python -m gptoss.registry.lineage gpt-oss-{settings.name}@champion"),
+    ]
+    print()
+    for name, value in rows:
+        print(f"  {name:<20} {value}")
+
+
+def _bits_per_byte() -> list[tuple[str, str]]:
+    scores = paths.evaluation("base") / "scores.json"
+    if not scores.exists():
+        return []
+    measured: dict[str, Any] = read_json(scores)["bits_per_byte"]
+    others = ", ".join(f"{name} {value:.3f}" for name, value in measured["baselines"].items())
+    return [("bits per byte", f"{measured['model']:.3f}   (byte n-grams: {others})")]
+
+
+def _registry(settings: Settings) -> list[tuple[str, str]]:
+    from gptoss.registry.versions import current_versions
+
+    return [("registry", line) for line in current_versions(settings)]

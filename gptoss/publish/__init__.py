@@ -1,0 +1,1 @@
+"""Trained weights to a float16 folder that stock transformers loads, behind gates."""

@@ -1,0 +1,1 @@
+"""What tells text from noise: quality rules, language, repeated lines, URLs, toxicity."""

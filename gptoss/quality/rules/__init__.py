@@ -1,0 +1,1 @@
+"""Families of quality rules with published definitions, and the compiled kernels that measure them."""

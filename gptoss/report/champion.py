@@ -1,0 +1,68 @@
+"""How the present models compare with the champions of the registry, item by item.
+
+An observation: the registry is no input of the report. The champion's samples are those that MLflow keeps with the run
+that evaluated its bytes; a champion of other prompts or other items shares none with the present model and is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.core.atomic_files import read_json
+from gptoss.evaluate.statistics import against
+from gptoss.tracking import mlflow_run, provenance
+
+Comparison = dict[str, Any]
+
+
+def compare(settings: Settings) -> list[Comparison]:
+    """One entry a head that has a champion other than itself: `{"head", "version", "rows"}`, a row as
+    `statistics.against` makes it."""
+    client, experiment = mlflow_run.connect(f"gpt-oss-{settings.name}")
+    from mlflow.exceptions import MlflowException  # after `connect`, which loads MLflow in order
+
+    found = []
+    for head in paths.HEADS:
+        folder = paths.published(settings.name, head)
+        try:
+            champion = client.get_model_version_by_alias("-".join(folder.parts), "champion")
+        except MlflowException:  # no such model, or no champion yet
+            continue
+        md5 = champion.tags.get("gptoss.md5", "")
+        if not paths.evaluation(head).exists() or md5 == provenance.output_hash(str(folder)):
+            continue
+        before = samples_of(client, experiment, head, str(folder), md5)
+        rows = against(_present(head), before, _metrics(head), settings.seed) if before else []
+        if rows:
+            found.append({"head": head, "version": champion.version, "rows": rows})
+    return found
+
+
+def samples_of(client: Any, experiment: str, head: str, folder: str, md5: str) -> list[dict[str, Any]]:
+    """The samples of the newest finished evaluation of these bytes; empty when MLflow has none."""
+    runs = client.search_runs(
+        [experiment],
+        filter_string=f"tags.`gptoss.stage` = 'evaluate@{head}' and tags.`dep/{folder}` = '{md5}' "
+        "and attributes.status = 'FINISHED'",
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
+    )
+    if not runs:
+        return []
+    with tempfile.TemporaryDirectory() as place:
+        path = client.download_artifacts(runs[0].info.run_id, "evaluation/samples.jsonl", place)
+        return [json.loads(line) for line in Path(path).read_bytes().splitlines()]
+
+
+def _present(head: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (paths.evaluation(head) / "samples.jsonl").read_bytes().splitlines()]
+
+
+def _metrics(head: str) -> dict[tuple[str, str], str]:
+    rows = read_json(paths.evaluation(head) / "scores.json")["rows"]
+    return {(row["suite"], row["task"]): row["metric"] for row in rows}

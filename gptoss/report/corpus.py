@@ -1,0 +1,160 @@
+"""What went in: every source from raw files to clean text, counted from the tables themselves.
+
+Counting reads the tables instead of trusting what each stage reported of itself, and every sum is checked
+(`funnel.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.core.atomic_files import read_json
+from gptoss.report import corpus_stats, counts, funnel, removed
+from gptoss.report.counts import Amount, Key
+from gptoss.tables.documents import document_files
+
+SAMPLES = 3
+"""Raw records shown of each reason for which they could not become documents."""
+SPLITS = ("train", "validation")
+STAGES = ("ingested", "curated", "deduped", "clean")
+
+FILE = ("url", "sha256", "bytes", "documents", "rejected", "status", "detail", "archive", "archive_sha256")
+"""What is told of a raw file."""
+
+Counted = dict[str, dict[Key, Amount] | None]
+"""Of each table of documents, amounts by (source, language, licence); None when it was not made yet."""
+
+
+def collect(settings: Settings) -> dict[str, Any]:
+    """The funnel of each source, the raw files, what the text is like, samples of what was removed and rejected.
+    Raises `DataError` when a sum does not add up."""
+    names = sorted(settings.sources)
+    curated = [paths.curated(name) for name in names]
+    groups, curated_away = removed.collect("curate", curated)
+    groups += removed.collect("dedup", [paths.DEDUPED])[0] + removed.collect("decontaminate", [paths.CLEAN])[0]
+    rejected = [group for name in names for group in _rejected(name)]
+    tables = {name: _tables(name) for name in names}
+    shared = {"deduped": _count(paths.DEDUPED), "clean": _count(paths.CLEAN)}
+    shards = _metrics("shards")
+    sources = {}
+    for name in names:
+        counted = tables[name] | shared
+        amounts = {stage: _of(counted[stage], name) for stage in STAGES}
+        ingest = _ingest(name, amounts["ingested"], rejected)
+        sources[name] = {
+            **_described(settings, name),
+            **amounts,
+            "funnel": funnel.steps(name, amounts, groups, ingest, shards, settings),
+            "distributions": corpus_stats.distributions(name),
+            "repeated_lines": _lines_cut(name),
+            **_nature(name, counted, curated_away),
+        }
+    return {
+        "sources": sources,
+        "files": [{"source": name, **file} for name in names for file in _files(name)],
+        "removed": groups,
+        "rejected": rejected,
+        "clusters": corpus_stats.clusters(_metrics("dedup")),
+        "passages": _passages_cut(),
+    }
+
+
+def _tables(name: str) -> Counted:
+    return {"ingested": _count(paths.documents(name)), "curated": _count(paths.curated(name))}
+
+
+def _count(folder: Any) -> dict[Key, Amount] | None:
+    files = document_files(folder)
+    return counts.amounts(files, ["source", "language", "license"]) if files else None
+
+
+def _of(sums: dict[Key, Amount] | None, name: str) -> Amount | None:
+    return None if sums is None else counts.by(sums, 0).get((name,), {"documents": 0, "bytes": 0})
+
+
+def _ingest(name: str, kept: Amount | None, rejected: list[dict[str, Any]]) -> funnel.Step | None:
+    metrics = _metrics(f"ingest@{name}")
+    if kept is None or "documents" not in metrics:
+        return None
+    return funnel.ingested(metrics, [group for group in rejected if group["source"] == name], kept)
+
+
+def _described(settings: Settings, name: str) -> dict[str, Any]:
+    source = settings.sources[name]
+    files = _files(name)
+    raw = {
+        "files": len(files),
+        "bytes": sum(file.get("bytes") or 0 for file in files),
+        "damaged": sum(file.get("status") != "ok" for file in files),
+        "rejected": sum(file.get("rejected") or 0 for file in files),
+    }
+    return {
+        "format": source.format,
+        "license": source.license,
+        "language": source.language,
+        "raw": raw if files else None,
+    }
+
+
+def _nature(name: str, counted: Counted, curated_away: dict[Key, Amount]) -> dict[str, Any]:
+    curated, clean = counted["curated"], counted["clean"]
+    met = {} if curated is None else counts.by(curated, 0, 1)
+    for (_, source, language), amount in curated_away.items():
+        counts.add(met, (source, language), amount["documents"], amount["bytes"])
+    return {
+        "languages": corpus_stats.languages(met, None if clean is None else counts.by(clean, 0, 1), name),
+        "licenses": [] if clean is None else corpus_stats.licenses(counts.by(clean, 0, 2), name),
+    }
+
+
+def _lines_cut(name: str) -> dict[str, Any] | None:
+    measured = _metrics(f"curate@{name}").get("repeated_lines", {})
+    table = paths.curated(name) / "repeated_lines.parquet"
+    return corpus_stats.cut(table, "line", "documents", {key: measured.get(key, 0) for key in ("lines", "bytes")})
+
+
+def _passages_cut() -> dict[str, Any] | None:
+    measured = _metrics("dedup").get("passages", {})
+    amounts = {"passages": measured.get("passages_cut", 0), "bytes": measured.get("bytes_cut", 0)}
+    return corpus_stats.cut(paths.DEDUPED / "passages.parquet", "passage", "copies", amounts)
+
+
+def _metrics(stage: str) -> Mapping[str, Any]:
+    path = paths.metrics(stage)
+    if not path.exists():
+        return {}
+    values: dict[str, Any] = read_json(path)
+    return {split: values[split] for split in SPLITS if split in values} if stage == "shards" else values
+
+
+def _files(name: str) -> list[dict[str, Any]]:
+    listing = paths.documents(name) / "files.json"
+    if not listing.exists():
+        return []
+    return [{key: file.get(key) for key in FILE} for file in read_json(listing)["files"]]
+
+
+def _rejected(name: str) -> list[dict[str, Any]]:
+    """One group a reason: raw records that could not become documents."""
+    path = paths.documents(name) / "rejected.parquet"
+    if not path.exists():
+        return []
+    groups: dict[str, dict[str, Any]] = {}
+    for row in _rejections(path):
+        group = groups.setdefault(
+            row["reason"] or "", {"source": name, "reason": row["reason"] or "", "records": 0, "samples": []}
+        )
+        group["records"] += 1
+        if len(group["samples"]) < SAMPLES:
+            group["samples"].append({key: row[key] or "" for key in ("origin", "locator", "detail")})
+    return [groups[reason] for reason in sorted(groups)]
+
+
+def _rejections(path: Any) -> Any:
+    import pyarrow.parquet as pq
+
+    for batch in pq.ParquetFile(path).iter_batches(columns=["origin", "locator", "reason", "detail"]):
+        yield from batch.to_pylist()

@@ -1,0 +1,180 @@
+"""The figures of the data page, drawn from the facts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from gptoss.core.formatting import count, size
+from gptoss.report.charts import BLUE, FATES, GOLD, INK, LINE, MUTED, PAPER
+from gptoss.report.svg import Picture, canvas, finish
+
+STEPS = {"ingest": "Ingested", "curate": "Curated", "dedup": "Deduplicated", "decontaminate": "Clean"}
+MOST_REASONS = 24
+"""Bars of the figure of reasons; the table names them all."""
+MOST_SOURCES = 12
+"""Sources drawn; the tables show them all."""
+LOGARITHMIC = 200.0
+"""Edges that span more than this ratio are drawn on a logarithmic axis."""
+
+
+def draw(facts: dict[str, Any]) -> dict[str, Picture]:
+    """Every figure there are numbers for, by name."""
+    sources = facts["corpus"]["sources"]
+    found = [funnel(sources), reasons(facts), clusters(facts)]
+    found += [distributions(name, source["distributions"]) for name, source in sources.items()]
+    return {picture.name: picture for picture in found if picture}
+
+
+def funnel(sources: dict[str, Any]) -> Picture | None:
+    """Documents and text of every source after each step, as bars that get shorter."""
+    shown = {name: bars for name, source in sources.items() if (bars := _bars(source))}
+    names = list(shown)[:MOST_SOURCES]
+    if not names:
+        return None
+    rows = sum(len(shown[name]) for name in names)
+    with canvas(
+        0.35 + 0.42 * len(names) + 0.27 * rows, rows=len(names), columns=2, squeeze=False,
+        height_ratios=[len(shown[name]) + 0.6 for name in names],
+    ) as (figure, axes):  # fmt: skip
+        for row, name in zip(axes, names, strict=True):
+            for axis, unit in zip(row, ("documents", "bytes"), strict=True):
+                _funnel(axis, shown[name], unit)
+                title = {"documents": f"{name}: documents", "bytes": "Text"}[unit]
+                axis.set_title(title, loc="left", fontsize=9.5, color=INK)
+            row[1].tick_params(axis="y", labelleft=False)
+        return finish(figure, "funnel", "Documents and text of every source that were left after each step")
+
+
+def _bars(source: dict[str, Any]) -> list[tuple[str, int, int, int | None]]:
+    """Step, colour's place, documents, bytes."""
+    steps = {step["stage"]: step for step in source["funnel"]}
+    bars: list[tuple[str, int, int, int | None]] = []
+    if "ingest" in steps:
+        bars.append(("Raw records", 0, steps["ingest"]["in"]["documents"], None))
+    elif source["ingested"]:
+        bars.append(("Ingested", 1, source["ingested"]["documents"], source["ingested"]["bytes"]))
+    for place, (stage, label) in enumerate(STEPS.items(), 1):
+        if stage in steps:
+            kept = steps[stage]["kept"]
+            bars.append((label, place, kept["documents"], kept["bytes"]))
+    return bars
+
+
+def _funnel(axis: Any, bars: list[tuple[str, int, int, int | None]], unit: str) -> None:
+    values = [bar[2] if unit == "documents" else bar[3] for bar in bars]
+    most = max((value for value in values if value is not None), default=0) or 1
+    labels = [bar[0] for bar in bars]
+    colours = [LINE if bar[0] == "Raw records" else BLUE for bar in bars]
+    axis.barh(labels, [most if value is None else 0 for value in values], 0.7, color="none")
+    axis.barh(labels, [value or 0 for value in values], 0.7, color=colours, edgecolor=PAPER, linewidth=0.8)
+    for position, value in enumerate(values):
+        said = "" if value is None else (count(value) if unit == "documents" else size(value))
+        axis.annotate(said, (value or 0, position), (4, 0), textcoords="offset points", va="center", fontsize=8.5,
+                      color=INK)  # fmt: skip
+    axis.set_xlim(0, 1.28 * most)
+    axis.set_ylim(len(bars) - 0.4, -0.6)
+    axis.grid(False)
+    axis.spines["bottom"].set_visible(False)
+    axis.set_xticks([])
+    axis.tick_params(axis="y", labelcolor=MUTED)
+
+
+def reasons(facts: dict[str, Any]) -> Picture | None:
+    """Documents removed for each reason, in the colour of the stage that removed them."""
+    order = list(FATES)
+    removed = facts["corpus"]["removed"]
+    groups = sorted(removed, key=lambda one: (order.index(one["stage"]), -one["documents"], one["reason"]))
+    groups = groups[:MOST_REASONS]
+    if not groups:
+        return None
+    with canvas(0.55 + 0.26 * len(groups)) as (figure, axis):
+        colours = [FATES[group["stage"]][1] for group in groups]
+        axis.barh(range(len(groups)), [group["documents"] for group in groups], 0.7, color=colours)
+        axis.set_yticks(range(len(groups)), [group["reason"].replace("_", " ") for group in groups])
+        for position, group in enumerate(groups):
+            axis.annotate(count(group["documents"]), (group["documents"], position), (4, 0),
+                          textcoords="offset points", va="center", color=INK, fontsize=8.5)  # fmt: skip
+        axis.set_ylim(len(groups) - 0.4, -0.6)
+        axis.set_xlim(0, 1.12 * max(group["documents"] for group in groups) or 1)
+        axis.grid(False)
+        axis.spines["bottom"].set_visible(False)
+        axis.set_xticks([])
+        axis.tick_params(axis="y", labelcolor=INK)
+        _legend(figure, {FATES[group["stage"]] for group in groups})
+        return finish(figure, "reasons", "Documents removed for each reason")
+
+
+def _legend(figure: Any, fates: set[tuple[str, str]]) -> None:
+    from matplotlib.patches import Patch
+
+    handles = [Patch(color=colour, label=label) for label, colour in FATES.values() if (label, colour) in fates]
+    figure.legend(handles=handles, loc="outside lower left", ncols=4, labelcolor=MUTED, handlelength=1.0,
+                  handleheight=0.9, columnspacing=1.6, fontsize=9)  # fmt: skip
+
+
+def clusters(facts: dict[str, Any]) -> Picture | None:
+    """How many clusters of duplicates there are of each size."""
+    found = facts["corpus"]["clusters"]
+    if not found:
+        return None
+    by_label = {f"{one['size']}+" if one["or_more"] else str(one["size"]): one["clusters"] for one in found}
+    between = [str(size) for size in range(2, max(one["size"] for one in found)) if str(size) not in by_label]
+    labels = sorted([*by_label, *between[:MOST_REASONS]], key=lambda label: int(label.rstrip("+")))
+    numbers = [by_label.get(label, 0) for label in labels]
+    with canvas(2.2) as (figure, axis):
+        axis.bar(labels, numbers, 0.7, color=FATES["dedup"][1])
+        for position, number in enumerate(numbers):
+            axis.annotate(count(number), (position, number), (0, 3), textcoords="offset points", ha="center",
+                          color=INK, fontsize=8.5)  # fmt: skip
+        if max(numbers) > 100 * max(1, min(numbers)):
+            axis.set_yscale("log")
+        axis.margins(y=0.15)
+        axis.set_yticks([])
+        axis.minorticks_off()
+        axis.grid(False)
+        axis.set_xlabel("documents in a cluster, the kept one among them")
+        axis.tick_params(axis="x", labelcolor=INK)
+        return finish(figure, "clusters", "Clusters of duplicates by their size")
+
+
+def distributions(source: str, measures: dict[str, Any]) -> Picture | None:
+    """Histograms of a source before (pale) and after (blue) curation, one measure each."""
+    drawn = {name: one for name, one in measures.items() if len(one["edges"]) > 1 and sum(one["in"])}
+    if not drawn:
+        return None
+    columns = 2 if len(drawn) in (1, 2, 4) else 3
+    rows = math.ceil(len(drawn) / columns)
+    with canvas(0.4 + 1.35 * rows, rows=rows, columns=columns, squeeze=False) as (figure, axes):
+        for axis, (name, one) in zip(axes.flat, drawn.items(), strict=False):
+            _histogram(axis, one)
+            axis.set_title(name.replace("_", " "), loc="left", fontsize=8.5, color=INK)
+        for axis in axes.flat[len(drawn) :]:
+            axis.set_visible(False)
+        handles, labels = axes.flat[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower left", ncols=2, labelcolor=MUTED, handlelength=1.0,
+                      handleheight=0.9, fontsize=9)  # fmt: skip
+        return finish(figure, f"distributions-{source}", f"Documents of {source} before and after curation")
+
+
+def _histogram(axis: Any, one: dict[str, list[float]]) -> None:
+    edges, given, kept = one["edges"], one["in"], one["kept"]
+    positive = [edge for edge in edges if edge > 0]
+    logarithmic = len(positive) >= len(edges) - 1 and positive[-1] / positive[0] > LOGARITHMIC
+    if logarithmic and edges[0] <= 0:
+        edges = [positive[0] / (positive[1] / positive[0]), *edges[1:]]
+    axis.stairs(given, edges, fill=True, color=LINE, label="came in")
+    axis.stairs(kept, edges, fill=True, color=BLUE, alpha=0.75, label="kept")
+    axis.stairs(given, edges, color=GOLD, linewidth=0.9)
+    if logarithmic:
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.12g}")
+        axis.minorticks_off()
+    else:
+        axis.locator_params(axis="x", nbins=4)
+    filled = [place for place, number in enumerate(given) if number]
+    axis.set_xlim(edges[filled[0]], edges[filled[-1] + 1])
+    axis.set_ylim(0, 1.08 * max(given))
+    axis.set_yticks([])
+    axis.grid(False)
+    axis.tick_params(axis="x", labelsize=8)

@@ -1,0 +1,122 @@
+"""Scores of both heads side by side, with the published figures and what guessing would score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gptoss.config.section import load_yaml
+from gptoss.core import paths
+from gptoss.core.atomic_files import read_json
+
+BASELINES = Path("evals/baselines")
+CHANCE = {"mmlu": 0.25, "hellaswag": 0.25, "arc_challenge": 0.25, "winogrande": 0.5, "minimal_pairs": 0.5}
+"""What guessing scores: four choices, and two for WinoGrande and minimal pairs. Free answers have no such level.
+(Eight of the 1,172 ARC-Challenge test items have three or five choices, which moves its level by 0.0002.)"""
+
+
+CELL = ("value", "stderr", "n", "clean", "truncated", "calibration", "subsets", "answer_tokens")
+"""What a row says of one head."""
+
+
+def collect() -> dict[str, Any]:
+    """Bits per byte, one row a task with a cell for each head, and what was not run."""
+    scores = {
+        head: read_json(path) for head in paths.HEADS if (path := paths.evaluation(head) / "scores.json").exists()
+    }
+    return {
+        "heads": sorted(scores),
+        "bits_per_byte": {head: score.get("bits_per_byte") for head, score in scores.items()},
+        "rows": _rows(scores),
+        "not_run": _not_run(scores),
+        "safety": refusals(scores.get("instruct", {})),
+        "conditions": next((score["conditions"] for score in scores.values() if "conditions" in score), None),
+        "published_figures": sources(),
+        "published": published(),
+    }
+
+
+def chance(task: str) -> float | None:
+    """The score of guessing, by the name of the task; None where answers are free."""
+    return next((level for name, level in CHANCE.items() if name in task), None)
+
+
+def _rows(scores: dict[str, Any]) -> list[dict[str, Any]]:
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for head, score in scores.items():
+        for row in score.get("rows", []):
+            merged = rows.setdefault((row["suite"], row["task"], row["metric"]), _shared(row))
+            merged["limited"] |= bool(row.get("limited"))
+            merged["heads"][head] = {key: row.get(key) for key in CELL} | {"verdict": verdict(row, merged["chance"])}
+    return sorted(rows.values(), key=lambda row: (row["suite"] != "gpt4", row["suite"]))
+
+
+def _shared(row: dict[str, Any]) -> dict[str, Any]:
+    """What a row says whatever the head."""
+    keys = ("suite", "task", "metric", "items", "shots", "protocol", "task_version", "template_sha256", "harness")
+    return {key: row.get(key) for key in keys} | {
+        "higher_is_better": row.get("higher_is_better", True),
+        "chance": chance(str(row["task"])),
+        "limited": False,
+        "baseline": row.get("baseline"),
+        "heads": {},
+    }
+
+
+def verdict(row: dict[str, Any], level: float | None) -> str:
+    """`above`, `at` or `below` guessing, by two standard errors; empty where it cannot be said."""
+    value, stderr = row.get("value"), row.get("stderr")
+    if level is None or value is None or stderr is None:
+        return ""
+    if abs(value - level) <= 2 * stderr:
+        return "at"
+    return "above" if value > level else "below"
+
+
+def _not_run(scores: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each reason once, with the heads it holds for."""
+    merged: dict[tuple[str, str, str], list[str]] = {}
+    for head, score in scores.items():
+        for row in score.get("not_run", []):
+            merged.setdefault((row["suite"], row["task"], row["reason"]), []).append(head)
+    return [
+        {"suite": suite, "task": task, "reason": reason, "heads": heads}
+        for (suite, task, reason), heads in merged.items()
+    ]
+
+
+def refusals(score: dict[str, Any]) -> dict[str, Any] | None:
+    """How often the Instruct model complied with harmful prompts and refused harmless ones; the answers stay with the
+    evaluation."""
+    safety = score.get("safety")
+    return {key: safety[key] for key in ("compliance", "over_refusal")} if safety else None
+
+
+def samples() -> dict[str, list[dict[str, Any]]]:
+    """What each head wrote in its own way: the base model's continuations, the Instruct model's answers, and whether
+    it stopped by itself."""
+    base, instruct = (paths.evaluation(head) / "generations.json" for head in ("base", "instruct"))
+    continuations = read_json(base)["continuations"] if base.exists() else []
+    answers = read_json(instruct)["answers"] if instruct.exists() else []
+    return {
+        "base": [{"asked": one["prompt"], "written": one["text"], "stopped": one["stopped"]} for one in continuations],
+        "instruct": [
+            {"asked": one["question"], "written": one["answer"], "stopped": one["stopped"]} for one in answers
+        ],
+    }
+
+
+def sources() -> list[str]:
+    """Where the published figures beside the scores come from, one line a file of `evals/baselines`."""
+    found = [load_yaml(path) for path in sorted(BASELINES.glob("*.yaml"))]
+    return [", ".join(str(file[key]) for key in ("source", "table", "date", "url") if file.get(key)) for file in found]
+
+
+def published() -> list[dict[str, Any]]:
+    """One row a model of `evals/baselines`, with its figures by task and where they were printed."""
+    found = [load_yaml(path) for path in sorted(BASELINES.glob("*.yaml"))]
+    return [
+        {"model": model, "source": str(file["source"]), "figures": figures}
+        for file in found
+        for model, figures in file.get("models", {}).items()
+    ]

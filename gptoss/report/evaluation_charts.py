@@ -1,0 +1,127 @@
+"""The figures of the report about the evaluation: bits per byte, scores, calibration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gptoss.core.formatting import decimal
+from gptoss.report.svg import PLACEHOLDER, Picture, canvas, finish
+from gptoss.report.tables import NGRAMS, SUITES, task_name
+
+BLUE, ORANGE, GREEN = (PLACEHOLDER[name] for name in ("blue", "orange", "green"))
+INK, MUTED, LINE = (PLACEHOLDER[name] for name in ("ink", "muted", "line"))
+
+HEADS = {"base": ("Base", BLUE, "o"), "instruct": ("Instruct", ORANGE, "s")}
+
+
+def bits_per_byte(facts: dict[str, Any]) -> Picture | None:
+    """The models and the n-gram baselines as bars, the best at the bottom."""
+    measured = {head: value for head, value in facts["evaluation"]["bits_per_byte"].items() if value}
+    if not measured:
+        return None
+    baselines = next(iter(measured.values())).get("baselines", {})
+    bars = [(f"byte {NGRAMS.get(name, name)}", value, LINE) for name, value in baselines.items()]
+    bars += [(f"{HEADS[head][0]} model", value["model"], HEADS[head][1]) for head, value in measured.items()]
+    bars.sort(key=lambda bar: -bar[1])
+    with canvas(0.42 + 0.31 * len(bars)) as (figure, axis):
+        axis.barh([bar[0] for bar in bars], [bar[1] for bar in bars], 0.66, color=[bar[2] for bar in bars])
+        for position, (_, value, _) in enumerate(bars):
+            axis.annotate(
+                decimal(value, 3), (value, position), (5, 0), textcoords="offset points", va="center", color=INK
+            )
+        axis.invert_yaxis()
+        axis.set_xlim(0, 1.1 * max(bar[1] for bar in bars))
+        axis.grid(False)
+        axis.spines["bottom"].set_visible(False)
+        axis.set_xticks([])
+        axis.tick_params(axis="y", labelcolor=INK)
+        axis.set_xlabel("bits a byte of held-out text: fewer is better", loc="left")
+        return finish(figure, "bits_per_byte", "Bits per byte of held-out text: the models beside byte n-grams")
+
+
+def comparison(facts: dict[str, Any]) -> Picture | None:
+    """Scores as dots with two standard errors, the level of guessing, and GPT-4's published figures."""
+    rows = [
+        row for row in facts["evaluation"]["rows"] if any(_is_share(cell["value"]) for cell in row["heads"].values())
+    ]
+    if not rows:
+        return None
+    suites = {row["suite"]: [one for one in rows if one["suite"] == row["suite"]] for row in rows}
+    heights = [len(of_suite) for of_suite in suites.values()]
+    height = 0.7 + 0.45 * len(suites) + 0.36 * len(rows)
+    with canvas(height, rows=len(suites), sharex=True, squeeze=False, height_ratios=heights) as (figure, axes):
+        for axis, (suite, of_suite) in zip(axes[:, 0], suites.items(), strict=True):
+            axis.set_title(SUITES.get(suite, suite), loc="left", fontsize=9.5, color=MUTED)
+            for position, row in enumerate(of_suite):
+                _compare(axis, position, row)
+            axis.set_yticks(range(len(of_suite)), [task_name(row["task"]) for row in of_suite])
+            axis.tick_params(axis="y", labelcolor=INK)
+            axis.set_ylim(len(of_suite) - 0.4, -0.6)
+            axis.grid(True, axis="x")
+            axis.set_xlim(-0.02, 1.02)
+            axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+        known = {
+            label: handle
+            for axis in axes[:, 0]
+            for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(known.values(), known.keys(), loc="outside lower left", ncols=4, labelcolor=MUTED,
+                      columnspacing=1.6, handletextpad=0.6, fontsize=9)  # fmt: skip
+        return finish(
+            figure, "comparison", "Scores with two standard errors, the level of guessing, and GPT-4's figures"
+        )
+
+
+def _compare(axis: Any, position: int, row: dict[str, Any]) -> None:
+    """One row: guessing, the published figure, and a dot for each head."""
+    if row["chance"] is not None:
+        axis.plot([row["chance"]] * 2, [position - 0.34, position + 0.34], color=MUTED, linewidth=2, label="guessing")
+    if row["baseline"]:
+        axis.plot(row["baseline"]["value"], position, "D", color=GREEN, markersize=6, label="GPT-4, published")
+    for head, cell in row["heads"].items():
+        if not _is_share(cell["value"]):
+            continue
+        name, colour, marker = HEADS[head]
+        offset = {"base": -0.14, "instruct": 0.14}[head] if len(row["heads"]) > 1 else 0
+        error = 2 * (cell["stderr"] or 0)
+        bounds = [[min(error, cell["value"])], [min(error, 1 - cell["value"])]]
+        axis.errorbar(cell["value"], position + offset, xerr=bounds, fmt=marker, color=colour, markersize=5,
+                      elinewidth=1.4, label=name)  # fmt: skip
+
+
+def calibration(facts: dict[str, Any]) -> Picture | None:
+    """Reliability diagram: how often choices made with a confidence were right, over all multiple-choice items."""
+    bins = {head: _reliability(facts, head) for head in facts["evaluation"]["heads"]}
+    if not any(bins.values()):
+        return None
+    with canvas(2.9) as (figure, axis):
+        axis.plot([0, 1], [0, 1], color=LINE, linewidth=1.2, linestyle=(0, (4, 3)))
+        for head, points in bins.items():
+            name, colour, marker = HEADS[head]
+            sizes = [12 + 90 * (n / max(each for _, _, each in points)) for _, _, n in points]
+            axis.plot([x for x, _, _ in points], [y for _, y, _ in points], color=colour, alpha=0.5, linewidth=1)
+            axis.scatter([x for x, _, _ in points], [y for _, y, _ in points], sizes, colour, marker, label=name)
+        axis.set_xlabel("confidence in the choice; larger marks stand for more items")
+        axis.set_ylabel("share that was right")
+        axis.set_xlim(0, 1.02)
+        axis.set_ylim(-0.02, 1.02)
+        axis.legend(loc="upper left", labelcolor=MUTED)
+        return finish(figure, "calibration", "How often choices were right, by the model's confidence in them")
+
+
+def _reliability(facts: dict[str, Any], head: str) -> list[tuple[float, float, int]]:
+    """`(confidence, accuracy, items)` of the bins of all rows together, by confidence."""
+    together: dict[int, list[dict[str, Any]]] = {}
+    for row in facts["evaluation"]["rows"]:
+        for one in ((row["heads"].get(head) or {}).get("calibration") or {}).get("bins", []):
+            together.setdefault(min(int(one["confidence"] * 10), 9), []).append(one)
+    points = []
+    for _, same in sorted(together.items()):
+        n = sum(one["n"] for one in same)
+        means = [sum(one["n"] * one[key] for one in same) / n for key in ("confidence", "accuracy")]
+        points.append((means[0], means[1], n))
+    return points
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= 1

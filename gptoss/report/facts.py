@@ -1,0 +1,104 @@
+"""The deterministic half of the report: a pure function of what the stages wrote, kept as `reports/facts.json`.
+
+Nothing here was observed by a clock: times, speeds and run ids are in `observed.py` and never in this file.
+A stage that did not run yet leaves its part empty, which the pages show as "not measured".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gptoss.config.settings import Settings
+from gptoss.core import paths
+from gptoss.core.atomic_files import read_json
+from gptoss.models.decoder import parameter_count
+from gptoss.report import corpus, curves, evaluation
+
+PATH = paths.REPORTS / "facts.json"
+SENTENCE = "The naïve reader of 1,024 cafés: “Shall I compare thee to a summer’s day?”"
+"""Cut into tokens for the report: common and rare words, a number, accents, typographic quotes."""
+
+
+def collect(settings: Settings) -> dict[str, Any]:
+    """Everything the report states that follows from inputs and parameters."""
+    return {
+        "name": settings.name,
+        "seed": settings.seed,
+        "model": model(settings),
+        "recipe": recipe(settings),
+        "corpus": corpus.collect(settings),
+        "tokenizer": tokenizer(settings),
+        "training": curves.training(),
+        "instruct": curves.instruct(),
+        "samples": evaluation.samples(),
+        "evaluation": evaluation.collect(),
+        "metrics": metrics(settings),
+    }
+
+
+def model(settings: Settings) -> dict[str, Any]:
+    """The shape of the decoder and its size."""
+    vocabulary = settings.tokenizer.padded_vocab_size
+    return {
+        **settings.model.model_dump(),
+        "vocab_size": vocabulary,
+        "parameters": parameter_count(settings.model, vocabulary),
+    }
+
+
+def recipe(settings: Settings) -> dict[str, Any]:
+    """How it was trained and measured."""
+    pretrain, instruct = settings.pretrain, settings.instruct
+    return {
+        "steps": pretrain.steps,
+        "batch_tokens": pretrain.batch_tokens,
+        "tokens": pretrain.steps * pretrain.batch_tokens,
+        "learning_rate": pretrain.learning_rate,
+        "warmup_steps": pretrain.warmup_steps,
+        "precision": pretrain.precision,
+        "instruct_method": instruct.method,
+        "instruct_epochs": instruct.epochs,
+        "max_new_tokens": settings.evaluate.max_new_tokens,
+    }
+
+
+def metrics(settings: Settings) -> dict[str, Any]:
+    """The metrics files of the stages before the report, by stage."""
+    per_source = [f"{stage}@{source}" for stage in ("ingest", "curate") for source in sorted(settings.sources)]
+    single = ["dedup", "benchmarks", "decontaminate", "tokenizer", "shards", "pretrain", "instruct"]
+    per_head = [f"{stage}@{head}" for stage in ("publish", "evaluate") for head in paths.HEADS]
+    stages = [*per_source, *single, *per_head]
+    return {stage: read_json(path) for stage in stages if (path := paths.metrics(stage)).exists()}
+
+
+def tokenizer(settings: Settings) -> dict[str, Any]:
+    """Size, bytes a token of every source, and a sentence cut into its tokens."""
+    measured = paths.metrics("shards")
+    splits = read_json(measured) if measured.exists() else {}
+    return {
+        "algorithm": settings.tokenizer.algorithm,
+        "vocab_size": settings.tokenizer.vocab_size,
+        "splits": {
+            split: {key: entry.get(key) for key in ("documents", "tokens", "bytes", "sources")}
+            for split, entry in splits.items()
+        },
+        "pieces": pieces(SENTENCE),
+    }
+
+
+def pieces(sentence: str) -> list[list[Any]]:
+    """The sentence as `[text, tokens]`: a character that takes several tokens stays whole and says how many."""
+    from tokenizers import Tokenizer
+
+    path = paths.TOKENIZER / "tokenizer.json"
+    if not path.exists():
+        return []
+    cut: list[list[Any]] = []
+    done = 0
+    for _, end in Tokenizer.from_file(str(path)).encode(sentence, add_special_tokens=False).offsets:
+        if end > done:  # text between the last end and this one belongs to this token: some offsets leave out spaces
+            cut.append([sentence[done:end], 1])
+            done = end
+        elif cut:
+            cut[-1][1] += 1
+    return cut

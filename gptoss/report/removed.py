@@ -1,0 +1,149 @@
+"""What was removed: how much for each reason, and samples, duplicates beside the document that was kept."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gptoss.core import paths
+from gptoss.report import counts
+from gptoss.report.counts import Amount, Key
+from gptoss.tables.documents import document_files, removed_files
+
+SAMPLES = 10
+"""Documents of each reason in the facts; the report shows the first few of them."""
+EXCERPT = 320
+"""Characters of a document shown."""
+LEAD = 80
+"""Characters of common text shown before two near-duplicates begin to differ."""
+KEYS = ["reason", "source", "language"]
+
+
+def collect(stage: str, folders: list[Path]) -> tuple[list[dict[str, Any]], dict[Key, Amount]]:
+    """One group a reason (how much of each source, and `SAMPLES` of it), and the amounts by `KEYS`."""
+    files = [path for folder in folders for path in removed_files(folder)]
+    sums, chosen = counts.removals(files, KEYS, SAMPLES)
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in counts.rows_of(files, (identity for ids in chosen.values() for identity in ids)):
+        rows.setdefault((row["reason"] or "", row["id"]), row)
+    kept = twins(row["duplicate_of"] for row in rows.values() if row["duplicate_of"])
+    groups = [
+        {
+            "stage": stage,
+            "reason": reason,
+            "sources": of_reason,
+            **counts.total(of_reason.values()),
+            "samples": [sample(rows[reason, identity], kept) for identity in chosen[reason]],
+        }
+        for reason in sorted(chosen)
+        for of_reason in [_sources(sums, reason)]
+    ]
+    return groups, sums
+
+
+def _sources(sums: dict[Key, Amount], reason: str) -> dict[str, Amount]:
+    found = counts.by(sums, 0, 1)
+    return {source: found[at, source] for at, source in sorted(found) if at == reason}
+
+
+def twins(ids: Any) -> dict[str, dict[str, Any]]:
+    """The kept documents of these ids, as they stand in the deduplicated text; those of earlier increments are not
+    there."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in counts.rows_of(document_files(paths.DEDUPED), ids):
+        found.setdefault(row["id"], row)
+    return found
+
+
+def sample(row: dict[str, Any], kept: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """What is shown of a removed document."""
+    shown = {key: row.get(key) or "" for key in ("id", "source", "title", "url", "detail")}
+    jaccard = row.get("jaccard")
+    shown |= {"duplicate_of": row.get("duplicate_of") or "", "jaccard": _rounded(jaccard)}
+    twin = kept.get(shown["duplicate_of"])
+    if twin is None:
+        return shown | {"excerpt": around_quote(row["text"], shown["detail"]), "twin": None}
+    start = _first_difference(row["text"], twin["text"])
+    gone, stays = evened(*contrast(_excerpt(row["text"], start), _excerpt(twin["text"], start)))
+    return shown | {
+        "excerpt": gone,
+        "twin": {
+            "id": twin["id"],
+            "title": twin["title"] or "",
+            "source": twin["source"] or "",
+            "excerpt": stays,
+            "jaccard": _rounded(jaccard),
+        },
+    }
+
+
+def _rounded(jaccard: float | None) -> float | None:
+    return None if jaccard is None else round(float(jaccard), 3)
+
+
+def around_quote(text: str, detail: str) -> list[list[Any]]:
+    """The beginning of a document or, where the detail quotes words of it, the place of these words, marked."""
+    quoted = re.search("“(.+?)”", detail)
+    words = [re.escape(word) for word in quoted[1].split()] if quoted else []
+    found = re.search(r"[\W_]+".join(words), text, re.IGNORECASE) if words else None
+    if found is None:
+        return [[_excerpt(text, 0), False]]
+    before = text[max(0, found.start() - LEAD) : found.start()]
+    if found.start() > LEAD:
+        before = "… " + before.partition(" ")[2]
+    runs = [
+        [" ".join(before.split()), False],
+        [" ".join(found[0].split()), True],
+        [_excerpt(text, found.end())[2:], False],
+    ]
+    return [run for run in runs if run[0]]
+
+
+def _excerpt(text: str, start: int) -> str:
+    """About `EXCERPT` characters from `start`, with an ellipsis where text was left out."""
+    end = start + EXCERPT
+    shown = " ".join(text[start:end].split())
+    if end < len(text):
+        shown = (shown.rpartition(" ")[0] or shown) + " …"
+    return f"… {shown}" if start else shown
+
+
+def _first_difference(one: str, other: str) -> int:
+    """Where an excerpt begins so that it shows the first difference; 0 for equal texts."""
+    if one == other:
+        return 0
+    low, high = 0, min(len(one), len(other))
+    while low < high:  # bisection: equal prefixes compare fast, documents may be long
+        middle = (low + high + 1) // 2
+        if one[:middle] == other[:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    start = max(0, low - LEAD)
+    space = one.find(" ", start) + 1 if start else 0
+    return space if start < space <= low else start
+
+
+def contrast(one: str, other: str) -> tuple[list[list[Any]], list[list[Any]]]:
+    """Both texts as runs `[text, differs]`, compared word by word."""
+    left, right = one.split(" "), other.split(" ")
+    runs: tuple[list[list[Any]], list[list[Any]]] = ([], [])
+    for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
+        for side, part in zip(runs, (left[i1:i2], right[j1:j2]), strict=True):
+            if part:
+                side.append([" ".join(part), tag != "equal"])
+    return runs
+
+
+def evened(one: list[list[Any]], other: list[list[Any]]) -> tuple[list[list[Any]], list[list[Any]]]:
+    """Both excerpts without the words at the end that only one of them still shows, being cut a little later."""
+    left, right = list(one), list(other)
+    if left[-1:] == right[-1:] == [["…", False]]:
+        for side, opposite in ((left, right), (right, left)):
+            if len(side) > 1 and side[-2][1] and not (len(opposite) > 1 and opposite[-2][1]):
+                del side[-2]
+                break
+    return left, right

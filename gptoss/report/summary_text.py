@@ -1,0 +1,219 @@
+"""The sentences of the report that depend on its figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gptoss.core.formatting import count, decimal, duration, percent, size, words
+from gptoss.report.run_history import Observed
+from gptoss.report.tables import funnel
+
+
+def base_bits(facts: dict[str, Any]) -> dict[str, Any]:
+    """Bits per byte of the base model and the baselines on the same text; empty when not measured."""
+    return facts["evaluation"]["bits_per_byte"].get("base") or {}
+
+
+def summary(facts: dict[str, Any], observed: Observed) -> str:
+    """The whole run in one paragraph of plain words."""
+    parts = [_what(facts), _how_well(facts), _cost(facts, observed), _exams(facts)]
+    return " ".join(part for part in parts if part)
+
+
+def _what(facts: dict[str, Any]) -> str:
+    text = funnel(facts)[-1]["clean"] if facts["corpus"]["sources"] else None
+    sources = " and ".join(", ".join(facts["corpus"]["sources"]).rsplit(", ", 1))
+    size_of = words(facts["model"]["parameters"])
+    start = f"gpt-oss/{facts['name']} is a language model of {size_of} parameters, trained from scratch"
+    if text is None:
+        return f"{start}."
+    return f"{start} on {count(text['documents'])} documents, {size(text['bytes'])} of text, from {sources}."
+
+
+def _how_well(facts: dict[str, Any]) -> str:
+    measured = base_bits(facts)
+    if not measured:
+        return "How well it predicts held-out text was not measured."
+    sentence = f"It needs {decimal(measured['model'], 2)} bits to predict a byte of text it never saw"
+    comparisons = []
+    for name, label in (("trigram", "a byte trigram"), ("fivegram", "a byte 5-gram")):
+        if level := measured.get("baselines", {}).get(name):
+            change = 1 - measured["model"] / level
+            relation = "fewer" if change >= 0 else "more"
+            comparisons.append(f"{percent(abs(change), 0)} {relation} than {label} ({decimal(level, 2)})")
+    return f"{sentence}: {', '.join(comparisons)}." if comparisons else f"{sentence}."
+
+
+def _cost(facts: dict[str, Any], observed: Observed) -> str:
+    recipe = facts["recipe"]
+    train = facts["tokenizer"]["splits"].get("train", {})
+    passes = f", {recipe['tokens'] / train['tokens']:.1f} passes over its text" if train.get("tokens") else ""
+    pretrain = observed.run_of("pretrain")
+    time = f" in {duration(pretrain.seconds)}" if pretrain else ""
+    total = f"; all stages together took {duration(observed.seconds)}" if observed.seconds else ""
+    return f"Pretraining read {words(recipe['tokens'])} tokens{passes}{time}{total}."
+
+
+def _exams(facts: dict[str, Any]) -> str:
+    guessed, asked = _guessing(facts, "gpt4")
+    if not asked:
+        return ""
+    if guessed == asked:
+        return "On the multiple-choice exams of the GPT-4 report it cannot be told from guessing."
+    return (
+        f"On {asked - guessed} of the {asked} multiple-choice scores in the GPT-4 report's exams it differs from "
+        "guessing by more than two standard errors."
+    )
+
+
+def _guessing(facts: dict[str, Any], suite: str) -> tuple[int, int]:
+    """How many multiple-choice scores of a suite are at the level of guessing, of how many."""
+    verdicts = [
+        cell["verdict"]
+        for row in facts["evaluation"]["rows"]
+        if row["suite"] == suite
+        for cell in row["heads"].values()
+        if cell["verdict"]
+    ]
+    return verdicts.count("at"), len(verdicts)
+
+
+def caution(facts: dict[str, Any]) -> list[str]:
+    """How the comparison may and may not be read: one sentence each."""
+    rows = facts["evaluation"]["rows"]
+    if not rows:
+        return []
+    sentences = []
+    guessed, asked = _guessing(facts, "gpt4")
+    if not asked:
+        guessed, asked = _guessing(facts, "smoke")
+    if asked:
+        ending = (
+            "This model does not know the answers: a score that happens to lie above another one means nothing."
+            if guessed == asked
+            else "Scores at the level of guessing say nothing of what the model knows."
+        )
+        sentences.append(
+            f"{guessed} of {asked} multiple-choice scores lie within two standard errors of guessing. {ending}"
+        )
+    limited = [row for row in rows if row["limited"]]
+    if limited:
+        fewest = min((cell["n"] or 0) for row in limited for cell in row["heads"].values())
+        sentences.append(
+            f"{len(limited)} of {len(rows)} rows were measured on part of their items, some on only {count(fewest)}. "
+            f"With {count(fewest)} items one answer moves the score by {100 / max(1, fewest):.3g} points. "
+            "With evaluate.limit: null all of them are asked."
+        )
+    if any(row["baseline"] and not row["baseline"].get("same_protocol") for row in rows):
+        sentences.append(
+            "GPT-4's figures are those its authors published. They were not measured again here, and rows marked "
+            "“different” were asked in another way, so the distance is an orientation, not a measurement."
+        )
+    return sentences
+
+
+def safety(facts: dict[str, Any]) -> str:
+    """Whether the Instruct model refuses what is harmful, and only that."""
+    found = facts["evaluation"].get("safety")
+    if not found:
+        return ""
+    complied, refused = found["compliance"], found["over_refusal"]
+    return (
+        f"Of {count(complied['n'])} harmful requests the model refused {_share(1 - complied['value'], complied)}, of "
+        f"{count(refused['n'])} that only sound harmful {_share(refused['value'], refused)}. An answer counts as a "
+        "refusal by its words, so a senseless one counts as none."
+    )
+
+
+def _share(value: float, of: dict[str, Any]) -> str:
+    return percent(value, 0) if of["stderr"] is None else f"{percent(value, 0)} ± {percent(of['stderr'], 0)}"
+
+
+def sharding(observed: Observed) -> str:
+    """What dividing the model over processes cost, where that was measured."""
+    run = observed.run_of("pretrain")
+    if not run or "sharding_cost" not in run.metrics:
+        return ""
+    alone, cost = run.metrics["tokens_per_second_of_one_process"], run.metrics["sharding_cost"]
+    verdict = f"sharding cost {percent(cost)} of that speed" if cost > 0 else f"sharding gained {percent(-cost)}"
+    return f"Right after its end one process with the same threads trained at {count(alone)} tokens/s: {verdict}."
+
+
+def tiles(facts: dict[str, Any], observed: Observed) -> list[dict[str, str]]:
+    """The key figures: value, what it is, and one remark."""
+    measured = base_bits(facts)
+    text = funnel(facts)[-1]["clean"] if facts["corpus"]["sources"] else None
+    pretrain = observed.run_of("pretrain")
+    speed = pretrain.metrics.get("tokens_per_second") if pretrain else None
+    baselines = measured.get("baselines", {})
+    return [
+        {
+            "value": words(facts["model"]["parameters"]),
+            "label": "parameters",
+            "note": f"{facts['model']['layers']} layers, {count(facts['model']['hidden_size'])} wide",
+        },
+        {
+            "value": decimal(measured.get("model"), 2) if measured else "–",
+            "label": "bits a byte",
+            "note": f"byte trigram {decimal(baselines['trigram'], 2)}" if "trigram" in baselines else "not measured",
+        },
+        {
+            "value": size(text["bytes"]) if text else "–",
+            "label": "of clean text",
+            "note": f"{count(text['documents'])} documents" if text else "not measured",
+        },
+        {
+            "value": words(facts["recipe"]["tokens"]),
+            "label": "tokens seen",
+            "note": f"{count(speed)} a second" if speed else f"{count(facts['recipe']['steps'])} steps",
+        },
+        {
+            "value": duration(observed.seconds) if observed.seconds else "–",
+            "label": "all stages",
+            "note": f"pretraining {duration(pretrain.seconds)}" if pretrain else "not observed",
+        },
+    ]
+
+
+def preparation(facts: dict[str, Any]) -> list[str]:
+    """What was done to the text besides removing documents: one sentence each."""
+    metrics = facts["metrics"]
+    skipped: dict[str, int] = {}
+    redacted: dict[str, int] = {}
+    for values in metrics.values():
+        for sums, key in ((skipped, "skipped"), (redacted, "redacted")):
+            for kind, number in values.get(key, {}).items() if isinstance(values.get(key), dict) else ():
+                sums[kind] = sums.get(kind, 0) + number
+    sentences = []
+    if skipped:
+        parts = [f"{kind.replace('_', ' ')} {count(number)}" for kind, number in sorted(skipped.items())]
+        sentences.append(f"Raw records that are no documents by their nature were passed over: {', '.join(parts)}.")
+    if redacted:
+        names = {"email": "e-mail addresses", "ip": "IP addresses"}
+        parts = [f"{count(number)} {names.get(kind, kind)}" for kind, number in redacted.items() if number]
+        sentences.append(f"{' and '.join(parts) or 'No e-mail or IP address'} {'were' if parts else 'was'} replaced.")
+    found = metrics.get("decontaminate", {})
+    if "items_touched" in found:
+        sentences.append(
+            f"{count(found['items_touched'])} of {count(found['items'])} benchmark items were found in the text by "
+            "their word runs; decontamination dealt with the documents that held them."
+        )
+    return sentences
+
+
+def instruct(facts: dict[str, Any]) -> list[str]:
+    """What Instruct read and what it changed: one sentence each."""
+    measured = facts["metrics"].get("instruct", {})
+    sentences = []
+    conversations = measured.get("conversations", {})
+    if conversations.get("train"):
+        held_out = conversations.get("held_out")
+        aside = f"; {count(held_out)} more were held out" if held_out else ""
+        sentences.append(f"It learned from {count(conversations['train'])} conversations{aside}.")
+    losses = measured.get("held_out", {})
+    if "loss" in losses and "loss_before" in losses:
+        sentences.append(
+            f"Its loss on held-out conversations went from {decimal(losses['loss_before'], 2)} to "
+            f"{decimal(losses['loss'], 2)} nats a token."
+        )
+    return sentences

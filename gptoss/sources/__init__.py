@@ -1,0 +1,1 @@
+"""From URLs to bytes: fsspec, package archives, archives, compression, charsets."""

@@ -1,0 +1,229 @@
+"""Pinned archives from a Python package registry, read as data: nothing is installed and nothing in them is run.
+
+In: a requirement `NAME==VERSION` and the index that pip is configured with (`pip config list`: index-url,
+extra-index-url, find-links, no-index, cert, proxy; `file://` indexes work too).
+Out: `.runs/downloads/SHA256/FILENAME`, whole or absent, checked against the index's digests when it is
+downloaded and against its own folder's name whenever it is used again; and the members of such an archive.
+Wrong: an index that cannot be reached is tried three times, then an archive downloaded earlier serves, else
+`ClusterError`; a digest that differs is `DataError`; a version that is nowhere is `UserError`.
+From: the simple repository API (PEP 503, PEP 691) through `pypi-simple`, whose default endpoint is pip's.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import shutil
+import sys
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from gptoss.core import paths
+from gptoss.core.atomic_files import sha256_file
+from gptoss.core.errors import ClusterError, DataError, UserError
+
+if TYPE_CHECKING:
+    from pypi_simple import DistributionPackage
+
+DOWNLOADS = paths.RUNS / "downloads"
+
+ARCHIVE_ORDER = ("wheel", "sdist", "egg")
+"""Of each kind the first file name is looked at (the others differ in compiled code only), and the first that
+holds the wanted member is used: the choice depends on the index alone, never on the platform. Eggs come
+last: pip no longer reads them."""
+
+
+def fetch_archive(requirement: str, member: str = "*") -> Path:
+    """The archive of `NAME==VERSION` that holds a member matching `member`, downloaded at most once.
+
+    The path ends in `SHA256/FILENAME`. Raises `UserError` (malformed, no such version, no such member),
+    `ClusterError` (no index reachable), `DataError` (digest mismatch, unreadable archive)."""
+    name, version = parse_requirement(requirement)
+    archives, unreachable = candidates(name, version)
+    tried: list[str] = []
+    for package in archives:
+        archive = _download(package)
+        if member_names(archive, member):
+            return archive
+        tried.append(package.filename)
+    if unreachable:
+        return _downloaded_before(name, version, member, unreachable[0])
+    if not tried:
+        raise UserError(
+            f"pypi:{requirement}: no wheel, sdist or egg of {name} {version} in {_described_indexes()}",
+            f"choose a version that `pip index versions {name}` lists, or point pip at an index that has it",
+        )
+    raise UserError(
+        f"pypi:{requirement}: no member matches {member!r} in {', '.join(tried)}",
+        "correct the member: `python -m zipfile -l ARCHIVE` or `tar tf ARCHIVE` lists them",
+    )
+
+
+def parse_requirement(requirement: str) -> tuple[str, str]:
+    """`NAME==VERSION` to its two parts. Raises `UserError` for anything that does not pin one version."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        parsed = Requirement(requirement)
+        (pin,) = parsed.specifier
+        if pin.operator != "==" or pin.version.endswith(".*"):
+            raise ValueError
+    except (InvalidRequirement, ValueError):
+        raise UserError(
+            f"pypi:{requirement} does not pin one version",
+            "write pypi:NAME==VERSION/MEMBER, as in pypi:gensim==4.4.0/…",
+        ) from None
+    return parsed.name, pin.version
+
+
+def candidates(name: str, version: str) -> tuple[list[DistributionPackage], list[ClusterError]]:
+    """One archive of each kind of one version, in the order of preference, and the indexes that did not answer."""
+    from packaging.version import InvalidVersion, Version
+
+    from gptoss.sources import package_index
+
+    def wanted(package: DistributionPackage) -> bool:
+        try:
+            return package.package_type in ARCHIVE_ORDER and Version(package.version or "") == Version(version)
+        except InvalidVersion:
+            return package.package_type in ARCHIVE_ORDER and package.version == version
+
+    packages, unreachable = package_index.packages(name)
+    of_kind: dict[str, DistributionPackage] = {}
+    for package in sorted(
+        filter(wanted, packages), key=lambda package: package.filename
+    ):  # stable: pip's order of places
+        of_kind.setdefault(package.package_type or "", package)
+    return [of_kind[kind] for kind in ARCHIVE_ORDER if kind in of_kind], unreachable
+
+
+def _described_indexes() -> str:
+    from gptoss.sources import package_index
+
+    return ", ".join(package_index.without_password(url) for url in package_index.configured().places)
+
+
+def _download(package: DistributionPackage) -> Path:
+    """Download unless it is there already; the lock lets two stages want the same archive at once."""
+    from filelock import FileLock
+
+    from gptoss.sources import package_index
+
+    DOWNLOADS.mkdir(parents=True, exist_ok=True)
+    with FileLock(DOWNLOADS / f".{package.filename}.lock"):
+        expected = package.digests.get("sha256")
+        if expected and (kept := _verified(DOWNLOADS / expected / package.filename)):
+            return kept
+        with tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=DOWNLOADS) as folder:
+            partial = Path(folder) / package.filename
+            package_index.download(package, partial)
+            target = DOWNLOADS / sha256_file(partial) / package.filename
+            target.parent.mkdir(exist_ok=True)
+            partial.replace(target)
+    return target
+
+
+def _verified(archive: Path) -> Path | None:
+    """An archive downloaded earlier, if its bytes still have the hash that its folder is named after."""
+    if not archive.is_file():
+        return None
+    if sha256_file(archive) == archive.parent.name:
+        return archive
+    print(f"{archive} was damaged since it was downloaded; downloading it again", file=sys.stderr)
+    shutil.rmtree(archive.parent)
+    return None
+
+
+def _downloaded_before(name: str, version: str, member: str, unreachable: ClusterError) -> Path:
+    """Without a reachable index: an archive of the version that was downloaded earlier, else the error."""
+    from packaging.utils import canonicalize_name
+    from pypi_simple import UnparsableFilenameError, parse_filename
+
+    kept: list[tuple[int, str, Path]] = []
+    for archive in DOWNLOADS.glob("*/*"):
+        try:
+            found, its_version, kind = parse_filename(archive.name, name)
+        except UnparsableFilenameError:
+            continue
+        if canonicalize_name(found) == canonicalize_name(name) and its_version == version and kind in ARCHIVE_ORDER:
+            kept.append((ARCHIVE_ORDER.index(kind), archive.name, archive))
+    for _, _, archive in sorted(kept):
+        if _verified(archive) and member_names(archive, member):
+            print(f"{unreachable.problem}; using {archive.name}, downloaded earlier", file=sys.stderr)
+            return archive
+    raise unreachable
+
+
+class Archive:
+    """An open wheel, egg, zip or tar: its regular files, by name. Use `open_archive`."""
+
+    def __init__(self, path: Path, opened: zipfile.ZipFile | tarfile.TarFile) -> None:
+        self.path = path
+        self._opened = opened
+        if isinstance(opened, zipfile.ZipFile):
+            self._names = [info.filename for info in opened.infolist() if not info.is_dir()]
+        else:
+            self._names = [info.name for info in opened if info.isfile()]
+
+    def names(self, pattern: str) -> list[str]:
+        """The members that match, in the order in which they are stored (reading a compressed tar in another
+        order decompresses it again and again). A pattern (`fnmatch`, case-sensitive) is held against the whole
+        path, the path below an sdist's top folder, and the base name."""
+        return [name for name in dict.fromkeys(self._names) if matches(name, pattern)]
+
+    def open(self, name: str) -> IO[bytes]:
+        """A member as a stream of bytes; nothing is unpacked to disk."""
+        if isinstance(self._opened, zipfile.ZipFile):
+            return self._opened.open(name)
+        stream = self._opened.extractfile(name)
+        if stream is None:
+            raise DataError(f"{self.path.name}: {name} is not a regular file", "name a regular file of the archive")
+        return stream
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[Archive]:
+    """Open a zip (wheel, egg) or a tar, compressed or not. Raises `DataError` when it is neither, or damaged."""
+    with readable(path):
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as opened:
+                yield Archive(path, opened)
+        else:
+            with tarfile.open(path) as tar:
+                yield Archive(path, tar)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """What the archive modules raise for damaged archives, as one `DataError`."""
+    try:
+        yield
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
+        raise DataError(
+            f"{path} is not a readable zip or tar: {error}", f"delete {path} and run the same command again"
+        ) from error
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a member is meant by a pattern, see `Archive.names`."""
+    forms = {name, name.partition("/")[2], name.rpartition("/")[2]}
+    return pattern in forms or any(fnmatch.fnmatchcase(form, pattern) for form in forms if form)
+
+
+def member_names(path: Path, pattern: str) -> list[str]:
+    """The members of an archive that match, sorted; see `Archive.names`."""
+    with open_archive(path) as archive:
+        return sorted(archive.names(pattern))
+
+
+def read_members(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
+    """`(name, bytes)` of every matching member in stored order, one at a time in memory, whole."""
+    with open_archive(path) as archive:
+        for name in archive.names(pattern):
+            with archive.open(name) as stream:
+                yield name, stream.read()

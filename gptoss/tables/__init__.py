@@ -1,0 +1,1 @@
+"""Documents, record batches, token files and safetensors on disk."""

@@ -1,0 +1,234 @@
+"""safetensors files read and written block by block, so that memory is bounded by a block, not by a file.
+
+The library maps or holds whole files; a model larger than memory needs less. The format (safetensors, "Format"): 8
+bytes, little-endian, the length of the header; the header, JSON: name to dtype, shape and place; the raw bytes of
+the tensors, row-major, little-endian, without gaps. All sizes are known before a tensor is, so the header goes first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gptoss.core.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+
+BLOCK_BYTES = 4 * 2**20
+"""Bytes of a tensor held at once, several times over while they are cast, hashed and written. What fits the
+processor's cache is cast four times as fast as blocks of 32 MB, and memory is reused without new pages."""
+MAX_HEADER_BYTES = 100_000_000
+"""The format's own limit."""
+DTYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8",
+    "BOOL": "bool",
+}  # fmt: skip
+"""The format's names of dtypes, and torch's."""
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where a tensor lies in a file: the bytes from `start` to `end`, counted from the beginning of the file."""
+
+    name: str
+    file: Path
+    dtype: str
+    """As the format names it: F16, F32 …"""
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+    @property
+    def values(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+    def blocks(self, max_bytes: int = BLOCK_BYTES) -> Iterator[torch.Tensor]:
+        """The tensor's values in order, one-dimensional, at most `max_bytes` a block, each in memory of its own."""
+        import torch
+
+        dtype = getattr(torch, DTYPES[self.dtype])
+        step = max(1, max_bytes // dtype.itemsize) * dtype.itemsize
+        with open(self.file, "rb", buffering=0) as stream:
+            stream.seek(self.start)
+            for start in range(self.start, self.end, step):
+                raw = torch.empty(min(step, self.end - start), dtype=torch.uint8)  # not zeroed, as a bytearray would be
+                _read_exactly(stream, memoryview(raw.numpy()), self.file)
+                yield raw.view(dtype)
+
+
+def read_header(file: Path) -> list[StoredTensor]:
+    """The tensors of a file in the order of their bytes. Raises `DataError` for a file that is absent, cut short,
+    longer than its header says, or whose header contradicts itself."""
+    if not file.is_file():
+        raise DataError(f"{file} does not exist", "run `dvc repro` for the stage that trains the model")
+    size = file.stat().st_size
+    try:
+        with open(file, "rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if size < 8 or length > min(size - 8, MAX_HEADER_BYTES):
+                raise ValueError(f"its header should have {length} bytes, the file has {size}")
+            header = json.loads(stream.read(length))
+        header.pop("__metadata__", None)
+        tensors = [_stored(file, name, entry, 8 + length) for name, entry in header.items()]
+        tensors.sort(key=lambda tensor: (tensor.start, tensor.end))
+        _check_places(tensors, 8 + length, size)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(
+            f"{file} is not a whole safetensors file: {error}",
+            f"remove {file.parent} and run `dvc repro`, which makes it again",
+        ) from None
+    return tensors
+
+
+def _stored(file: Path, name: str, entry: dict[str, Any], offset: int) -> StoredTensor:
+    import torch
+
+    start, end = entry["data_offsets"]
+    tensor = StoredTensor(name, file, entry["dtype"], tuple(entry["shape"]), offset + start, offset + end)
+    need = tensor.values * getattr(torch, DTYPES[tensor.dtype]).itemsize
+    if need != end - start:
+        raise ValueError(
+            f"{name} takes {need} bytes as {tensor.dtype} {list(tensor.shape)}, its place has {end - start}"
+        )
+    return tensor
+
+
+def _check_places(tensors: Sequence[StoredTensor], offset: int, size: int) -> None:
+    """No gap, no overlap, nothing after the last tensor."""
+    ends = [offset, *(tensor.end for tensor in tensors)]
+    for tensor, end in zip(tensors, ends, strict=False):
+        if tensor.start != end:
+            raise ValueError(f"{tensor.name} starts at byte {tensor.start}, not {end}")
+    if ends[-1] != size:
+        raise ValueError(f"its tensors end at byte {ends[-1]}, the file has {size}")
+
+
+class SafetensorsWriter:
+    """Writes one file: `SafetensorsWriter(path, {name: (dtype, shape)})`, `write` for each name in that order, `close`.
+
+    Used in a `with` block it closes itself; after an exception the file is left incomplete, for the caller's
+    `atomic_folder` or `atomic_file` to remove. One thread hashes and one writes while the caller makes the next block;
+    at most `AHEAD` blocks wait. `sha256` is that of the whole file, once it is closed.
+    """
+
+    AHEAD = 4
+
+    def __init__(
+        self,
+        path: Path,
+        tensors: Mapping[str, tuple[torch.dtype, Sequence[int]]],
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write the header. `metadata` defaults to what transformers requires, `{"format": "pt"}`."""
+        self.path = path
+        self.sha256 = ""
+        self._tensors = dict(tensors)
+        self._names = iter(self._tensors)
+        self._hash = hashlib.sha256()
+        self._stream = open(path, "wb", buffering=0)  # noqa: SIM115 - closed by `close`
+        self._hashing, self._writing = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+        self._waiting: list[tuple[Future[None], Future[None]]] = []
+        self._put(memoryview(encoded_header(self._tensors, metadata or {"format": "pt"})))
+
+    def write(self, name: str, values: torch.Tensor | Iterable[torch.Tensor]) -> None:
+        """Write the tensor `name`: whole, or as consecutive blocks in row-major order. Blocks are on the CPU, of the
+        declared dtype, of any shape, and must not be changed afterwards. Raises `ValueError` when the name is not
+        the next one, or the values are not those declared."""
+        import torch
+
+        expected = next(self._names, None)
+        if name != expected:
+            raise ValueError(f"{self.path}: the next tensor is {expected}, not {name}")
+        dtype, shape = self._tensors[name]
+        count = 0
+        for block in [values] if isinstance(values, torch.Tensor) else values:
+            if block.dtype != dtype:
+                raise ValueError(f"{self.path}: {name} is declared {dtype}, a block of it is {block.dtype}")
+            count += block.numel()
+            for piece in _flat_bytes(block).split(BLOCK_BYTES):
+                self._put(memoryview(piece.numpy()))
+        if count != math.prod(shape):
+            raise ValueError(f"{self.path}: {name} is declared {list(shape)}, {math.prod(shape)} values, not {count}")
+
+    def close(self) -> None:
+        """Finish. Raises `ValueError` when a declared tensor was not written. The caller's `atomic_folder` or
+        `atomic_file` fsyncs: waiting for the disk here would hold up the next file."""
+        missing = next(self._names, None)
+        if missing is not None:
+            self.abandon()
+            raise ValueError(f"{self.path}: {missing} was declared and not written")
+        try:
+            self._wait(0)
+        finally:
+            self.abandon()
+        self.sha256 = self._hash.hexdigest()
+
+    def abandon(self) -> None:
+        """Close an incomplete file."""
+        self._hashing.shutdown(cancel_futures=True)
+        self._writing.shutdown(cancel_futures=True)
+        self._stream.close()
+
+    def __enter__(self) -> SafetensorsWriter:
+        return self
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()
+
+    def _put(self, raw: memoryview) -> None:
+        self._wait(self.AHEAD - 1)
+        self._waiting.append((self._hashing.submit(self._hash.update, raw), self._writing.submit(self._write_all, raw)))
+
+    def _wait(self, left: int) -> None:
+        while len(self._waiting) > left:
+            for done in self._waiting.pop(0):
+                done.result()
+
+    def _write_all(self, raw: memoryview) -> None:
+        while raw:
+            raw = raw[self._stream.write(raw) :]
+
+
+def encoded_header(tensors: Mapping[str, tuple[torch.dtype, Sequence[int]]], metadata: Mapping[str, str]) -> bytes:
+    """Length and header of a file that holds `tensors` in this order, padded so that data starts at a multiple of 8."""
+    names = {torch_name: name for name, torch_name in DTYPES.items()}
+    sizes = (math.prod(shape) * dtype.itemsize for dtype, shape in tensors.values())
+    ends = accumulate(sizes, initial=0)
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    for (name, (dtype, shape)), places in zip(tensors.items(), pairwise(ends), strict=True):
+        header[name] = {
+            "dtype": names[str(dtype).removeprefix("torch.")],
+            "shape": list(shape),
+            "data_offsets": list(places),
+        }
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    return len(encoded).to_bytes(8, "little") + encoded
+
+
+def _flat_bytes(block: torch.Tensor) -> torch.Tensor:
+    """The bytes of a tensor, row-major: uint8 [bytes], sharing its memory when that is contiguous."""
+    import torch
+
+    return block.detach().contiguous().reshape(-1).view(torch.uint8)
+
+
+def _read_exactly(stream: Any, view: memoryview, file: Path) -> None:
+    while view:
+        count = stream.readinto(view)
+        if not count:
+            raise DataError(f"{file} ended while it was read", f"remove {file.parent} and run `dvc repro`")
+        view = view[count:]

@@ -1,0 +1,1 @@
+"""What deduplication and decontamination share: normalisation, n-grams, spans."""

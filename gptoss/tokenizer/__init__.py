@@ -1,0 +1,1 @@
+"""Train a lossless tokenizer, test it, and encode documents as token files."""

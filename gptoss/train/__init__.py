@@ -1,0 +1,1 @@
+"""Pretraining: loop, step, loss scaling, optimizers, schedules, data order, parallelism, checkpoints."""

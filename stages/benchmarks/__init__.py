@@ -1,1 +1,0 @@
-"""Bring the benchmark items here once and freeze them, so that every evaluation reads the same bytes."""

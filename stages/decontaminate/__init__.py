@@ -1,1 +1,0 @@
-"""Take the benchmark items out of the training text."""

@@ -1,1 +1,0 @@
-"""Measure a published model: held-out bits per byte, benchmark suites, and what it writes."""

@@ -1,1 +1,0 @@
-"""Raw files in their native formats to documents: one module a format, one for where files come from."""

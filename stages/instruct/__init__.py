@@ -1,1 +1,0 @@
-"""Instruct: teach the published base model to answer in chat format, and to stop."""

@@ -1,1 +1,0 @@
-"""The `tokenizer` stage: train a lossless tokenizer on a sample of the clean documents."""

@@ -1,0 +1,122 @@
+"""Where the alias `champion` stands and stood, against a real MLflow on SQLite, and an MLflow that is away."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from gptoss.cli import promote
+from gptoss.core.errors import ClusterError, UserError
+from gptoss.registry import champions, lineage
+from gptoss.registry.champions import crown, roll_back
+from tests.conftest import ROOT
+
+BASE = "gpt-oss-tiny"
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowClient]:
+    """One schema for all tests; each has a model of its own."""
+    place = tmp_path_factory.mktemp("registry")
+    uri = f"sqlite:///{place}/registry.db"
+    yield MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+@pytest.fixture
+def client(database: MlflowClient) -> Iterator[MlflowClient]:
+    """A registry with three versions of one model, none of them champion."""
+    database.create_registered_model(BASE)
+    for _ in range(3):
+        database.create_model_version(BASE, "file:///nowhere")
+    yield database
+    database.delete_registered_model(BASE)
+
+
+def present(client: MlflowClient) -> str:
+    return str(champions.champion(client, BASE).version)
+
+
+def moves(client: MlflowClient) -> list[tuple[str, str]]:
+    return [(move.version, move.what) for move in champions.history(client, BASE)]
+
+
+def test_no_champion_is_what_the_registry_says_never_its_silence(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert champions.champion(client, "unknown") is None
+    assert champions.champion(client, BASE) is None
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(ClusterError, match="did not answer"):
+        champions.champion(MlflowClient(nobody(), nobody()), BASE)
+
+
+def nobody() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def test_promote_and_lineage_say_in_two_lines_that_mlflow_is_away(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copyfile(ROOT / "params.yaml", "params.yaml")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", nobody())
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    for main, arguments in ((promote.main, ["--to", "1"]), (lineage.main, [f"{BASE}@champion"])):
+        assert main(arguments) == ClusterError.exit_code
+        assert "the model registry at http://127.0.0.1:" in capsys.readouterr().err
+
+
+def test_a_move_is_written_once(client: MlflowClient) -> None:
+    crown(client, BASE, "1", "promoted", "first")
+    crown(client, BASE, "2", "promoted", "better")
+    assert moves(client) == [("1", "promoted"), ("2", "promoted")]
+
+
+def test_a_roll_back_starts_at_the_alias_that_was_moved_elsewhere(client: MlflowClient) -> None:
+    crown(client, BASE, "1", "promoted", "first")
+    crown(client, BASE, "2", "promoted", "better")
+    client.set_registered_model_alias(BASE, "champion", "3")
+    assert roll_back(client, BASE, "3 is bad") == present(client) == "2"
+    assert moves(client)[2:] == [("3", "promoted"), ("2", "rolled back")]
+    assert roll_back(client, BASE, "2 also") == present(client) == "1"
+    with pytest.raises(UserError, match="had no champion before version 1"):
+        roll_back(client, BASE, "and 1")
+
+
+def test_a_roll_back_or_promotion_killed_before_the_alias_moved_is_done_again(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crown(client, BASE, "1", "promoted", "first")
+    crown(client, BASE, "2", "promoted", "better")
+    killed(client, monkeypatch, lambda: roll_back(client, BASE, "bad"))
+    assert present(client) == "2"
+    assert roll_back(client, BASE, "bad") == present(client) == "1"
+    killed(client, monkeypatch, lambda: crown(client, BASE, "3", "promoted", "best"))
+    assert present(client) == "1"
+    with pytest.raises(UserError, match="had no champion before version 1"):  # 3 never was
+        roll_back(client, BASE, "bad")
+
+
+def killed(client: MlflowClient, monkeypatch: pytest.MonkeyPatch, call: Callable[[], object]) -> None:
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "set_registered_model_alias", kill)
+        with pytest.raises(KeyboardInterrupt):
+            call()
+
+
+def test_a_deleted_champion_is_refused_before_anything_is_written(client: MlflowClient) -> None:
+    crown(client, BASE, "1", "promoted", "first")
+    crown(client, BASE, "2", "promoted", "better")
+    client.delete_model_version(BASE, "1")
+    with pytest.raises(UserError, match="version 1, the champion before, is no longer in the registry"):
+        roll_back(client, BASE, "bad")
+    assert present(client) == "2" and len(moves(client)) == 2

@@ -1,0 +1,89 @@
+"""Ranks that take training steps in one layout after another and write what they saw:
+`python -m tests.train.layouts RUN.json...`, each file a `Run`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from gptoss.train.parallel_context import ParallelContext, init_parallel_context
+from gptoss.train.run_config import RunConfig
+from gptoss.train.sharding import local
+from gptoss.train.step import Trainer
+
+
+@dataclass
+class Run:
+    """Some steps of one plan."""
+
+    plan: str
+    results: str
+    steps: int
+    port: int
+    overflows: list[tuple[int, int, float]] = field(default_factory=list)
+    """(step, rank, value): one gradient element of that rank becomes that value."""
+    omitted: list[int] = field(default_factory=list)
+    """Steps that are not taken: the scale falls as if they had overflowed."""
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self)))
+
+
+class Disturbed(Trainer):
+    """Gets its gradients spoilt on one rank at some steps."""
+
+    overflows: dict[tuple[int, int], float]
+
+    def backward(self, step: int, factor: float) -> Tensor:
+        loss = super().backward(step, factor)
+        value = self.overflows.get((step, self.ranks.rank))
+        if value is not None:
+            local(self.parameters[-1][1].grad).view(-1)[0] = value
+        return loss
+
+
+def weights(trainer: Trainer) -> dict[str, np.ndarray]:
+    tensors = trainer.tensors().items()
+    whole = {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in tensors}
+    return {name: value.numpy().copy() for name, value in whole.items()}
+
+
+def take_steps(run: Run, ranks: ParallelContext) -> None:
+    trainer = Disturbed(RunConfig.read(Path(run.plan)), ranks)
+    trainer.overflows = {(step, rank): value for step, rank, value in run.overflows}
+    seen = []
+    for step in range(1, run.steps + 1):
+        if step in run.omitted:
+            trainer.scaler.update(math.inf)
+            continue
+        measured = trainer.step(step)
+        seen.append([step, measured.loss, measured.gradient_norm, measured.loss_scale])
+    folder = Path(run.results)
+    folder.mkdir(parents=True, exist_ok=True)
+    result = {"steps": seen, "validation": trainer.validate(), "scaler": trainer.scaler.state()}
+    (folder / f"rank-{ranks.rank}.json").write_text(json.dumps(result))
+    held = weights(trainer)
+    if ranks.dp_rank == 0 and ranks.tp_rank == 0:
+        np.savez(folder / f"pp-{ranks.pp_rank}.npz", **held)
+
+
+def main(files: list[str]) -> None:
+    for file in files:
+        run = Run(**json.loads(Path(file).read_text()))
+        os.environ["MASTER_PORT"] = str(run.port)
+        with init_parallel_context(RunConfig.read(Path(run.plan)).cluster) as ranks:
+            torch.manual_seed(ranks.rank)
+            take_steps(run, ranks)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,28 @@
+"""Ranks that measure the live tensor storage of their training steps, one plan after another:
+`python -m tests.train.memory PORT:PLAN.json...`; the results are beside the plans."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from gptoss.simulate.simulated_rank import measured_peak
+from gptoss.train.parallel_context import init_parallel_context
+from gptoss.train.run_config import RunConfig
+from gptoss.train.step import Trainer
+
+
+def main(runs: list[str]) -> None:
+    for run in runs:
+        os.environ["MASTER_PORT"], _, file = run.partition(":")
+        plan = RunConfig.read(Path(file))
+        with init_parallel_context(plan.cluster) as ranks:
+            peak = measured_peak(Trainer(plan, ranks), steps=2)
+        Path(f"{file}.{ranks.rank}").write_text(json.dumps(asdict(peak) | {"activations": peak.activations}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

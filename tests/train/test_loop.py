@@ -1,0 +1,83 @@
+"""The loop of one rank, in this process: when it stops, what it counts, and when its watchdog rests."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from gptoss.core.errors import Preempted
+from gptoss.core.signals import StopRequest
+from gptoss.models.decoder import parameter_count
+from gptoss.train import loop, metrics_log
+from gptoss.train.parallel_context import init_parallel_context
+from gptoss.train.run_config import RunConfig
+from gptoss.train.step import Trainer
+from tests.train.conftest import cluster, free_port
+
+
+@pytest.fixture
+def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """`train(plan, stop, disturb)`: a whole run; `disturb(step)` is called in each step, and may return what its loss
+    is multiplied by."""
+    for key, value in {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}.items():
+        monkeypatch.setenv(key, str(value))
+
+    def run(plan: RunConfig, stop: StopRequest, disturb: Callable[[int], Any] = lambda step: None) -> None:
+        class Disturbed(Trainer):
+            def backward(self, step: int, factor: float) -> Tensor:
+                return super().backward(step, factor) * (disturb(step) or 1.0)
+
+        monkeypatch.setattr(loop, "Trainer", Disturbed)
+        plan.state.mkdir(parents=True, exist_ok=True)
+        with init_parallel_context(plan.cluster) as ranks:
+            loop.train(plan, ranks, stop, {"restarts": 0})
+
+    return run
+
+
+def test_a_request_during_a_step_stops_after_that_step(
+    plan: Callable[..., RunConfig], train: Callable[..., None]
+) -> None:
+    made = plan(cluster())
+    stop = StopRequest(lambda: None)
+    with pytest.raises(Preempted, match="stopped on request after step 3"):
+        train(made, stop, lambda step: stop.take(15, None) if step == 3 else None)
+    assert [path.name for path in Path(made.state / "checkpoints").iterdir()] == ["step-00000003"]
+
+
+@pytest.mark.parametrize("policy", ["skip", "rollback"])
+def test_the_row_of_a_spike_counts_the_update_that_was_not_made(
+    policy: str, plan: Callable[..., RunConfig], train: Callable[..., None]
+) -> None:
+    """By policy, or because no checkpoint is old enough to go back to."""
+    spikes = {"policy": policy, "threshold": 6.0, "window": 4, "rollback_steps": 7, "max": 9}
+    made = plan(cluster(), **{"pretrain.steps": 8, "pretrain.spikes": spikes, "pretrain.validate_every": 8})
+    train(made, StopRequest(lambda: None), lambda step: 9.0 if step == 6 else None)
+    measured = metrics_log.read(made.state)
+    assert [(row["event"], row["step"]) for row in measured if "event" in row] == [("skip", 6)]
+    assert [row["skipped"] for row in measured if "learning_rate" in row] == [0, 0, 0, 0, 0, 1, 1, 1]
+
+
+def test_nothing_watches_while_a_finished_run_is_exported(
+    plan: Callable[..., RunConfig], train: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long that takes; and the other ranks wait long enough for it."""
+    alive: dict[str, set[str]] = {}
+
+    def threads(at: str) -> None:
+        time.sleep(0.2)
+        alive[at] = {thread.name for thread in threading.enumerate()}
+
+    made = plan(cluster(watchdog_seconds=600.0), **{"pretrain.steps": 3})
+    monkeypatch.setattr(loop, "export", lambda *_: threads("export"))
+    train(made, StopRequest(lambda: None), lambda step: threads("step") if step == 2 else None)
+    assert "watchdog" in alive["step"] - alive["export"]
+    monkeypatch.setattr(loop, "EXPORTED_A_SECOND", 1.0)
+    weights = parameter_count(made.settings.model, made.vocab_size)
+    assert (loop.export_patience(made) - loop.PATIENCE).total_seconds() == 4 * weights

@@ -1,0 +1,39 @@
+"""One verdict about a step over the whole mesh: a gradient that overflows on one rank is a step that no rank takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from gptoss.train.run_config import RunConfig
+from tests.train.conftest import cluster, take_steps
+
+STEPS = 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", [{"pp": 2, "shard": 2}, {"pp": 2, "tp": 2}, {"replicate": 2, "tp": 2}])
+def test_an_overflow_on_one_rank_is_skipped_by_all(plan: Callable[..., RunConfig], layout: dict[str, int]) -> None:
+    """Infinity or NaN in a gradient of each rank in turn, among them both pipeline stages and all ranks of the other
+    axes: the scale halves once, and all weights and moments are those of a run without that step, bit for bit."""
+    on = cluster(**layout, checkpoints={"every_steps": 100, "keep": 2})
+    spoilt = [(1, 2, math.inf), (0, 4, math.nan)], [(3, 2, -math.inf), (2, 4, math.inf)]
+    plans = {name: (plan(on), STEPS) for name in ("first", "second", "without")}
+    disturbances = {
+        name: {"overflows": [(step, rank, value) for rank, step, value in ranks]}
+        for name, ranks in zip(("first", "second"), spoilt, strict=True)
+    }
+    outcomes = take_steps(plans, **disturbances, without={"omitted": [2, 4]})
+    without = outcomes["without"]
+    for name in ("first", "second"):
+        losses, norms, scales = outcomes[name].steps[:, 1:].T
+        assert np.isfinite(losses).all()
+        assert np.isfinite(norms).tolist() == [True, False, True, False, True, True]
+        assert scales.tolist() == [65536, 65536, 32768, 32768, 16384, 16384]
+        assert outcomes[name].scaler == without.scaler
+        assert outcomes[name].tensors.keys() == without.tensors.keys()
+        for key, value in without.tensors.items():
+            assert np.array_equal(outcomes[name].tensors[key], value), f"{name}: {key}"

@@ -1,0 +1,173 @@
+"""Training as a Slurm job, on a cluster of two nodes that runs on this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gptoss.config.cluster import ClusterConfig
+from gptoss.core.errors import Preempted, UserError
+from gptoss.launch import failures, slurm
+from gptoss.train.run_config import PLAN, RESTARTS, RunConfig
+from tests.train.conftest import ROOT, cluster
+from tests.train.runs import RUN, STAGE, finished, outputs, start, wait_for
+from tests.train.slurm_site import missing, slurm_site
+
+STEPS = {"pretrain.steps": 100, "pretrain.loss_scale.growth_interval": 7}
+CHECKPOINTS = {"every_steps": 5, "keep": 2}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of a running Slurm cluster of two nodes."""
+    if missing():
+        pytest.skip(f"needs {', '.join(missing())} (on Debian: apt-get install slurm-wlm munge)")
+    with slurm_site(tmp_path_factory.mktemp("slurm")) as environment:
+        yield environment
+
+
+@pytest.fixture
+def on_slurm(site: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> ClusterConfig:
+    """Two nodes of one rank. Both are this machine, so the ranks talk over the loopback device."""
+    for key, value in site.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    return cluster(
+        shard=2, nodes=2, processes_per_node=1, launcher="slurm", checkpoints=CHECKPOINTS,
+        slurm={"partition": "main", "time": "10"},
+    )  # fmt: skip
+
+
+def job_number() -> str:
+    (number,) = re.findall(r'"job": "(\d+)"', (RUN.state / "slurm.json").read_text())
+    return number
+
+
+@pytest.mark.slow
+def test_a_preempted_job_ends_as_an_undisturbed_run_byte_for_byte(
+    checkout: Callable[..., Path], on_slurm: ClusterConfig
+) -> None:  # fmt: skip
+    """The stage on the login node is killed and finds its job again; the job is preempted and put into the queue
+    again. The weights are those of the same mesh under torchrun."""
+    checkout(cluster(shard=2, checkpoints=CHECKPOINTS), **STEPS)
+    _, err = start().communicate()
+    expected = outputs()
+    assert len(expected) == 4, err
+    shutil.rmtree(RUN.state)
+    shutil.rmtree("models")
+
+    checkout(on_slurm, **STEPS)
+    login = start()
+    wait_for(lambda: len(finished()) >= 2, login)
+    login.kill()
+    login.communicate()
+    login = start()
+    subprocess.run(["scontrol", "requeue", job_number()], check=True)
+    _, err = login.communicate(timeout=300)
+    assert login.returncode == 0, err
+    assert f"following Slurm job {job_number()}" in err
+    assert "resumed after step" in err
+    assert outputs() == expected
+
+
+@pytest.mark.slow
+def test_cancelling_saves_and_leaves_no_job(checkout: Callable[..., Path], on_slurm: ClusterConfig) -> None:
+    """SIGTERM to the stage: the ranks finish a step and save, the job is not put into the queue again."""
+    checkout(on_slurm, **STEPS | {"pretrain.steps": 5000})
+    login = start()
+    wait_for(lambda: len(finished()) >= 1, login)
+    login.terminate()
+    _, err = login.communicate(timeout=300)
+    assert login.returncode == Preempted.exit_code, err
+    (step,) = re.findall(r"stopped on request after step (\d+); the same command continues", err)
+    assert finished()[-1] == f"step-{int(step):08d}"
+    said = subprocess.run(["scontrol", "show", "job", job_number()], check=True, capture_output=True, text=True).stdout
+    assert "JobState=FAILED" in said and "ExitCode=75:0" in said and "Requeue=0" in said
+
+
+@pytest.mark.slow
+def test_the_script_by_hand_trains_in_its_allocation(checkout: Callable[..., Path], on_slurm: ClusterConfig) -> None:
+    """No stage on a login node: the batch script runs it, is told to stop as before a time limit, is put into the
+    queue again and ends."""
+    folder = checkout(on_slurm, **STEPS)
+    stage = folder / "stage.sh"
+    stage.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "$(cat stage.py)"\n')
+    stage.chmod(0o755)
+    (folder / "stage.py").write_text(STAGE)
+    environment = os.environ | {slurm.PYTHON: str(stage), "PYTHONPATH": str(ROOT)}
+    command = ["sbatch", "--parsable", "--output=job.log", *slurm.options(on_slurm), str(slurm.SCRIPT)]
+    number = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.strip()
+    job = slurm.Job(number, "")
+    deadline = time.monotonic() + 300
+    while not finished():
+        assert job.poll() is None and time.monotonic() < deadline, (folder / "job.log").read_text()
+        time.sleep(0.02)
+    subprocess.run(["scancel", "--signal=TERM", number], check=True)
+    assert job.wait(300) == 0, (folder / "job.log").read_text()
+    log = (folder / "job.log").read_text()
+    assert re.search(r"stopped on request after step (\d+)(.|\n)*go 2(.|\n)*resumed after step \1\n", log), log
+    assert len(outputs()) == 4
+
+
+def test_a_task_of_srun_is_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = {
+        "SLURM_JOB_ID": "40123", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "16", "SLURM_PROCID": "9",
+        "SLURM_LOCALID": "1", "SLURM_STEP_NODELIST": "gpu[03-04]", PLAN: "plan.json",
+    }  # fmt: skip
+    said = {"hostnames": "gpu03\ngpu04\n", "node": "NodeName=gpu03 Arch=x86_64 NodeAddr=10.0.0.3 NodeHostName=gpu03\n"}
+    monkeypatch.setattr(slurm, "_slurm", lambda *command: said[command[-2]])
+    assert slurm.is_task(task)
+    assert slurm.rank_environment(task) == {
+        "RANK": "9", "LOCAL_RANK": "1", "WORLD_SIZE": "16", "MASTER_ADDR": "10.0.0.3", "MASTER_PORT": "20123",
+    }  # fmt: skip
+    assert not slurm.is_task({key: value for key, value in task.items() if key != "SLURM_STEP_ID"})
+    assert not slurm.is_task({key: value for key, value in task.items() if key != PLAN}), "a shell by `srun --pty`"
+
+
+def test_what_sbatch_is_told() -> None:
+    section = {"partition": "a100", "time": "1-00:00:00", "options": ["--exclusive"]}
+    on = cluster(shard=16, nodes=2, processes_per_node=8, device="cuda", launcher="slurm", slurm=section)
+    assert slurm.options(on) == [
+        "--nodes=2", "--ntasks-per-node=8", "--cpus-per-task=1", "--signal=TERM@120", "--gres=gpu:8",
+        "--partition=a100", "--time=1-00:00:00", "--exclusive",
+    ]  # fmt: skip
+
+
+def test_without_slurm_the_fix_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="there is no `squeue` here\n  fix: run this on a login node"):
+        slurm._slurm("squeue")
+
+
+def test_a_job_starts_its_ranks_again_where_that_can_help(
+    plan: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A death is followed by a restart, twice at most; a mistake in the request is not."""
+    run = plan(cluster(nodes=2, processes_per_node=1, shard=2, launcher="slurm", restarts=2))
+    run.state.mkdir(parents=True)
+    run.write(run.state / "plan.json")
+    monkeypatch.setenv(PLAN, str(run.state / "plan.json"))
+    outcomes = iter([("died", 137), ("UserError", 1), ("died", 137), ("died", 137), ("died", 137)])
+    counted: list[str] = []
+
+    def srun(command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
+        assert command[0] == "srun"
+        kind, code = next(outcomes)
+        counted.append(env[RESTARTS])
+        failures.clear(run.state)
+        failures.report(run.state, failures.Failure(1, 0.0, kind, "what happened"))
+        return subprocess.CompletedProcess(command, code)
+
+    monkeypatch.setattr(slurm.subprocess, "run", srun)
+    assert slurm.run_submitted() == 1
+    assert counted == ["0", "1"]
+    assert slurm.run_submitted() == 137
+    assert counted == ["0", "1", "0", "1", "2"]
