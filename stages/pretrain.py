@@ -37,7 +37,7 @@ from gptoss.models.decoder import parameter_count
 from gptoss.tables.token_files import TokenSplit
 from gptoss.tracking.mlflow_run import StageRun
 from gptoss.tracking.runner import Metrics, run_stage
-from gptoss.train import metrics_log, one_process
+from gptoss.train import metrics_log
 from gptoss.train.run_config import PLAN, RunConfig, check_data
 
 
@@ -57,8 +57,6 @@ def pretrain(settings: Settings, run: StageRun) -> Metrics:
     launcher.launch(plan, run)
     run.metrics({"pretrain_seconds": time.monotonic() - started})
     measured = metrics_log.read(plan.state)
-    if cost := one_process.sharding_cost(plan, measured):
-        run.metrics(cost)
     metrics_log.write_curves(measured, paths.REPORTS / "plots")
     monitor.plot(measured, plan.state / "loss.png")
     run.artifact(plan.state / "loss.png", "plots")

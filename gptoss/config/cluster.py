@@ -116,8 +116,6 @@ class ClusterConfig(Section):
     grace_seconds: PositiveFloat = 120.0
     """What a run that is asked to stop gets to finish its step and save, before its processes are killed."""
     log_every_steps: PositiveInt
-    one_process_steps: NonNegativeInt = 0
-    """Steps that one process takes alone after training, to tell what sharding cost."""
     parallel_stages: PositiveInt = Field(description="DVC stages that run at the same time")
     data: Literal["native", "ray"] = "native"
     """Where the tasks of data stages run: in processes of this machine, or on the Ray cluster at `address`."""

@@ -129,16 +129,6 @@ def _share(value: float, of: dict[str, Any]) -> str:
     return percent(value, 0) if of["stderr"] is None else f"{percent(value, 0)} ± {percent(of['stderr'], 0)}"
 
 
-def sharding(observed: Observed) -> str:
-    """What dividing the model over processes cost, where that was measured."""
-    run = observed.run_of("pretrain")
-    if not run or "sharding_cost" not in run.metrics:
-        return ""
-    alone, cost = run.metrics["tokens_per_second_of_one_process"], run.metrics["sharding_cost"]
-    verdict = f"sharding cost {percent(cost)} of that speed" if cost > 0 else f"sharding gained {percent(-cost)}"
-    return f"Right after its end one process with the same threads trained at {count(alone)} tokens/s: {verdict}."
-
-
 def tiles(facts: dict[str, Any], observed: Observed) -> list[dict[str, str]]:
     """The key figures: value, what it is, and one remark."""
     measured = base_bits(facts)
