@@ -44,8 +44,8 @@ def publish(settings: Settings, run: StageRun, head: str) -> Metrics:
             publish_adapter(paths.INSTRUCT / "adapter", folder, converted)
         copy_tokenizer(paths.TOKENIZER if head == "base" else source, folder)
         tokenizer = tokenizer_gates.tokenizer_of(paths.TOKENIZER)
-        configuration_files.write_configuration(source, folder, tokenizer)
-        configuration_files.write_generation(folder, tokenizer, head)
+        configuration_files.write_model_config(source, folder, tokenizer)
+        configuration_files.write_generation_config(folder, tokenizer, head)
         if settings.publish.gguf:
             gguf_file.write(folder, target.name)
         model_card.write_card(folder, settings, head, converted)
@@ -67,7 +67,7 @@ def publish(settings: Settings, run: StageRun, head: str) -> Metrics:
     }
 
 
-def publish_adapter(source: Path, folder: Path, converted: weights.Converted) -> None:
+def publish_adapter(source: Path, folder: Path, converted: weights.Conversion) -> None:
     """The low-rank adapter in float16 to `folder/adapter`, where there is one; its faults count with the model's."""
     if not source.is_dir():
         return

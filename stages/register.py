@@ -22,7 +22,7 @@ from gptoss.core import checksums, paths
 from gptoss.core.atomic_files import read_json, write_json
 from gptoss.core.errors import ClusterError, DataError
 from gptoss.registry import champions, model_folder, promotion, signature
-from gptoss.registry.versions import asking, registry_name
+from gptoss.registry.versions import registry_errors, registry_name
 from gptoss.tracking import provenance
 from gptoss.tracking.mlflow_run import MlflowRun, StageRun
 from gptoss.tracking.runner import Metrics, run_stage
@@ -30,7 +30,7 @@ from gptoss.tracking.runner import Metrics, run_stage
 SIGNING_KEY_TAG = "gptoss.signing_key"
 
 
-@asking()
+@registry_errors()
 def register(settings: Settings, run: StageRun) -> Metrics:
     """Register both heads and write `reports/registration.json`, which names what was registered."""
     if not isinstance(run, MlflowRun) or not run.reached():
@@ -88,7 +88,7 @@ def promote(run: MlflowRun, version: Any, scores: dict[str, Any], gates: Any, st
     """Move `candidate`, and `champion` when nothing speaks against it; write the decision and its reasons as tags."""
     client = run.client
     client.set_registered_model_alias(version.name, "candidate", version.version)
-    champion = champions.champion(client, version.name)
+    champion = champions.get_champion(client, version.name)
     before = promotion.from_tags(champion.tags) if champion is not None else None
     decision = promotion.decide(promotion.measured(scores), before, gates, standard_errors)
     reasons = "; ".join(decision.reasons)
@@ -96,7 +96,7 @@ def promote(run: MlflowRun, version: Any, scores: dict[str, Any], gates: Any, st
         force = f'python -m gptoss.cli.promote --model {version.name} --to {version.version} --force "why"'
         reasons += f"; `{force}` decides"
     if decision.promoted and (champion is None or str(champion.version) != str(version.version)):
-        champions.crown(client, version.name, str(version.version), "promoted", reasons)
+        champions.set_champion(client, version.name, str(version.version), "promoted", reasons)
     against = f"version {champion.version}" if champion is not None else "no champion"
     tags = {
         champions.GATES_TAG: json.dumps([{key: gate[key] for key in ("name", "passed")} for gate in gates["gates"]]),

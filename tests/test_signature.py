@@ -25,16 +25,16 @@ def folder(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def verified(folder: Path) -> str:
-    return signature.verify(folder, signature.signature_of(folder), folder.with_name(signature.PUBLIC_KEY))
+    return signature.verify(folder, signature.signature_path(folder), folder.with_name(signature.PUBLIC_KEY))
 
 
 def test_a_key_is_made_once_for_nobody_else_and_signs(folder: Path) -> None:
     made = signature.sign(folder)
     assert verified(folder) == made
     assert signature.CHECKOUT_KEY.stat().st_mode & 0o777 == 0o600
-    kept = signature.signature_of(folder).read_bytes()
+    kept = signature.signature_path(folder).read_bytes()
     assert signature.sign(folder) == made
-    assert signature.signature_of(folder).read_bytes() == kept
+    assert signature.signature_path(folder).read_bytes() == kept
     assert sorted(path.name for path in folder.iterdir()) == ["adapter", "checksums.sha256", "model.safetensors"]
 
 
@@ -60,8 +60,8 @@ def test_strangers_verify_a_copy_with_the_package_alone(folder: Path) -> None:
         (lambda folder: (folder / "extra.py").write_text("x"), "extra.py"),
         (lambda folder: (folder / ".gitattributes").write_text("x"), ".gitattributes"),
         (lambda folder: (folder / "adapter" / "adapter_config.json").unlink(), "adapter/adapter_config.json"),
-        (lambda folder: signature.signature_of(folder).write_text("{}"), "toy.sig"),
-        (lambda folder: signature.signature_of(folder).unlink(), "toy.sig does not exist"),
+        (lambda folder: signature.signature_path(folder).write_text("{}"), "toy.sig"),
+        (lambda folder: signature.signature_path(folder).unlink(), "toy.sig does not exist"),
     ],
 )
 def test_every_change_is_named(folder: Path, change: object, named: str) -> None:
@@ -84,7 +84,7 @@ def test_another_key_signs_anew_and_the_old_one_no_longer_verifies(
     second = signature.sign(folder)
     assert second == verified(folder) != first
     with pytest.raises(DataError, match=first[:16]):
-        signature.verify(folder, signature.signature_of(folder), Path(old))
+        signature.verify(folder, signature.signature_path(folder), Path(old))
 
 
 def test_a_key_that_is_none_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,12 +32,12 @@ def test_two_threads_may_need_mlflow_at_once() -> None:
     """The stage's own, and that of its outbox, which begin with different parts of it."""
     program = (
         "import threading\n"
-        "from gptoss.registry.versions import asking\n"
+        "from gptoss.registry.versions import registry_errors\n"
         "from gptoss.tracking.mlflow_run import send\n"
         "entry = {'begin': {'experiment': 'test', 'stage': 'register', 'parent': None}, 'fingerprint': 'aa'}\n"
         "sender = threading.Thread(target=send, args=([entry], None))\n"
         "sender.start()\n"
-        "with asking(): pass\n"
+        "with registry_errors(): pass\n"
         "sender.join()\n"
     )
     done = subprocess.run(

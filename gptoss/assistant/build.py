@@ -26,7 +26,7 @@ from gptoss.tracking.mlflow_run import StageRun
 from gptoss.tracking.provenance import Dependencies
 
 if TYPE_CHECKING:
-    from gptoss.publish.weights import Converted
+    from gptoss.publish.weights import Conversion
 
 
 def instruct_settings(settings: Settings, base: Path, epochs: int | None) -> InstructConfig:
@@ -108,15 +108,15 @@ def write(
             require_float16(weights.convert(merged, folder, settings.publish.max_shard_bytes))
             for path in tokenizer_files(merged):
                 shutil.copyfile(path, folder / path.name)
-            configuration_files.write_configuration(merged, folder, tokenizer)
-            configuration_files.write_generation(folder, tokenizer, "instruct")
+            configuration_files.write_model_config(merged, folder, tokenizer)
+            configuration_files.write_generation_config(folder, tokenizer, "instruct")
             if (Path(trained) / "adapter").is_dir():
                 shutil.copytree(Path(trained) / "adapter", folder / "adapter")
             write_json(folder / "evaluation.json", evaluation)
             checksums.write(folder)
 
 
-def require_float16(converted: Converted) -> None:
+def require_float16(converted: Conversion) -> None:
     """Raises `DataError` naming the first tensor that would be published with infinity or no number in it."""
     for names, fault in ((converted.not_finite, "is not finite"), (converted.overflowing, "exceeds float16")):
         if names:

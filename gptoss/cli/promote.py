@@ -40,12 +40,12 @@ def move(model: str | None, to: str | None, *, rollback: bool = False, force: st
     against a promotion; `ClusterError` when MLflow is away."""
     from gptoss.config.settings import load_settings
     from gptoss.registry import champions
-    from gptoss.registry.versions import asking, registry_name
+    from gptoss.registry.versions import registry_errors, registry_name
     from gptoss.tracking.mlflow_run import connect
 
     settings = load_settings()
     name = model or registry_name(settings.name, "base")
-    with asking():
+    with registry_errors():
         client, _ = connect(f"gpt-oss-{settings.name}")
         check_known(client, name, to)
         if rollback:
@@ -63,7 +63,7 @@ def check_known(client: Any, name: str, version: str | None) -> None:
     """Raises `UserError` when the registry has no such model or version."""
     from mlflow.exceptions import MlflowException
 
-    from gptoss.registry.versions import ABSENT
+    from gptoss.registry.versions import NOT_FOUND_CODES
     from gptoss.tracking.mlflow_run import tracking_uri
 
     try:
@@ -71,7 +71,7 @@ def check_known(client: Any, name: str, version: str | None) -> None:
             client.get_model_version(name, version)
         client.get_registered_model(name)
     except MlflowException as error:
-        if error.error_code not in ABSENT:
+        if error.error_code not in NOT_FOUND_CODES:
             raise
         raise UserError(
             f"the registry at {tracking_uri()} has no {name}{f' version {version}' if version else ''}: "
@@ -84,7 +84,7 @@ def promote(client: Any, name: str, version: str, standard_errors: float, force:
     """Make `version` champion if the rule allows it, or by force. Raises `UserError` with what speaks against it."""
     from gptoss.registry import champions, promotion
 
-    candidate, champion = client.get_model_version(name, version), champions.champion(client, name)
+    candidate, champion = client.get_model_version(name, version), champions.get_champion(client, name)
     if champion is not None and str(champion.version) == str(candidate.version):
         raise UserError(f"{name} version {version} is champion already", "nothing needs to be done")
     known = candidate.tags.get(champions.GATES_TAG)
@@ -104,7 +104,7 @@ def promote(client: Any, name: str, version: str, standard_errors: float, force:
     what, why = (
         ("promoted", f"by hand; {reasons}") if decision.promoted else ("forced", f"{force} (against: {reasons})")
     )
-    champions.crown(client, name, str(candidate.version), what, why)
+    champions.set_champion(client, name, str(candidate.version), what, why)
 
 
 if __name__ == "__main__":

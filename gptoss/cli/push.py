@@ -50,7 +50,7 @@ def push(folder: Path | None, repo: str, *, private: bool = True) -> None:
         raise DataError(f"{folder}: {', '.join(wrong[:5])} does not match {checksums.CHECKSUMS}", "publish it again")
     key = signature.sign(folder)
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    files |= {"model.sig": signature.signature_of(folder), signature.PUBLIC_KEY: folder.with_name(signature.PUBLIC_KEY)}
+    files |= {"model.sig": signature.signature_path(folder), signature.PUBLIC_KEY: folder.with_name(signature.PUBLIC_KEY)}
     api = HfApi()
     try:
         api.create_repo(repo, private=private, exist_ok=True)

@@ -42,14 +42,14 @@ def champion_folder() -> Path:
     its bytes are elsewhere. Raises `ClusterError` when the registry does not answer."""
     from gptoss.config.settings import load_settings
     from gptoss.core import paths
-    from gptoss.registry.champions import champion
-    from gptoss.registry.versions import asking, registry_name
+    from gptoss.registry.champions import get_champion
+    from gptoss.registry.versions import registry_errors, registry_name
     from gptoss.tracking.mlflow_run import connect
 
     name = load_settings().name
-    with asking():
+    with registry_errors():
         client, _ = connect(f"gpt-oss-{name}")
-        version = champion(client, registry_name(name, "instruct"))
+        version = get_champion(client, registry_name(name, "instruct"))
     published = paths.published(name, "instruct")
     if version is None:
         return published

@@ -22,7 +22,7 @@ NOT_SHAPE = {"bos_token_id", "eos_token_id", "pad_token_id", "dtype", "initializ
 """Entries of `config.json` that publishing sets, or that do not change what the model computes."""
 
 
-def write_configuration(source: Path, folder: Path, tokenizer: Any) -> None:
+def write_model_config(source: Path, folder: Path, tokenizer: Any) -> None:
     """The training configuration with float16 and the tokenizer's ids. Raises `DataError` for another architecture."""
     path = source / "config.json"
     try:
@@ -75,7 +75,7 @@ def differing(folder: Path, settings: Settings) -> tuple[int, str]:
     return len(wrong), "config.json: " + ("; ".join(wrong) or "the shape that was trained")
 
 
-def write_generation(folder: Path, tokenizer: Any, head: str) -> None:
+def write_generation_config(folder: Path, tokenizer: Any, head: str) -> None:
     """When to stop: at the end of a document, and for the Instruct head at the end of a message."""
     ends = [tokenizer.eos_token_id]
     if head == "instruct":

@@ -18,7 +18,7 @@ from gptoss.core import checksums, paths
 from gptoss.core.atomic_files import read_json
 from gptoss.core.errors import DataError, PipelineError
 from gptoss.publish import agreement, configuration_files, tokenizer_gates
-from gptoss.publish.weights import FLOAT16_MAX, Converted, tensor_dtypes
+from gptoss.publish.weights import FLOAT16_MAX, Conversion, tensor_dtypes
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +44,7 @@ class Gate:
 
 
 def run_gates(
-    folder: Path, source: Path, converted: Converted, settings: Settings, windows: torch.Tensor
+    folder: Path, source: Path, converted: Conversion, settings: Settings, windows: torch.Tensor
 ) -> list[Gate]:
     """Every gate of `folder`, which was cast from `source`."""
     rows = read_json(folder / "config.json").get("vocab_size", 0)
@@ -92,7 +92,7 @@ def account(gates: Sequence[Gate]) -> dict[str, Any]:
     return {"gates": [dataclasses.asdict(gate) | {"passed": gate.passed} for gate in gates]}
 
 
-def weights_fit(converted: Converted) -> tuple[float, str]:
+def weights_fit(converted: Conversion) -> tuple[float, str]:
     """No weight was NaN or infinite, none became infinite."""
     faults = [f"{name} holds NaN or infinity" for name in converted.not_finite]
     faults += [f"{name} overflows" for name in converted.overflowing]

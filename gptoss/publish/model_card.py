@@ -13,14 +13,14 @@ from gptoss.config.settings import Settings
 from gptoss.core import paths
 from gptoss.core.atomic_files import read_json, write_text
 from gptoss.models.architecture import architecture
-from gptoss.publish.weights import Converted
+from gptoss.publish.weights import Conversion
 from gptoss.tables.token_files import read_index
 
 TEMPLATE = Path(__file__).with_name("README.md.jinja")
 SHOWN_URLS = 3
 
 
-def write_card(folder: Path, settings: Settings, head: str, converted: Converted) -> None:
+def write_card(folder: Path, settings: Settings, head: str, converted: Conversion) -> None:
     """Render the template to `folder/README.md`."""
     from jinja2 import Environment, StrictUndefined
 
@@ -32,7 +32,7 @@ def write_card(folder: Path, settings: Settings, head: str, converted: Converted
     write_text(folder / "README.md", template.render(facts(settings, head, converted)))
 
 
-def facts(settings: Settings, head: str, converted: Converted) -> dict[str, Any]:
+def facts(settings: Settings, head: str, converted: Conversion) -> dict[str, Any]:
     """Everything the card says that differs from model to model."""
     index = read_index(paths.SHARDS)
     train = index["splits"]["train"]

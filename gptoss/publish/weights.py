@@ -33,7 +33,7 @@ FLOAT16_OVERFLOW = 65520.0
 
 
 @dataclass
-class Converted:
+class Conversion:
     """What a conversion wrote and met."""
 
     parameters: int = 0
@@ -48,7 +48,7 @@ class Converted:
     not_finite: list[str] = field(default_factory=list)
     """Tensors that held NaN or infinity before the cast."""
 
-    def add_adapter(self, adapter: Converted) -> None:
+    def add_adapter(self, adapter: Conversion) -> None:
         """Take over the hashes and the faults of the adapter in `adapter/`."""
         self.sha256 |= {f"adapter/{name}": value for name, value in adapter.sha256.items()}
         self.largest = max(self.largest, adapter.largest)
@@ -83,12 +83,12 @@ def plan(tensors: list[StoredTensor], max_bytes: int) -> list[list[StoredTensor]
     return files
 
 
-def convert(source: Path, folder: Path, max_bytes: int, single: str = MODEL) -> Converted:
+def convert(source: Path, folder: Path, max_bytes: int, single: str = MODEL) -> Conversion:
     """Write the tensors of `source` to `folder` in float16, with an index when there are several files."""
     import torch
 
     files = plan(stored_tensors(source, single), max_bytes)
-    converted = Converted()
+    converted = Conversion()
     weight_map: dict[str, str] = {}
     for number, tensors in enumerate(progress(files, f"{single} to float16", unit="file"), 1):
         name = single if len(files) == 1 else f"{single[:-12]}-{number:05d}-of-{len(files):05d}.safetensors"
@@ -114,7 +114,7 @@ def tensor_dtypes(folder: Path) -> Iterator[tuple[str, str]]:
             yield tensor.name, tensor.dtype
 
 
-def _cast(tensor: StoredTensor, converted: Converted) -> Iterator[torch.Tensor]:
+def _cast(tensor: StoredTensor, converted: Conversion) -> Iterator[torch.Tensor]:
     """The blocks of a tensor in float16; counts its values and notes what float16 cannot hold."""
     import torch
 

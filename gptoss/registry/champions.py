@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gptoss.core.errors import UserError
-from gptoss.registry.versions import ABSENT, unreachable
+from gptoss.registry.versions import NOT_FOUND_CODES, not_reachable
 
 CHAMPION = "champion"
 HISTORY_TAG = "gptoss.champion."
@@ -37,7 +37,7 @@ class Move:
     at: str
 
 
-def champion(client: Any, name: str) -> Any:
+def get_champion(client: Any, name: str) -> Any:
     """The version the alias points to; None when the registry says that there is no such model or alias. Raises
     `ClusterError` when it does not say: no answer must never count as no champion."""
     from mlflow.exceptions import MlflowException
@@ -45,9 +45,9 @@ def champion(client: Any, name: str) -> Any:
     try:
         return client.get_model_version_by_alias(name, CHAMPION)
     except MlflowException as error:
-        if error.error_code in ABSENT:
+        if error.error_code in NOT_FOUND_CODES:
             return None
-        raise unreachable(error) from None
+        raise not_reachable(error) from None
 
 
 def history(client: Any, name: str) -> list[Move]:
@@ -56,7 +56,7 @@ def history(client: Any, name: str) -> list[Move]:
     return [Move(**json.loads(value)) for key, value in sorted(tags.items()) if key.startswith(HISTORY_TAG)]
 
 
-def standing(moves: list[Move]) -> list[str]:
+def rollback_chain(moves: list[Move]) -> list[str]:
     """The versions that a chain of roll-backs would lead through: the present champion last."""
     versions: list[str] = []
     for move in moves:
@@ -68,19 +68,19 @@ def standing(moves: list[Move]) -> list[str]:
     return versions
 
 
-def crown(client: Any, name: str, version: str, what: str, why: str) -> None:
+def set_champion(client: Any, name: str, version: str, what: str, why: str) -> None:
     """Make `version` champion and write down why."""
-    moves = complete_history(client, name)
+    moves = sync_history(client, name)
     # First the record: after a kill between the two the alias is found at the champion before, and noted.
     _record(client, name, len(moves), version, what, why)
     client.set_registered_model_alias(name, CHAMPION, version)
 
 
-def complete_history(client: Any, name: str) -> list[Move]:
+def sync_history(client: Any, name: str) -> list[Move]:
     """Every move, after writing down where the alias was found if that is not where the last move put it: at an earlier
     champion, as after a roll-back, or at another version, as after a promotion."""
-    moves, present = history(client, name), champion(client, name)
-    versions = standing(moves)
+    moves, present = history(client, name), get_champion(client, name)
+    versions = rollback_chain(moves)
     if present is None or str(present.version) in versions[-1:]:
         return moves
     found = str(present.version)
@@ -91,14 +91,14 @@ def complete_history(client: Any, name: str) -> list[Move]:
 def roll_back(client: Any, name: str, why: str) -> str:
     """Give the alias back to the champion before the present one; returns its version. Raises `UserError` when there
     was none, or it was deleted."""
-    versions = standing(complete_history(client, name))
+    versions = rollback_chain(sync_history(client, name))
     if len(versions) < 2:
         raise UserError(
             f"{name} had no champion before {f'version {versions[-1]}' if versions else 'any'}",
             "name a version with `python -m gptoss.cli.promote --to VERSION`",
         )
     _check_exists(client, name, versions[-2])
-    crown(client, name, versions[-2], ROLLED_BACK, why)
+    set_champion(client, name, versions[-2], ROLLED_BACK, why)
     return versions[-2]
 
 
@@ -108,8 +108,8 @@ def _check_exists(client: Any, name: str, version: str) -> None:
     try:
         client.get_model_version(name, version)
     except MlflowException as error:
-        if error.error_code not in ABSENT:
-            raise unreachable(error) from None
+        if error.error_code not in NOT_FOUND_CODES:
+            raise not_reachable(error) from None
         raise UserError(
             f"{name} version {version}, the champion before, is no longer in the registry",
             'name another with `python -m gptoss.cli.promote --to VERSION` (`--force "why"` against the rule)',

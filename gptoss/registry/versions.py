@@ -11,7 +11,7 @@ from gptoss.core import paths
 from gptoss.core.errors import ClusterError
 from gptoss.tracking.mlflow_run import tracking_uri
 
-ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+NOT_FOUND_CODES = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """MLflow's codes for a model, version or alias that is not there, from a database and over HTTP alike. The second is
 that of an unknown alias and of a version that is no number."""
 
@@ -21,7 +21,7 @@ def registry_name(name: str, head: str) -> str:
     return "-".join(paths.published(name, head).parts)
 
 
-def unreachable(error: Any) -> ClusterError:
+def not_reachable(error: Any) -> ClusterError:
     """What an `MlflowException` is when it does not say that something is not there."""
     return ClusterError(
         f"the model registry at {tracking_uri()} did not answer: {error.message}",
@@ -30,7 +30,7 @@ def unreachable(error: Any) -> ClusterError:
 
 
 @contextmanager
-def asking() -> Iterator[None]:
+def registry_errors() -> Iterator[None]:
     """Inside, a registry that does not answer is a `ClusterError`; that something is not there stays MLflow's error."""
     from gptoss.tracking.mlflow_run import load_mlflow
 
@@ -40,9 +40,9 @@ def asking() -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        if error.error_code in ABSENT:
+        if error.error_code in NOT_FOUND_CODES:
             raise
-        raise unreachable(error) from None
+        raise not_reachable(error) from None
 
 
 def current_versions(settings: Settings) -> list[str]:

@@ -55,7 +55,7 @@ def after_the_cast(monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], Any
     """Damage the new folder once its weights are written, as a bad disk or another process would."""
     convert = weights.convert
 
-    def convert_then_damage(source: Path, folder: Path, *rest: Any) -> weights.Converted:
+    def convert_then_damage(source: Path, folder: Path, *rest: Any) -> weights.Conversion:
         converted = convert(source, folder, *rest)
         damage(folder / "model.safetensors")
         return converted

@@ -15,7 +15,7 @@ from gptoss.config.settings import Settings, load_settings
 from gptoss.core import checksums, paths
 from gptoss.core.atomic_files import write_json
 from gptoss.registry import champions, signature
-from gptoss.registry.champions import Move, standing
+from gptoss.registry.champions import Move, rollback_chain
 from gptoss.registry.lineage import Sealed
 from gptoss.registry.verification import Verifier
 from gptoss.tracking.mlflow_run import MlflowRun, stage_run
@@ -32,11 +32,11 @@ def moved(version: str, what: str = "promoted") -> Move:
 
 def test_a_roll_back_takes_one_move_back_and_two_take_two() -> None:
     moves = [moved("1"), moved("2"), moved("5", "forced")]
-    assert standing(moves) == ["1", "2", "5"]
+    assert rollback_chain(moves) == ["1", "2", "5"]
     moves += [moved("2", "rolled back")]
-    assert standing(moves) == ["1", "2"]
+    assert rollback_chain(moves) == ["1", "2"]
     moves += [moved("1", "rolled back"), moved("6")]
-    assert standing(moves) == ["1", "6"]
+    assert rollback_chain(moves) == ["1", "6"]
 
 
 def published(value: float, *, gate: bool = True, seed: int = 0, n: int = 24) -> None:
@@ -110,9 +110,9 @@ def test_a_worse_model_never_becomes_champion_and_a_roll_back_restores_the_bette
     project: tuple[Settings, MlflowClient], capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings, client = project
-    assert champions.champion(client, BASE) is None, "a server says that there is no such model"
+    assert champions.get_champion(client, BASE) is None, "a server says that there is no such model"
     client.create_registered_model(BASE)
-    assert champions.champion(client, BASE) is None, "or no such alias"
+    assert champions.get_champion(client, BASE) is None, "or no such alias"
     published(0.5)
     registered(settings, "one")
     assert state(client) == {"candidate": "1", "champion": "1"}

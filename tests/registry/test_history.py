@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from gptoss.cli import promote
 from gptoss.core.errors import ClusterError, UserError
 from gptoss.registry import champions, lineage
-from gptoss.registry.champions import crown, roll_back
+from gptoss.registry.champions import roll_back, set_champion
 from tests.conftest import ROOT
 
 BASE = "gpt-oss-tiny"
@@ -38,7 +38,7 @@ def client(database: MlflowClient) -> Iterator[MlflowClient]:
 
 
 def present(client: MlflowClient) -> str:
-    return str(champions.champion(client, BASE).version)
+    return str(champions.get_champion(client, BASE).version)
 
 
 def moves(client: MlflowClient) -> list[tuple[str, str]]:
@@ -48,11 +48,11 @@ def moves(client: MlflowClient) -> list[tuple[str, str]]:
 def test_no_champion_is_what_the_registry_says_never_its_silence(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert champions.champion(client, "unknown") is None
-    assert champions.champion(client, BASE) is None
+    assert champions.get_champion(client, "unknown") is None
+    assert champions.get_champion(client, BASE) is None
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(ClusterError, match="did not answer"):
-        champions.champion(MlflowClient(nobody(), nobody()), BASE)
+        champions.get_champion(MlflowClient(nobody(), nobody()), BASE)
 
 
 def nobody() -> str:
@@ -73,14 +73,14 @@ def test_promote_and_lineage_say_in_two_lines_that_mlflow_is_away(
 
 
 def test_a_move_is_written_once(client: MlflowClient) -> None:
-    crown(client, BASE, "1", "promoted", "first")
-    crown(client, BASE, "2", "promoted", "better")
+    set_champion(client, BASE, "1", "promoted", "first")
+    set_champion(client, BASE, "2", "promoted", "better")
     assert moves(client) == [("1", "promoted"), ("2", "promoted")]
 
 
 def test_a_roll_back_starts_at_the_alias_that_was_moved_elsewhere(client: MlflowClient) -> None:
-    crown(client, BASE, "1", "promoted", "first")
-    crown(client, BASE, "2", "promoted", "better")
+    set_champion(client, BASE, "1", "promoted", "first")
+    set_champion(client, BASE, "2", "promoted", "better")
     client.set_registered_model_alias(BASE, "champion", "3")
     assert roll_back(client, BASE, "3 is bad") == present(client) == "2"
     assert moves(client)[2:] == [("3", "promoted"), ("2", "rolled back")]
@@ -92,12 +92,12 @@ def test_a_roll_back_starts_at_the_alias_that_was_moved_elsewhere(client: Mlflow
 def test_a_roll_back_or_promotion_killed_before_the_alias_moved_is_done_again(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crown(client, BASE, "1", "promoted", "first")
-    crown(client, BASE, "2", "promoted", "better")
+    set_champion(client, BASE, "1", "promoted", "first")
+    set_champion(client, BASE, "2", "promoted", "better")
     killed(client, monkeypatch, lambda: roll_back(client, BASE, "bad"))
     assert present(client) == "2"
     assert roll_back(client, BASE, "bad") == present(client) == "1"
-    killed(client, monkeypatch, lambda: crown(client, BASE, "3", "promoted", "best"))
+    killed(client, monkeypatch, lambda: set_champion(client, BASE, "3", "promoted", "best"))
     assert present(client) == "1"
     with pytest.raises(UserError, match="had no champion before version 1"):  # 3 never was
         roll_back(client, BASE, "bad")
@@ -114,8 +114,8 @@ def killed(client: MlflowClient, monkeypatch: pytest.MonkeyPatch, call: Callable
 
 
 def test_a_deleted_champion_is_refused_before_anything_is_written(client: MlflowClient) -> None:
-    crown(client, BASE, "1", "promoted", "first")
-    crown(client, BASE, "2", "promoted", "better")
+    set_champion(client, BASE, "1", "promoted", "first")
+    set_champion(client, BASE, "2", "promoted", "better")
     client.delete_model_version(BASE, "1")
     with pytest.raises(UserError, match="version 1, the champion before, is no longer in the registry"):
         roll_back(client, BASE, "bad")
