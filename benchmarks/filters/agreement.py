@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gptoss.config.curate import C4Config, FineWebConfig, GopherConfig, QualityConfig, RepetitionConfig
-from gptoss.quality.rule_families import Judgement, judge
+from gptoss.quality.rule_families import RuleResults, apply_rules
 
 Flags = npt.NDArray[np.bool_]
 
@@ -100,14 +100,14 @@ def verdicts(documents: Sequence[str]) -> Verdicts:
     """Apply every family, and every rule alone, to the documents, as if all were English."""
     texts = pa.array(documents, pa.large_string())
     languages = pa.array(["en"] * len(documents))
-    judged = {name: judge(texts, languages, quality) for name, quality in PUBLISHED.items() if name != "chain"}
+    judged = {name: apply_rules(texts, languages, quality) for name, quality in PUBLISHED.items() if name != "chain"}
     for name, changes in {
         WITHOUT_TERMINAL: C4_RULES.model_copy(update={"terminal_punctuation": False}),
         "lorem_ipsum >": BARE_C4.model_copy(update={"drop_lorem_ipsum": True}),
         "curly_brackets >": BARE_C4.model_copy(update={"drop_curly_brackets": True}),
         "sentences <": BARE_C4.model_copy(update={"min_sentences": 5}),
     }.items():
-        judged[name] = judge(texts, languages, OFF.model_copy(update={"c4": changes}))
+        judged[name] = apply_rules(texts, languages, OFF.model_copy(update={"c4": changes}))
     kept = {name: judgement.reason.is_null().to_numpy(zero_copy_only=False) for name, judgement in judged.items()}
     measures = {name: values for judgement in judged.values() for name, values in judgement.measures.items()}
     for rule, bound in BOUNDS.items():
@@ -127,7 +127,7 @@ def agreement(ours: Verdicts, rules: Sequence[str], decisions: Sequence[str]) ->
     return shares
 
 
-def _digests(judgement: Judgement) -> list[str]:
+def _digests(judgement: RuleResults) -> list[str]:
     return [
         "0" * 8 if reason is not None else hashlib.sha256(text.encode()).hexdigest()[:8]
         for text, reason in zip(judgement.texts.to_pylist(), judgement.reason.to_pylist(), strict=True)

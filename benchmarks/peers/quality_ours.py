@@ -10,7 +10,7 @@ import time
 import pyarrow as pa
 from filters.agreement import PUBLISHED
 
-from gptoss.quality.rule_families import judge
+from gptoss.quality.rule_families import apply_rules
 from gptoss.tables.batches import BATCH_BYTES
 
 LEAST_SECONDS = 1.0
@@ -21,10 +21,10 @@ def measure(documents: str, name: str) -> None:
     with open(documents) as lines:
         batches = _batches([json.loads(line) for line in lines])
     quality = PUBLISHED[name]
-    judge(*batches[0], quality)
+    apply_rules(*batches[0], quality)
     start, cpu, passes = time.perf_counter(), time.process_time(), 0
     while passes == 0 or time.perf_counter() - start < LEAST_SECONDS:
-        kept = sum(judge(texts, languages, quality).reason.null_count for texts, languages in batches)
+        kept = sum(apply_rules(texts, languages, quality).reason.null_count for texts, languages in batches)
         passes += 1
     seconds = {
         "seconds": (time.perf_counter() - start) / passes,

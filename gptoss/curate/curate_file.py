@@ -21,9 +21,9 @@ from gptoss.pii.redact import redact
 from gptoss.quality import urls
 from gptoss.quality.language import identify_all
 from gptoss.quality.repeated_lines import Hashes, Integers, Lines, Repeated, cut, find_lines, samples, scopes
-from gptoss.quality.rule_families import judge
+from gptoss.quality.rule_families import apply_rules
 from gptoss.quality.toxicity import listed_fraction
-from gptoss.tables.batches import part_batches, removed_rows, table_writer
+from gptoss.tables.batches import TableWriter, part_batches, removed_rows
 from gptoss.tables.documents import DOCUMENT, REMOVED
 
 SAMPLE = pa.schema([("key", pa.uint64()), ("line", pa.string())])
@@ -70,7 +70,7 @@ class Curator:
         whole, found = self.redacted(batch)
         texts, repeated = self.without_repeated_lines(batch, whole.column("text"))
         languages = identify_all(texts, batch.column("language"), self.curate.languages)
-        judgement = judge(texts, languages, self.curate.quality)
+        judgement = apply_rules(texts, languages, self.curate.quality)
         verdict = (
             self.by_origin(batch)
             .otherwise(repeated)
@@ -184,7 +184,7 @@ def curate_part(
     )
     with ExitStack() as files:
         writers = [
-            files.enter_context(table_writer(files.enter_context(atomic_file(Path(name))), schema))
+            files.enter_context(TableWriter(files.enter_context(atomic_file(Path(name))), schema))
             for name, schema in ((kept, DOCUMENT), (removed, REMOVED), (shown, SAMPLE))
         ]
         for batch in part_batches(Path(part)):

@@ -26,7 +26,7 @@ EMPTY = "empty"
 
 
 @dataclass(frozen=True)
-class Judgement:
+class RuleResults:
     """What the rules say about a batch of documents."""
 
     texts: pa.Array
@@ -40,7 +40,7 @@ class Judgement:
     broke a rule of an earlier family."""
 
 
-def judge(texts: pa.Array, languages: pa.Array, quality: QualityConfig) -> Judgement:
+def apply_rules(texts: pa.Array, languages: pa.Array, quality: QualityConfig) -> RuleResults:
     """Judge `texts` (string or large_string, without nulls) in `languages` (ISO 639-1 codes, string)."""
     batch = _Batch(texts)
     if quality.gopher or quality.repetition:
@@ -141,11 +141,11 @@ class _Batch:
         self._details[broken] = details
         self._kept &= ~broken
 
-    def judgement(self) -> Judgement:
+    def judgement(self) -> RuleResults:
         texts = self._original
         if self._texts is not self._original:
             texts = pc.if_else(pa.array(self._kept), self._texts, self._original)
-        return Judgement(
+        return RuleResults(
             texts, pa.array(self._reasons, pa.string()), pa.array(self._details, pa.string()), self._measures
         )
 

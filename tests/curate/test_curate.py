@@ -25,7 +25,7 @@ from gptoss.tables.documents import DOCUMENT, REMOVED, document_id, read_table, 
 from gptoss.tracking.mlflow_run import StageRun
 from tests.curate.test_language import BULGARIAN, GERMAN
 
-curate = import_module("stages.curate.__main__").curate
+curate = import_module("stages.curate").curate
 
 PROSE = (
     "It is a truth universally acknowledged, that a single man in possession of a good fortune, must be in want of a "
@@ -234,7 +234,7 @@ def test_a_stage_that_dies_leaves_the_former_output(
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gptoss.curate.curate_file.judge", die)
+    monkeypatch.setattr("gptoss.curate.curate_file.apply_rules", die)
     with pytest.raises(KeyboardInterrupt):
         curate(settings, StageRun("curate@wikipedia", "another"), "wikipedia")
     assert _hashes(paths.curated("wikipedia")) == before

@@ -14,7 +14,7 @@ import pytest
 from benchmarks.filters.agreement import C4_RULES, FINEWEB, GOPHER, OFF, PUBLISHED, REPETITION, agreement, verdicts
 from benchmarks.filters.documents import digest, documents
 from gptoss.config.curate import QualityConfig
-from gptoss.quality.rule_families import Judgement, judge
+from gptoss.quality.rule_families import RuleResults, apply_rules
 
 DECISIONS = Path(__file__).with_name("datatrove.parquet")
 """What datatrove's filters say about documents, by the SHA-256 of the text; its metadata say how it was made."""
@@ -28,8 +28,8 @@ PROSE = (
 )
 
 
-def judged(texts: list[str], quality: QualityConfig, language: str = "en") -> Judgement:
-    return judge(pa.array(texts, pa.large_string()), pa.array([language] * len(texts)), quality)
+def judged(texts: list[str], quality: QualityConfig, language: str = "en") -> RuleResults:
+    return apply_rules(pa.array(texts, pa.large_string()), pa.array([language] * len(texts)), quality)
 
 
 def measured(text: str, family: str) -> dict[str, float]:
@@ -179,7 +179,9 @@ def test_each_document_of_a_batch_is_judged_by_itself(family: str) -> None:
         assert alone.texts[0] == together.texts[row]
         for name, values in together.measures.items():
             np.testing.assert_array_equal(alone.measures[name], values[row : row + 1])
-    sliced = judge(pa.array(["other", *texts], pa.string()).slice(1), pa.array(["en"] * len(texts)), PUBLISHED[family])
+    sliced = apply_rules(
+        pa.array(["other", *texts], pa.string()).slice(1), pa.array(["en"] * len(texts)), PUBLISHED[family]
+    )
     assert sliced.reason.equals(together.reason)
     assert sliced.texts.equals(together.texts)
     assert judged([], PUBLISHED[family]).reason.to_pylist() == []
@@ -213,7 +215,7 @@ def test_broken_utf8_stays_within_the_text() -> None:
     offsets = np.cumsum([0, *map(len, broken)], dtype=np.int64)
     texts = pa.LargeStringArray.from_buffers(len(broken), pa.py_buffer(offsets), pa.py_buffer(b"".join(broken)))
     for quality in PUBLISHED.values():
-        judge(texts, pa.array(["en"] * len(broken)), quality)
+        apply_rules(texts, pa.array(["en"] * len(broken)), quality)
 
 
 def test_decisions_and_texts_are_those_of_datatrove() -> None:
