@@ -27,7 +27,7 @@ from gptoss.decontaminate.benchmark_index import Items, index_items
 from gptoss.decontaminate.search import COMMON, Found, found_in, search
 from gptoss.decontaminate.treatment import treat
 from gptoss.executor.tasks import run_tasks
-from gptoss.tables.batches import parts
+from gptoss.tables.batches import part_files
 from gptoss.tracking.mlflow_run import StageRun
 from gptoss.tracking.runner import Metrics, run_stage
 
@@ -35,11 +35,11 @@ from gptoss.tracking.runner import Metrics, run_stage
 def decontaminate(settings: Settings, run: StageRun) -> Metrics:
     """Run the stage; returns items, items touched, and documents removed, trimmed or marked by source."""
     benchmark = index_items(paths.BENCHMARKS / "texts.parquet", settings.decontaminate.ngrams, run.state)
-    pieces = parts(paths.DEDUPED)
+    pieces = part_files(paths.DEDUPED)
     searching = [
         benchmark.arguments | {"part": str(part), "matches": str(run.state / f"matches-{part.name}")} for part in pieces
     ]
-    counts = run_tasks("decontaminate_search", search, searching, run.state, work=size(pieces))
+    counts = run_tasks("decontaminate_search", search, searching, run.state, input_bytes=size(pieces))
     found = found_in([Path(task["matches"]) for task in searching], [count["documents"] for count in counts])
     results = write(pieces, benchmark, found, settings.decontaminate.policy, run.state)
     return summary(benchmark, found, sum(map(Counter, results), Counter()), settings.decontaminate.policy)
@@ -61,7 +61,7 @@ def write(pieces: Sequence[Path], benchmark: Items, found: Found, policy: str, s
         }
         for part in pieces
     ]
-    results = run_tasks("decontaminate_write", treat, writing, state, work=size(pieces))
+    results = run_tasks("decontaminate_write", treat, writing, state, input_bytes=size(pieces))
     with assembled_folder(paths.CLEAN) as add:
         for part in pieces:
             for name in (part.name, _removed(part)):

@@ -30,7 +30,7 @@ from gptoss.dedup.increments import write_index
 from gptoss.dedup.outputs import totals, write_fates, write_part
 from gptoss.dedup.substrings import cut_repeats
 from gptoss.executor.tasks import Result, run_tasks
-from gptoss.tables.batches import parts
+from gptoss.tables.batches import part_files
 from gptoss.tracking.mlflow_run import StageRun
 from gptoss.tracking.runner import Metrics, run_stage
 
@@ -40,7 +40,7 @@ LARGE_CLUSTER = 10
 
 def dedup(settings: Settings, run: StageRun) -> Metrics:
     """Run the stage; returns documents kept and removed by source and reason, pairs, and sizes of clusters."""
-    sources = {source: parts(paths.curated(source)) for source in sorted(settings.sources)}
+    sources = {source: part_files(paths.curated(source)) for source in sorted(settings.sources)}
     files = [file for found in sources.values() for file in found]
     fate = find_duplicates(files, settings.dedup, settings.seed, run.state)
     check_losses(sources, fate, settings.dedup.max_removed_fraction)
@@ -81,7 +81,7 @@ def write(files: list[Path], fates: list[Path], state: Path) -> list[Result]:
         for number, (file, removed) in enumerate(zip(files, fates, strict=True))
     ]  # fmt: skip
     return run_tasks(
-        "dedup_write", write_part, tasks, state, work=sum(file.stat().st_size for file in files), threads=True
+        "dedup_write", write_part, tasks, state, input_bytes=sum(file.stat().st_size for file in files), releases_gil=True
     )
 
 

@@ -28,11 +28,11 @@ from gptoss.tables.documents import (
     document_id,
     read_table,
     removed_files,
-    write_documents,
 )
 from gptoss.tracking.mlflow_run import StageRun
+from tests.documents import write_documents
 
-decontaminate = import_module("stages.decontaminate.__main__").decontaminate
+decontaminate = import_module("stages.decontaminate").decontaminate
 
 LONG = "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May."
 SHORT = "Who wrote the play in which Ophelia drowns?"

@@ -90,7 +90,7 @@ class Steps:
 
     def run(self, step: str, function: Any, tasks: list[dict[str, Any]], work: int) -> list[dict[str, Any]]:
         """`run_tasks` in this place; `work` bytes in all."""
-        return run_tasks(f"dedup_{step}", function, tasks, self.state, cluster=self.cluster, work=work, threads=True)
+        return run_tasks(f"dedup_{step}", function, tasks, self.state, cluster=self.cluster, input_bytes=work, releases_gil=True)
 
     def file(self, name: str) -> str:
         """A file of these steps."""

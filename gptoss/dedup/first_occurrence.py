@@ -96,7 +96,7 @@ def compare_all(folder: Path, parts: int, keys: int, state: Path, cluster: Clust
         {"folder": str(folder), "parts": parts, "number": number, "ranges": ranges} for number in range(ranges)
     ]
     run_tasks(
-        f"dedup_compare_{folder.name}", compare, tasks, state, cluster=cluster, work=ROW_BYTES * keys, threads=True
+        f"dedup_compare_{folder.name}", compare, tasks, state, cluster=cluster, input_bytes=ROW_BYTES * keys, releases_gil=True
     )
     return ranges
 

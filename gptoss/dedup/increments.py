@@ -113,7 +113,7 @@ def write_index(fate: DedupDecisions, fates: Sequence[Path], shape: DedupConfig,
         for part, removed, (signatures, sets) in zip(new, fates, files, strict=True)
     ]  # fmt: skip
     work = sum(Path(part.sets).stat().st_size for part in new)
-    results = run_tasks("dedup_index", index_part, tasks, state, work=work, threads=True)
+    results = run_tasks("dedup_index", index_part, tasks, state, input_bytes=work, releases_gil=True)
     made = dict(zip(names, results, strict=True))
     write_json(folder / "index.json", description(shape, seed) | {"parts": made})
     return [folder / "index.json", *(file for pair in files for file in pair)]

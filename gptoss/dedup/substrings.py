@@ -38,7 +38,7 @@ from gptoss.dedup.first_occurrence import NOBODY, Occurrences, Owners, compare_a
 from gptoss.dedup.repeats import Repeats
 from gptoss.dedup.winnowing import anchors, windows_around
 from gptoss.executor.tasks import Result, run_tasks
-from gptoss.tables.batches import part_batches, table_writer
+from gptoss.tables.batches import TableWriter, part_batches
 from gptoss.tables.documents import DOCUMENT, write_table
 from gptoss.text.normalize import Hashes, Integers, find_words, mix
 from gptoss.text.shingles import window_hashes
@@ -82,7 +82,7 @@ def cut_repeats(
     def step(function: Callable[..., Result], **more: int) -> list[Result]:
         name = f"dedup_{function.__name__}"
         return run_tasks(
-            name, function, [task | more for task in tasks], folder, cluster=cluster, work=size, threads=True
+            name, function, [task | more for task in tasks], folder, cluster=cluster, input_bytes=size, releases_gil=True
         )
 
     found = step(find_anchors)
@@ -156,7 +156,7 @@ def cut_passages(part: str, number: int, folder: str, window: int, ranges: int, 
     if not len(repeats):
         return {"cut": False, "documents_spared": spared, "sources": {}}
     cutter = Cutter(repeats, bounds)
-    with atomic_file(_new(Path(folder), number)) as partial, table_writer(partial, DOCUMENT) as table:
+    with atomic_file(_new(Path(folder), number)) as partial, TableWriter(partial, DOCUMENT) as table:
         for batch in part_batches(Path(part)):
             table.write(cutter.without_repeats(batch))
     with atomic_file(_sample(Path(folder), number)) as partial:

@@ -1,8 +1,10 @@
-"""Daft hands the tasks to processes or threads of this machine (native runner) or of a Ray cluster (Ray runner).
+"""Distribute tasks over processes or threads of this machine, or over a Ray cluster, with Daft.
 
-Daft schedules and no more: each row of its frame is one task, computed by an actor in a process or thread of its own,
-and what the tasks make is in files. A runner that ends early (a lost node, a killed worker) therefore loses nothing but
-the tasks in flight; `tasks.py` asks again for what is missing.
+Daft only schedules. Each row of its frame is one task, run by an actor in a process or thread, and everything that
+tasks produce is in files. Reasons: the work is compiled kernels over whole files, which expressions of a data frame
+cannot express; results that pass through a data frame would depend on its partitioning; and a runner that ends early (a
+lost node, a killed worker) loses the tasks in flight only, which `tasks.py` schedules again. What Daft provides is one
+interface for its native runner and for Ray.
 
 All machines of a Ray cluster see the checkout at the same path (a shared file system), as they do in pretraining.
 """
@@ -16,7 +18,7 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import daft
 
@@ -24,79 +26,85 @@ from gptoss.config.cluster import ClusterConfig
 from gptoss.core import process
 from gptoss.core.errors import ClusterError, UserError
 from gptoss.core.process import QUIET, set_quiet_env
-from gptoss.executor.tasks import perform
+from gptoss.executor.tasks import run_call
 
-if TYPE_CHECKING:
-    from daft import DataFrame
-
-CODE = Path(__file__).resolve().parents[2]
-"""Where the `stages` package lies: workers import the code from here and work in the stage's working directory."""
+REPOSITORY = Path(__file__).resolve().parents[2]
+"""Workers import the code from here, and work in the working directory of the stage."""
+# Ray keeps a few objects per partition: with one partition per task, 100,000 tasks would burden the head node.
 MAX_PARTITIONS = 1_000
+CONNECT_TIMEOUT_SECONDS = 10
 
 
-def scheduled(calls: Sequence[str], cluster: ClusterConfig, *, threads: bool = False) -> Iterator[str]:
-    """The answers of the tasks as they end; fewer than tasks when the runner broke down, which is said on stderr.
-    Raises `ClusterError` when there is no Ray cluster at the address, `UserError` when Ray is not installed."""
+def schedule(calls: Sequence[str], cluster: ClusterConfig, *, threads: bool = False) -> Iterator[str]:
+    """The answers of the tasks as they end. Fewer than tasks when the runner breaks down, which is reported on stderr.
+
+    Errors: `ClusterError` when no Ray cluster answers at the address, `UserError` when Ray is not installed.
+    """
     set_quiet_env()
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
-    os.environ["DAFT_RUNNER"] = cluster.data  # else Daft imports Ray, for half a second, to see whether it runs
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    # Without this, Daft imports Ray (half a second) to find out whether a cluster is running.
+    os.environ["DAFT_RUNNER"] = cluster.data
     workers = min(len(calls), cluster.data_workers)
+    # Connect before the first frame exists: creating one starts a local Ray instance when none is connected.
     if cluster.data == "ray":
         workers = min(workers, connect(cluster.address))
     frame = daft.from_pydict({"task": list(calls)})
     if cluster.data == "ray":
+        # One task per partition where possible: Ray's unit of scheduling, and of what is lost with a node.
         frame = frame.into_partitions(min(len(calls), MAX_PARTITIONS))
+    runner = _run_in_threads if threads and cluster.data == "native" else _process_actor(workers)
     try:
-        yield from _answers(frame, workers, processes=cluster.data == "ray" or not threads)
-    except Exception as error:  # Daft raises its own, Ray's and Arrow's errors alike
-        print(f"the {cluster.data} runner broke down, what was done is kept: {_first_line(error)}", file=sys.stderr)
+        for row in frame.select(runner(daft.col("task")).alias("answer")).iter_rows():
+            yield row["answer"]
+    except Exception as error:  # any class: Daft raises its own errors, Ray's and Arrow's
+        print(
+            f"the {cluster.data} runner failed; completed tasks are kept: {_first_line(error)}",
+            file=sys.stderr,
+        )
 
 
-def _answers(frame: DataFrame, workers: int, *, processes: bool) -> Iterator[str]:
-    performer = _processes(workers) if processes else _perform_in_threads
-    for row in frame.select(performer(daft.col("task")).alias("answer")).iter_rows():
-        yield row["answer"]
-
-
-def _processes(workers: int) -> Any:
+def _process_actor(workers: int) -> Any:
     actor: Any = daft.cls(Worker, use_process=True, max_concurrency=workers)
-    return actor(str(Path.cwd()), os.getpid()).perform
+    return actor(str(Path.cwd()), os.getpid()).run
 
 
 class Worker:
-    """Performs tasks in the working directory of the stage; on its machine it ends with the stage."""
+    """Runs tasks in the working directory of the stage. On the machine of the stage it dies with the stage."""
 
-    def __init__(self, folder: str, stage: int) -> None:
+    def __init__(self, folder: str, stage_pid: int) -> None:
         set_quiet_env()
         os.chdir(folder)
-        if os.getppid() == stage:
-            process.die_with_parent(signal.SIGKILL, stage)
+        # Daft's workers would survive a stage that is killed, and write into the state of its next attempt. Workers on
+        # other nodes are children of Ray, which ends them with the job.
+        if os.getppid() == stage_pid:
+            process.die_with_parent(signal.SIGKILL, stage_pid)
 
+    # batch_size=1: tasks take seconds to minutes, so an answer must not wait for other tasks of a batch.
     @daft.method.batch(return_dtype=daft.DataType.string(), batch_size=1)  # type: ignore[untyped-decorator]
-    def perform(self, tasks: daft.Series) -> list[str]:
+    def run(self, calls: daft.Series) -> list[str]:
         """The answers of a batch of tasks."""
-        return [perform(task) for task in tasks.to_pylist()]
+        return [run_call(call) for call in calls.to_pylist()]
 
 
 @daft.func.batch(return_dtype=daft.DataType.string(), use_process=False, batch_size=1)  # type: ignore[untyped-decorator]
-def _perform_in_threads(tasks: daft.Series) -> list[str]:
-    """The same, in one of the runner's threads, of which there is one a core."""
-    return [perform(task) for task in tasks.to_pylist()]
+def _run_in_threads(calls: daft.Series) -> list[str]:
+    """The same in the threads of the native runner, which has one per core."""
+    return [run_call(call) for call in calls.to_pylist()]
 
 
 def connect(address: str) -> int:
-    """Join the Ray cluster, once in the life of this process; returns its cores."""
+    """Connect to the Ray cluster, once per process. Returns its number of cores."""
     try:
         import ray
     except ImportError:
         raise UserError(
             "this cluster file says `data: ray`, but Ray is not installed",
-            "install what `requirements.lock` names (`make` does), or choose a cluster file with `data: native`",
+            "install the packages of `requirements.lock` (`make` does), or choose a cluster file with `data: native`",
         ) from None
     if not ray.is_initialized():
         environment = {**QUIET, "PYTHONPATH": os.environ["PYTHONPATH"]}
         try:
-            _knock(address)
+            _check_reachable(address)
             ray.init(
                 address=address,
                 runtime_env={"env_vars": environment},
@@ -114,11 +122,11 @@ def connect(address: str) -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
 
 
-def _knock(address: str) -> None:
-    """Raises `OSError` when nobody answers there: Ray itself would end this process, without a Python exception."""
-    host, found, port = address.rpartition(":")
-    if found:
-        socket.create_connection((host, int(port)), timeout=10).close()
+def _check_reachable(address: str) -> None:
+    """Raises `OSError` when nothing listens at HOST:PORT: `ray.init` would end this process without an exception."""
+    host, separator, port = address.rpartition(":")
+    if separator:
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_SECONDS).close()
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,18 +1,21 @@
-"""A step of a data stage: one pure function, called for each part of the data, wherever there is a free core.
+"""Run one pure function over many parts of the data, on every free core of a machine or of a Ray cluster.
 
-A task reads files and writes files; its result, a small JSON object, is written last and by the task itself. So a step
-is judged by the results it wrote and not by how the scheduler ended: a task whose result is there is never run again
-(a killed stage continues), a task that was lost with its node is given to another, and as nothing but files passes from
-step to step, the bytes are the same on one core, on all cores and on a cluster.
+A task reads files and writes files. Its result, a small JSON object, is written last and by the task itself, so
+progress is judged by the results on disk and not by how the scheduler ended:
+
+- a task whose result exists is never run again, so a stage that was killed continues;
+- a task that was lost with its node is scheduled again;
+- only files pass from one task to the next, so the output bytes are the same on one core, on all cores and on a
+  cluster. This package therefore changes no result.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,121 +26,123 @@ from gptoss.core.errors import ClusterError, PipelineError, from_os_error
 from gptoss.core.progress import progress
 
 Arguments = Mapping[str, Any]
-"""Keyword arguments of a task: what JSON can hold."""
+"""Keyword arguments of a task: JSON values."""
 Result = dict[str, Any]
+Failure = dict[str, str]
+"""`kind` (name of the error class, or "bug"), `problem` and `fix`; empty when the task succeeded."""
 
-LITTLE_WORK = 32 * 2**20
-"""Bytes: what one core does in about the time in which a worker process starts."""
-LITTLE_WORK_FOR_THREADS = 2**20
-MAX_FRUITLESS_ROUNDS = 3
-"""How often in a row a scheduler may end without a single further task being done."""
+MIN_BYTES_FOR_PROCESSES = 32 * 2**20
+"""Input of fewer bytes is processed in this process: one core needs about as long for it as a worker needs to start."""
+MIN_BYTES_FOR_THREADS = 2**20
+"""The same for threads. They start fast, but importing Daft, which hands out the tasks, takes time too."""
+MAX_ROUNDS_WITHOUT_PROGRESS = 3
+"""How often in succession the scheduler may end without having completed a single task."""
 
 
 def run_tasks(
-    step: str,
+    name: str,
     function: Callable[..., Result],
     tasks: Sequence[Arguments],
-    folder: Path,
+    state: Path,
     *,
     cluster: ClusterConfig | None = None,
-    work: int | None = None,
-    threads: bool = False,
+    input_bytes: int | None = None,
+    releases_gil: bool = False,
 ) -> list[Result]:
-    """Call `function(**task)` for each task and return the results in the order of the tasks. `work` says how many
-    bytes the step reads, where that is known: little work is not worth starting processes. `threads` says that the
-    function spends its time in kernels that release Python's lock, so that on one machine threads do instead.
+    """Call `function(**task)` for each task and return the results in the order of the tasks.
 
-    `function` is importable by name, a function of its arguments alone, and writes its files atomically. Results are
-    kept in `folder/STEP/`, which belongs to exactly these inputs (a stage's `run.state`). Raises the `PipelineError`
-    of the first task that failed (the others run to their end and are kept) and `ClusterError` when nothing gets done.
+    `function` is importable by name, depends on its arguments only, and writes its files atomically. Results are stored
+    in `state/NAME/`; `state` (a stage's `run.state`) belongs to exactly these inputs. `input_bytes` is how much the
+    tasks read, if known: little work is not worth starting workers. `releases_gil` states that the function spends its
+    time in code that releases the GIL, so that on one machine threads replace processes.
+
+    Errors: the `PipelineError` of the first task that failed (the others run to completion, and their results are
+    kept); `RuntimeError` with the traceback for a bug in a task; `ClusterError` when the scheduler makes no progress.
     """
-    where = cluster or load_cluster()
-    results = folder / step
+    cluster = cluster or load_cluster()
+    results = state / name
     results.mkdir(parents=True, exist_ok=True)
-    fruitless = 0
-    while pending := [number for number, task in enumerate(tasks) if _result(results, number, task) is None]:
-        if fruitless == MAX_FRUITLESS_ROUNDS:
+    rounds_without_progress = 0
+    # A loop, as a scheduler that loses a node or a worker ends early: what is missing then is scheduled again.
+    while pending := [number for number, task in enumerate(tasks) if _read_result(results, number, task) is None]:
+        if rounds_without_progress == MAX_ROUNDS_WITHOUT_PROGRESS:
             raise ClusterError(
-                f"{step}: {len(pending)} of {len(tasks)} tasks could not be run in {fruitless} attempts",
-                "look at the scheduler's messages above: a lost node or too little memory; the same command continues",
+                f"{name}: {len(pending)} of {len(tasks)} tasks could not be run in {rounds_without_progress} attempts",
+                "read the scheduler's messages above (a lost node, or too little memory), then run the same command: "
+                "it continues",
             )
-        calls = [call(function, tasks[number], results, number) for number in pending]
-        done = 0
-        failures: list[tuple[int, dict[str, str]]] = []
-        shown = progress(
-            _finished(calls, where, work, threads), f"{step.replace('_', ' ')}", total=len(calls), unit="tasks"
-        )
-        for number, failure in shown:
-            done += 1
-            if failure:
-                failures.append((number, failure))
-        if failures:
-            raise revived(*min(failures, key=lambda found: found[0])[1:])
-        fruitless = 0 if done else fruitless + 1
-    return [_result(results, number, task) or {} for number, task in enumerate(tasks)]
+        calls = [encode_call(function, tasks[number], results, number) for number in pending]
+        answers = _run_calls(calls, cluster, input_bytes, releases_gil)
+        ended = list(progress(answers, name.replace("_", " "), total=len(calls), unit="tasks"))
+        # The first in the order of the tasks, not of time, so that the same bad input always reports the same error.
+        if failures := sorted((number, failure) for number, failure in ended if failure):
+            raise rebuild_error(failures[0][1])
+        rounds_without_progress = 0 if ended else rounds_without_progress + 1
+    return [_read_result(results, number, task) or {} for number, task in enumerate(tasks)]
 
 
-def _finished(
-    calls: Sequence[str], cluster: ClusterConfig, work: int | None, threads: bool
-) -> Iterator[tuple[int, dict[str, str]]]:
-    """Number and failure (empty: none) of each task as it ends. Ends early when the scheduler breaks down."""
-    little = work is not None and work < (LITTLE_WORK_FOR_THREADS if threads else LITTLE_WORK)
-    if cluster.data == "native" and (little or min(len(calls), cluster.data_workers) == 1):
-        answers: Iterable[str] = map(perform, calls)
+def _run_calls(
+    calls: Sequence[str], cluster: ClusterConfig, input_bytes: int | None, releases_gil: bool
+) -> Iterator[tuple[int, Failure]]:
+    """Number and failure of each task as it ends. Ends early when the scheduler breaks down."""
+    enough = MIN_BYTES_FOR_THREADS if releases_gil else MIN_BYTES_FOR_PROCESSES
+    little_work = input_bytes is not None and input_bytes < enough
+    if cluster.data == "native" and (little_work or min(len(calls), cluster.data_workers) == 1):
+        answers: Iterable[str] = map(run_call, calls)
     else:
-        from gptoss.executor.scheduler import scheduled
+        # Imported here, as importing Daft takes longer than the whole of a small step.
+        from gptoss.executor.scheduler import schedule
 
-        answers = scheduled(calls, cluster, threads=threads)
-    for answer in answers:
-        said = json.loads(answer)
-        yield said["number"], said["failure"]
+        answers = schedule(calls, cluster, threads=releases_gil)
+    for answer in map(json.loads, answers):
+        yield answer["number"], answer["failure"]
 
 
-def call(function: Callable[..., Result], arguments: Arguments, results: Path, number: int) -> str:
-    """A task as text: what travels to another process or machine."""
+def encode_call(function: Callable[..., Result], arguments: Arguments, results: Path, number: int) -> str:
+    """A task as JSON, to be sent to another process or machine."""
     return json.dumps(
         {
             "module": function.__module__,
             "name": function.__qualname__,
             "arguments": arguments,
-            "result": str(_path(results, number)),
+            "result": str(_result_path(results, number)),
             "identity": _identity(arguments),
             "number": number,
         }
     )
 
 
-def perform(task: str) -> str:
-    """Run one task and write its result; returns its number and how it failed, if it did."""
-    said = json.loads(task)
-    failure: dict[str, str] = {}
+def run_call(encoded: str) -> str:
+    """Run one encoded task and write its result. Returns its number and its failure, as JSON.
+
+    Failures are returned and not raised: a scheduler would wrap the exception, and end the other tasks.
+    """
+    call = json.loads(encoded)
+    failure: Failure = {}
     try:
-        module = sys.modules.get(said["module"]) or __import__(said["module"], fromlist=[said["name"]])
-        result = getattr(module, said["name"])(**said["arguments"])
-        write_json(Path(said["result"]), {"identity": said["identity"], "result": result})
+        result = getattr(import_module(call["module"]), call["name"])(**call["arguments"])
+        write_json(Path(call["result"]), {"identity": call["identity"], "result": result})
     except PipelineError as error:
-        failure = {"kind": type(error).__name__, "problem": error.problem, "fix": error.fix}
-    except OSError as error:
-        known = from_os_error(error)
-        failure = {"kind": type(known).__name__, "problem": known.problem, "fix": known.fix} if known else _bug()
-    except Exception:
-        failure = _bug()
-    return json.dumps({"number": said["number"], "failure": failure})
+        failure = _known_failure(error)
+    except Exception as error:
+        known = from_os_error(error) if isinstance(error, OSError) else None
+        failure = _known_failure(known) if known else {"kind": "bug", "problem": traceback.format_exc(), "fix": ""}
+    return json.dumps({"number": call["number"], "failure": failure})
 
 
-def revived(failure: dict[str, str]) -> Exception:
-    """The error of a task, raised where the stage can report it."""
+def _known_failure(error: PipelineError) -> Failure:
+    return {"kind": type(error).__name__, "problem": error.problem, "fix": error.fix}
+
+
+def rebuild_error(failure: Failure) -> Exception:
+    """The exception of a failed task, to be raised in the process of the stage."""
     if failure["kind"] == "bug":
         return RuntimeError(f"a task failed:\n{failure['problem']}")
     error: PipelineError = getattr(errors, failure["kind"])(failure["problem"], failure["fix"])
     return error
 
 
-def _bug() -> dict[str, str]:
-    return {"kind": "bug", "problem": traceback.format_exc(), "fix": ""}
-
-
-def _path(results: Path, number: int) -> Path:
+def _result_path(results: Path, number: int) -> Path:
     return results / f"{number:06d}.json"
 
 
@@ -145,10 +150,13 @@ def _identity(arguments: Arguments) -> str:
     return hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()
 
 
-def _result(results: Path, number: int, arguments: Arguments) -> Result | None:
-    """The result of a task that was done with the same arguments."""
-    path = _path(results, number)
+def _read_result(results: Path, number: int, arguments: Arguments) -> Result | None:
+    """The result of a completed task; None when it is missing or belongs to other arguments.
+
+    Arguments are compared, as between two attempts the tasks of a step can change (other ranges, a changed input).
+    """
+    path = _result_path(results, number)
     if not path.exists():
         return None
-    said = read_json(path)
-    return dict(said["result"]) if said["identity"] == _identity(arguments) else None
+    stored = read_json(path)
+    return dict(stored["result"]) if stored["identity"] == _identity(arguments) else None

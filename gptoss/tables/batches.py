@@ -1,12 +1,12 @@
-"""Stream document tables through a stage: record batches and row groups bounded in bytes, Parquet files in rows.
+"""Stream document tables through a stage: read batches and write row groups that are bounded in bytes.
 
-Memory stays the same whether documents are tweets or novels, and every cut is a function of the input files, so
-equal input gives equal bytes.
+Bounds in bytes keep memory constant whether documents are tweets or novels. Where a batch or row group ends depends
+only on the input, so equal inputs give equal output bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -16,144 +16,108 @@ import pyarrow.parquet as pq
 
 from gptoss.core.atomic_files import atomic_file
 from gptoss.core.errors import DataError
-from gptoss.tables.documents import DOCUMENT, REMOVED, document_files
+from gptoss.tables.documents import DOCUMENT, REMOVED, ROWS_PER_GROUP, document_files
 
+# The per-word arrays of a batch of this size stay close to the processor's cache; larger batches measured slower.
 BATCH_BYTES = 2 * 2**20
-"""Arrays of this many words stay near the processor's cache: larger batches were measured slower."""
+# Rows that Arrow decodes at a time. Small, so that a batch overshoots its limit by little even where texts are books.
 ROWS_PER_READ = 64
-ROWS_PER_FILE = 50_000
-ROWS_PER_GROUP = 16_384
-REPETITIVE = ("source", "language", "license", "reason")
-"""Columns worth a dictionary; building one for texts costs a third of the time to write them."""
+# A row group is held in memory until it is complete, so it is bounded in bytes as well as in rows.
 BYTES_PER_GROUP = 64 * 2**20
+# Columns with few distinct values. Dictionaries are off for the others: one for `text` takes a third of the write time.
+DICTIONARY_COLUMNS = ("source", "language", "license", "reason")
 
 
-def bounded_batches(
-    folder: Path, columns: Sequence[str] | None = None, *, max_bytes: int = BATCH_BYTES
-) -> Iterator[pa.RecordBatch]:
-    """The documents of `folder`, in order, as batches of about `max_bytes` (never less than one document).
-    Raises `DataError` when the folder holds no document table."""
-    for path in parts(folder):
-        yield from part_batches(path, columns, max_bytes=max_bytes)
+def part_files(folder: Path) -> list[Path]:
+    """The document tables of `folder`, in order. Each of these parts is processed by one task.
 
-
-def parts(folder: Path) -> list[Path]:
-    """The document tables of `folder`, in order: each is the work of one task. Raises `DataError` without any."""
+    Errors: `DataError` when the folder holds none.
+    """
     found = document_files(folder)
     if not found:
-        raise DataError(f"{folder} holds no documents-*.parquet", "run `dvc repro`, which makes it")
+        raise DataError(f"{folder} holds no documents-*.parquet", "run `dvc repro`, which creates them")
     return found
 
 
 def part_batches(
     path: Path, columns: Sequence[str] | None = None, *, max_bytes: int = BATCH_BYTES
 ) -> Iterator[pa.RecordBatch]:
-    """The documents of one table, in order, as batches of about `max_bytes` (never less than one document)."""
+    """The documents of one table, in order, in batches of about `max_bytes` and at least one document."""
     pending: list[pa.RecordBatch] = []
     size = 0
     table = pq.ParquetFile(path)
-    wanted = list(columns) if columns else None
-    # Arrow's own threads would stand in the way of those of the other tasks, and hand over every read.
-    for batch in table.iter_batches(batch_size=ROWS_PER_READ, columns=wanted, use_threads=False):
+    # `use_threads=False`: tasks already run in parallel, one per core. Arrow's own threads would compete with them, and
+    # handing every read to another thread costs more than decoding 64 rows.
+    for batch in table.iter_batches(batch_size=ROWS_PER_READ, columns=list(columns or []) or None, use_threads=False):
         pending.append(batch)
         size += batch.nbytes
         if size >= max_bytes:
-            yield _joined(pending)
+            yield _concatenated(pending)
             pending, size = [], 0
     if pending:
-        yield _joined(pending)
+        yield _concatenated(pending)
 
 
-def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+def _concatenated(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    # Arrow copies the data of a single batch as well.
     return pa.concat_batches(batches) if len(batches) > 1 else batches[0]
 
 
-class TableFiles:
-    """Write record batches to the files `name(0)`, `name(1)` …, each of at most `rows_per_file` rows; at least
-    one, perhaps empty, file."""
+class TableWriter:
+    """Writes record batches to one Parquet file (zstd), which may end up without rows. The caller makes it atomic."""
 
-    def __init__(self, name: Callable[[int], Path], schema: pa.Schema, rows_per_file: int = ROWS_PER_FILE) -> None:
-        self._name = name
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._schema = schema
-        self._rows_per_file = rows_per_file
-        self._rows_per_group = min(ROWS_PER_GROUP, rows_per_file)
         self._pending: list[pa.RecordBatch] = []
-        self._pending_rows = self._pending_bytes = self._file_rows = self._files = 0
-        self._writer: pq.ParquetWriter | None = None
+        self._pending_rows = self._pending_bytes = 0
         self.rows = 0
+        dictionaries = [name for name in schema.names if name in DICTIONARY_COLUMNS]
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=dictionaries or False)
 
-    def __enter__(self) -> TableFiles:
+    def __enter__(self) -> TableWriter:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None and (self._pending_rows or self._files == 0):
+        # A table without rows still gets its (empty) row group, as pq.write_table gives it one.
+        if kind is None and (self._pending or self.rows == 0):
             self._flush()
-        if self._writer is not None:
-            self._writer.close()
+        self._writer.close()
 
-    def write(self, batch: pa.RecordBatch | pa.Table) -> None:
-        """Append rows; the columns are put in the order of the schema."""
-        if batch.num_rows == 0:
-            return
-        for piece in (
-            pa.Table.from_batches([batch] if isinstance(batch, pa.RecordBatch) else batch.to_batches())
-            .select(self._schema.names)
-            .cast(self._schema)
-            .to_batches()
-        ):
-            self._append(piece)
+    def write(self, rows: pa.RecordBatch | pa.Table) -> None:
+        """Append rows. Columns are reordered and cast to the schema of the file."""
+        table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
+        for batch in table.select(self._schema.names).cast(self._schema).to_batches():
+            while batch.num_rows:
+                head = batch.slice(0, ROWS_PER_GROUP - self._pending_rows)
+                self._append(head)
+                batch = batch.slice(head.num_rows)
 
     def _append(self, batch: pa.RecordBatch) -> None:
-        while batch.num_rows:
-            room = min(self._rows_per_group - self._pending_rows, self._rows_per_file - self._file_rows)
-            head = batch.slice(0, room)
-            self._pending.append(head)
-            self._pending_rows += head.num_rows
-            self._pending_bytes += head.nbytes
-            self._file_rows += head.num_rows
-            self.rows += head.num_rows
-            batch = batch.slice(room)
-            full_file = self._file_rows == self._rows_per_file
-            if full_file or self._pending_rows == self._rows_per_group or self._pending_bytes >= BYTES_PER_GROUP:
-                self._flush()
-            if full_file and self._writer is not None:
-                self._writer.close()
-                self._writer, self._file_rows = None, 0
+        self._pending.append(batch)
+        self._pending_rows += batch.num_rows
+        self._pending_bytes += batch.nbytes
+        self.rows += batch.num_rows
+        if self._pending_rows == ROWS_PER_GROUP or self._pending_bytes >= BYTES_PER_GROUP:
+            self._flush()
 
     def _flush(self) -> None:
-        if self._writer is None:
-            repetitive = [name for name in self._schema.names if name in REPETITIVE]
-            self._writer = pq.ParquetWriter(
-                self._name(self._files), self._schema, compression="zstd", use_dictionary=repetitive or False
-            )
-            self._files += 1
+        # The pending rows are at most one group, so this writes exactly one.
         self._writer.write_table(
             pa.Table.from_batches(self._pending, schema=self._schema), row_group_size=ROWS_PER_GROUP
         )
         self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
 
 
-def document_writer(folder: Path) -> TableFiles:
-    """`folder/documents-00000.parquet` … with the schema of documents."""
-    return TableFiles(lambda number: folder / f"documents-{number:05d}.parquet", DOCUMENT)
-
-
-def table_writer(path: Path, schema: pa.Schema) -> TableFiles:
-    """One file at `path`, whatever the number of rows; the caller makes it atomic."""
-    return TableFiles(lambda _: path, schema, rows_per_file=2**62)
-
-
 @contextmanager
-def kept_and_removed(kept: Path, removed: Path) -> Iterator[tuple[TableFiles, TableFiles]]:
-    """The two tables that a part becomes, there whole or not at all: its documents, and those removed with the
-    reason."""
+def kept_and_removed(kept: Path, removed: Path) -> Iterator[tuple[TableWriter, TableWriter]]:
+    """The output tables of a part, written atomically: documents kept, and documents removed with the reason."""
     with (
         atomic_file(kept) as kept_file,
         atomic_file(removed) as removed_file,
-        table_writer(kept_file, DOCUMENT) as kept_table,
-        table_writer(removed_file, REMOVED) as removed_table,
+        TableWriter(kept_file, DOCUMENT) as kept_table,
+        TableWriter(removed_file, REMOVED) as removed_table,
     ):
         yield kept_table, removed_table
 
@@ -165,7 +129,7 @@ def removed_rows(
     duplicate_of: pa.Array | None = None,
     jaccard: pa.Array | None = None,
 ) -> pa.RecordBatch:
-    """`batch` (schema of documents) with the columns of removed documents; absent ones are null."""
+    """Documents with the additional columns of the `REMOVED` schema; values that are not given become null."""
     extra = (reason, detail, duplicate_of, jaccard)
     columns = [
         pa.nulls(batch.num_rows, field.type) if values is None else values.cast(field.type)

@@ -23,12 +23,12 @@ from gptoss.tables.documents import (
     document_id,
     read_table,
     removed_files,
-    write_documents,
     write_table,
 )
 from gptoss.tracking.mlflow_run import StageRun
+from tests.documents import write_documents
 
-dedup = import_module("stages.dedup.__main__").dedup
+dedup = import_module("stages.dedup").dedup
 
 SOURCES = ("alpha", "beta")
 Row = dict[str, str]

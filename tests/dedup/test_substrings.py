@@ -20,11 +20,11 @@ from gptoss.config.settings import Settings
 from gptoss.core import paths
 from gptoss.dedup import first_occurrence, substrings
 from gptoss.dedup.substrings import PASSAGES, cut_repeats
-from gptoss.tables.batches import bounded_batches
-from gptoss.tables.documents import DOCUMENT, document_id, write_documents
+from gptoss.tables.documents import DOCUMENT, document_id, read_table
 from gptoss.text.normalize import find_words
 from gptoss.text.spans import without
 from gptoss.tracking.mlflow_run import StageRun
+from tests.documents import write_documents
 
 Outcome = tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any]]]
 
@@ -227,8 +227,8 @@ def test_the_stage_cuts_what_fuzzy_dedup_keeps(workspace: Path, settings_with: C
             "dedup.substrings": {"window": WINDOW, "min_kept_words": 10},
         }
     )
-    metrics = import_module("stages.dedup.__main__").dedup(settings, StageRun("dedup"))
-    left = [text for batch in bounded_batches(paths.DEDUPED) for text in batch.column("text").to_pylist()]
+    metrics = import_module("stages.dedup").dedup(settings, StageRun("dedup"))
+    left = read_table(paths.DEDUPED).column("text").to_pylist()
     assert [passage in text for text in left] == [True, False, False, False, False, False]
     assert metrics["all"]["removed_exact"] == 1
     assert metrics["all"]["bytes_kept"] == sum(len(text) for text in left)

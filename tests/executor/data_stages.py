@@ -63,7 +63,7 @@ def run() -> None:
     from stages.dedup import dedup
     from stages.ingest import ingest
 
-    tasks.LITTLE_WORK = tasks.LITTLE_WORK_FOR_THREADS = 0
+    tasks.MIN_BYTES_FOR_PROCESSES = tasks.MIN_BYTES_FOR_THREADS = 0
     chosen = settings()
     for source in chosen.sources:
         ingest(chosen, StageRun(f"ingest@{source}"), source)

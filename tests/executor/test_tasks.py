@@ -41,12 +41,12 @@ def test_results_come_in_the_order_of_the_tasks_from_several_processes(two: Clus
 
 
 def test_little_work_starts_no_process(two: ClusterConfig, workspace: Path) -> None:
-    run_tasks("squares", jobs.square, tasks(workspace), workspace / "state", cluster=two, work=1_000)
+    run_tasks("squares", jobs.square, tasks(workspace), workspace / "state", cluster=two, input_bytes=1_000)
     assert {process for ran in runs(workspace).values() for process in ran} == {str(os.getpid())}
 
 
 def test_tasks_that_release_the_lock_share_this_process(two: ClusterConfig, workspace: Path) -> None:
-    results = run_tasks("squares", jobs.square, tasks(workspace), workspace / "state", cluster=two, threads=True)
+    results = run_tasks("squares", jobs.square, tasks(workspace), workspace / "state", cluster=two, releases_gil=True)
     assert [result["square"] for result in results] == [0, 1, 4, 9, 16, 25]
     assert {process for ran in runs(workspace).values() for process in ran} == {str(os.getpid())}
 
@@ -88,10 +88,10 @@ def test_a_killed_worker_costs_the_task_in_flight(two: ClusterConfig, workspace:
 def test_workers_end_with_a_killed_stage_and_the_next_one_continues(workspace: Path) -> None:
     program = (
         "import json, sys; from pathlib import Path; from gptoss.config.cluster import load_cluster\n"
-        "from gptoss.tracking.runner import leave_after\n"
+        "from gptoss.core.process import run_and_exit\n"
         "from gptoss.executor.tasks import run_tasks; from tests.executor import jobs\n"
         "work = json.loads(sys.argv[1])\n"
-        "leave_after(lambda: run_tasks('slow', jobs.slow_square, work, Path('state'), cluster=load_cluster('local')))"
+        "run_and_exit(lambda: run_tasks('slow', jobs.slow_square, work, Path('state'), cluster=load_cluster('local')))"
     )
     work = [{**task, "seconds": 0.5} for task in tasks(workspace, 8)]
     command = [sys.executable, "-c", program, json.dumps(work)]
@@ -115,7 +115,8 @@ def test_workers_end_with_a_killed_stage_and_the_next_one_continues(workspace: P
 def test_a_cluster_that_is_not_there_is_named(workspace: Path) -> None:
     pytest.importorskip("ray")
     program = (
-        "from pathlib import Path; from gptoss.config.cluster import load_cluster; from gptoss.executor.tasks import run_tasks\n"
+        "from pathlib import Path; from gptoss.config.cluster import load_cluster\n"
+        "from gptoss.executor.tasks import run_tasks\n"
         "from gptoss.core.errors import ClusterError; from tests.executor import jobs\n"
         "cluster = load_cluster('ray').model_copy(update={'address': '127.0.0.1:1'})\n"
         "try: run_tasks('s', jobs.square, [{'number': 1, 'folder': '.'}], Path('state'), cluster=cluster)\n"
@@ -139,6 +140,6 @@ def test_ray_without_an_address_is_refused(workspace: Path) -> None:
 def test_a_scheduler_that_gets_nothing_done_is_given_up(
     two: ClusterConfig, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gptoss.executor.scheduler.scheduled", lambda calls, cluster, threads: iter(()))
+    monkeypatch.setattr("gptoss.executor.scheduler.schedule", lambda calls, cluster, threads: iter(()))
     with pytest.raises(ClusterError, match="6 of 6 tasks could not be run in 3 attempts"):
         run_tasks("squares", jobs.square, tasks(workspace), workspace / "state", cluster=two)
