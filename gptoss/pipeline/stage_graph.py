@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Any
 
+from gptoss.code_identity.stages import write_identities
 from gptoss.core.errors import PipelineError, UserError
 
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
 """DVC of this interpreter; parallel stages wait for the repository lock instead of failing."""
+CODE = "code"
+"""The stage that writes the code identity of the others (`stages/code.py`)."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Node:
 
 
 def load_graph() -> list[Node]:
-    """Every stage in an order in which each comes after what it depends on. Raises `UserError` for a broken
+    """Every stage but `code`, in an order in which each comes after what it depends on. Raises `UserError` for a broken
     `dvc.yaml`."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -33,41 +36,61 @@ def load_graph() -> list[Node]:
     try:
         with Repo(".") as repo:
             graph = repo.index.graph
-            nodes = {
-                stage.addressing: Node(
-                    stage.addressing, stage.cmd, tuple(sorted(up.addressing for up in graph.successors(stage)))
-                )
-                for stage in graph.nodes
-                if stage.cmd
-            }
+            stages = [stage for stage in graph.nodes if stage.cmd and stage.addressing != CODE]
+            nodes = {stage.addressing: Node(stage.addressing, stage.cmd, _upstream(graph, stage)) for stage in stages}
     except DvcException as error:
         raise UserError(f"dvc.yaml: {error}", "mend dvc.yaml or params.yaml; `dvc stage list` checks them") from error
     order = TopologicalSorter({name: node.upstream for name, node in sorted(nodes.items())}).static_order()
     return [nodes[name] for name in order if name in nodes]
 
 
+def _upstream(graph: Any, stage: Any) -> tuple[str, ...]:
+    return tuple(sorted({up.addressing for up in graph.successors(stage)} - {CODE}))
+
+
 Change = str | dict[str, dict[str, Any]]
-"""What DVC says of a stage: `always changed`, or paths by kind, as `{"changed deps": {"data/clean": "modified"}}`."""
+"""What DVC reports about a stage: paths by kind, as `{"changed deps": {"data/clean": "modified"}}`. Parameter files
+have the keys that changed: `{"changed deps": {"data/code/pretrain.yaml": {"gptoss/train/step": "modified"}}}`."""
 
 
-def changes() -> dict[str, list[Change]]:
-    """Stages that are out of date by themselves, and what changed of each."""
-    finished = subprocess.run([*DVC, "status", "--json"], capture_output=True, text=True, check=False)
-    if finished.returncode != 0:
-        raise PipelineError(f"dvc status: {finished.stderr.strip()}", "mend what it names and run again")
-    status: dict[str, list[Change]] = json.loads(finished.stdout or "{}")
+def changes(*, record_code: bool = False) -> dict[str, list[Change]]:
+    """Stages that are out of date by themselves, and what changed of each; the stage `code`, which DVC always reports,
+    is brought up to date first and left out. `record_code`: also have DVC store its output where that changed. Raises
+    `PipelineError` when DVC fails."""
+    write_identities()
+    status = _status()
+    if record_code and any(isinstance(change, dict) for change in status.get(CODE, [])):
+        _dvc("repro", "--quiet", "--single-item", CODE)
+    return {stage: found for stage, found in status.items() if stage != CODE}
+
+
+def _status() -> dict[str, list[Change]]:
+    status: dict[str, list[Change]] = json.loads(_dvc("status", "--json") or "{}")
     return status
 
 
+def _dvc(*arguments: str) -> str:
+    finished = subprocess.run([*DVC, *arguments], capture_output=True, text=True, check=False)
+    if finished.returncode != 0:
+        raise PipelineError(f"dvc {arguments[0]}: {finished.stderr.strip()}", "correct what it names and run again")
+    return finished.stdout
+
+
 def changed_stages() -> dict[str, list[str]]:
-    """Stages that are out of date by themselves, each with DVC's reasons (`changed deps: params.yaml`)."""
-    return {stage: [_reason(change) for change in found] for stage, found in changes().items()}
+    """Stages that are out of date by themselves, each with DVC's reasons (`changed deps: data/clean`). Called by a run:
+    the code identity that it is about to use is stored."""
+    return {stage: [_reason(change) for change in found] for stage, found in changes(record_code=True).items()}
 
 
 def _reason(change: Change) -> str:
     if isinstance(change, str):
         return change
-    return "; ".join(f"{kind}: {', '.join(paths)}" for kind, paths in change.items())
+    return "; ".join(f"{kind}: {', '.join(map(_named, paths.items()))}" for kind, paths in change.items())
+
+
+def _named(changed: tuple[str, Any]) -> str:
+    path, what = changed
+    return f"{path} ({', '.join(what)})" if isinstance(what, dict) else path
 
 
 def to_visit(graph: list[Node], changed: set[str]) -> set[str]:

@@ -15,6 +15,7 @@ import signal
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from gptoss.code_identity.stages import write_identities
 from gptoss.config.settings import Settings, load_settings
 from gptoss.core import memory, paths, process
 from gptoss.core.atomic_files import write_json
@@ -55,6 +56,7 @@ def execute(
     if keys and key not in (known := sorted(keys(settings))):
         raise UserError(f"stages.{name} knows no {key!r}", f"choose one of: {', '.join(known)}")
     stage = f"{name}@{key}" if key else name
+    write_identities()  # code that was edited since `dvc repro` looked must not continue the state of the old code
     dependencies = provenance.current(stage)
     with mlflow_run.stage_run(stage, f"gpt-oss-{settings.name}", dependencies) as run:
         metrics = function(settings, run, key) if key else function(settings, run)

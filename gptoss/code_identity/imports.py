@@ -1,0 +1,148 @@
+"""The modules of this project that a module loads, found by parsing it.
+
+Followed: `import` statements anywhere in a module, and string constants that name a module exactly (`-m` arguments of a
+subprocess, `import_module`): a dynamic import is declared by spelling out the module where it happens. Not followed:
+imports under `if TYPE_CHECKING:`, and imports that only annotations use.
+
+Files beside a module that it names by a string constant (templates, shipped conversations) are part of it.
+
+Modules chosen by configuration are in the tables of `gptoss/config/extensions.py`: a module that imports such a table
+loads the entries that the configuration selects, and no others.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gptoss.code_identity.digest import digest, normalised
+from gptoss.core.atomic_files import write_json
+
+PACKAGES = ("gptoss", "stages")
+EXTENSIONS = "gptoss.config.extensions"
+DOTTED_NAME = re.compile(rf"(?:{'|'.join(PACKAGES)})(?:\.[a-z_0-9]+)+")
+FILE_NAME = re.compile(r"[\w-]+(?:[./][\w-]+)*\.(?:jinja|jsonl|json|yaml|css|txt|md)")
+
+
+class Syntax(NamedTuple):
+    """What the syntax of a module says."""
+
+    digest: str
+    """Hash of its normalised syntax; empty when it runs nothing."""
+    names: list[str]
+    """Dotted names that are modules it loads, where there are such modules."""
+    tables: list[str]
+    """The extension tables it imports."""
+    files: list[str]
+    """Strings that are names of files beside it, where there are such files."""
+
+
+def parse_module(source: str, *, is_table: bool = False) -> Syntax:
+    """Parse a module. `is_table`: its strings name modules that it does not load. Raises `SyntaxError`."""
+    tree = normalised(ast.parse(source))
+    names: set[str] = set()
+    tables: set[str] = set()
+    files: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = node.module or ""
+            if package == EXTENSIONS:
+                tables |= {alias.name for alias in node.names}
+            names |= {package, *(f"{package}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and not is_table:
+            names.add(node.value)
+            files |= {node.value} if FILE_NAME.fullmatch(node.value) else set()
+    names = {name for name in names if DOTTED_NAME.fullmatch(name)}
+    return Syntax(digest(tree), sorted(names), sorted(tables), sorted(files))
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module of the project."""
+
+    name: str
+    """Dotted."""
+    path: Path
+    key: str
+    """Its name in `data/code`: the path without `.py`."""
+
+
+class ModuleGraph:
+    """All modules below `root`, a folder that holds the packages. Parsing them all takes a second; with `cache`, a
+    file, only those that changed since are parsed."""
+
+    def __init__(self, root: Path, cache: Path | None = None) -> None:
+        self.root = root
+        self.modules = {module.name: module for module in _find_modules(root)}
+        self._cache_file = cache
+        self._cached = _load_cache(cache) if cache else {}
+        self._parsed: dict[str, Syntax] = {}
+        self._syntax: dict[str, Syntax] = {}
+
+    def syntax(self, name: str) -> Syntax:
+        """The syntax of a module. Raises `SyntaxError` that names the file."""
+        if name not in self._syntax:
+            path = self.modules[name].path
+            source = path.read_bytes()
+            key = f"{name} {hashlib.md5(source, usedforsecurity=False).hexdigest()}"
+            if key in self._cached:
+                found = Syntax(*self._cached[key])
+            else:
+                try:
+                    found = parse_module(source.decode(), is_table=name == EXTENSIONS)
+                except SyntaxError as error:
+                    error.filename = str(path)
+                    raise
+            self._parsed[key] = self._syntax[name] = found
+        return self._syntax[name]
+
+    def loads(self, name: str) -> set[str]:
+        """Names of the modules that a module loads, without those of extension tables."""
+        found = self.modules.keys() & self.syntax(name).names
+        # Importing a.b.c runs a/__init__.py and a/b/__init__.py as well.
+        parents = {".".join(name.split(".")[:end]) for name in found for end in range(1, name.count(".") + 1)}
+        return found | parents
+
+    def files(self, name: str) -> list[Path]:
+        """Data files of the library that are part of a module: beside it, or named by their path from `root`."""
+        if not name.startswith("gptoss."):
+            return []
+        places = (self.modules[name].path.parent, self.root)
+        found = {place / file for file in self.syntax(name).files for place in places}
+        return [path for path in sorted(found) if path.is_relative_to(self.root / "gptoss") and path.is_file()]
+
+    def save_cache(self) -> None:
+        """Keep what was parsed, and forget what was not asked for."""
+        if self._cache_file and self._parsed.keys() - self._cached.keys():
+            write_json(self._cache_file, {"version": _version(), "syntax": self._parsed})
+
+
+def _find_modules(root: Path) -> Iterator[Module]:
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*.py")):
+            key = path.relative_to(root).with_suffix("").as_posix()
+            yield Module(key.removesuffix("/__init__").replace("/", "."), path, key)
+
+
+def _load_cache(path: Path) -> dict[str, Any]:
+    """The cache, unless it is absent, damaged, or was written by another version of this package."""
+    try:
+        cache = json.loads(path.read_text(encoding="utf-8"))
+        return dict(cache["syntax"]) if cache["version"] == _version() else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _version() -> str:
+    """Changes when the code that computes the cached values does."""
+    here = Path(__file__)
+    text = here.read_bytes() + here.with_name("digest.py").read_bytes()
+    return hashlib.md5(text, usedforsecurity=False).hexdigest()

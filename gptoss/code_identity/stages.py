@@ -1,0 +1,176 @@
+"""Code identity per stage: `data/code/STAGE.yaml`, for ingest one file per source format.
+
+A stage's modules are those its file loads, directly or not, and the modules of the configuration sections that
+`dvc.yaml` lists under its `params`. Modules that only execute, observe or compose (`NO_RESULT`) are followed but not
+hashed.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gptoss.code_identity.imports import EXTENSIONS, ModuleGraph
+from gptoss.core import paths
+from gptoss.core.atomic_files import write_text
+from gptoss.core.errors import UserError
+
+FOLDER = Path("data/code")
+CACHE = paths.RUNS / "code-syntax.json"
+SETTINGS = "gptoss.config.settings"
+NO_RESULT = (
+    "gptoss.core.*",  # files, errors, progress, processes
+    "gptoss.tracking.*",  # MLflow, provenance, the runner of stages
+    "gptoss.executor.*",  # where tasks run; what they compute is in the functions they call
+    "gptoss.launch.*",  # how ranks start and end
+    "gptoss.simulate.*",  # memory estimates
+    "gptoss.code_identity.*",
+    "gptoss.config.cluster",  # where a run executes
+    "gptoss.config.profiles",  # writes params.yaml, whose values are tracked themselves
+    EXTENSIONS,  # tables of names; the module that is selected is hashed
+    SETTINGS,  # composes the sections; a stage's sections are hashed by its `params`
+)
+"""Modules that change no byte of any output (DESIGN: identity is not execution)."""
+
+
+def write_identities(root: Path = Path()) -> bool:
+    """Bring `data/code` up to date; returns whether anything changed. Raises `UserError` for code or configuration that
+    cannot be parsed."""
+    wanted = {f"{name}.yaml": _as_yaml(digests) for name, digests in identities(root).items()}
+    folder = root / FOLDER
+    stale = {path.name for path in folder.glob("*")} - wanted.keys() if folder.is_dir() else set()
+    # Only files that differ are written: stages that run at the same time all come here.
+    changed = [name for name, text in wanted.items() if _read(folder / name) != text]
+    for name in changed:
+        write_text(folder / name, wanted[name])
+    for name in stale:
+        (folder / name).unlink(missing_ok=True)
+    return bool(changed or stale)
+
+
+def identities(root: Path) -> dict[str, dict[str, str]]:
+    """For each stage of `dvc.yaml` (for ingest: each source format), the digest of every module that decides its
+    bytes."""
+    try:
+        params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+        pipeline = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"dvc.yaml or params.yaml cannot be read: {error}", "correct the file it names") from None
+    graph = ModuleGraph(root_of_code(), root / CACHE)
+    sections = section_modules(graph)
+    found: dict[str, dict[str, str]] = {}
+    try:
+        for name, stage in pipeline.items():
+            if name == "code":
+                continue
+            keys = [p.split(".")[0] for p in stage.get("do", stage).get("params", []) if isinstance(p, str)]
+            start = {f"stages.{name}"} | {sections[key] for key in keys if key in sections}
+            for variant, selected in _variants(name, graph, params):
+                found[variant] = _digests(graph, start, selected)
+    except SyntaxError as error:
+        raise UserError(f"{error.filename}, line {error.lineno}: {error.msg}", "correct the file") from None
+    graph.save_cache()
+    return found
+
+
+def root_of_code() -> Path:
+    """The folder that holds the packages: the checkout, or site-packages."""
+    return Path(__file__).resolve().parents[2]
+
+
+def section_modules(graph: ModuleGraph) -> dict[str, str]:
+    """The module that defines each section of `params.yaml`, by its key: read from the fields of `Settings`."""
+    tree = _parse(graph, SETTINGS)
+    module_of = {a.name: n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names}
+    settings = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Settings")
+    found = {}
+    for field in settings.body:
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            classes = [n.id for n in ast.walk(field.annotation) if isinstance(n, ast.Name) and n.id.endswith("Config")]
+            if classes:
+                found[field.target.id.rstrip("_")] = module_of[classes[0]]
+    return found
+
+
+def _variants(stage: str, graph: ModuleGraph, params: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, set[str]]]]:
+    """The files of a stage, and the extensions that each selects of every table. `ingest` has one file per reader, so a
+    reader is code of the sources of its format alone."""
+    tables, keys = extension_tables(graph)
+    selected = {
+        table: {entries[value] for value in _values(params, keys[table].split(".")) if value in entries}
+        for table, entries in tables.items()
+    }
+    if stage != "ingest":
+        yield stage, selected
+        return
+    for reader, module in tables["READERS"].items():
+        yield f"{stage}-{reader}", selected | {"READERS": {module}}
+
+
+def extension_tables(graph: ModuleGraph) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+    """The tables of `gptoss/config/extensions.py`, and the key of `params.yaml` that selects of each."""
+    values: dict[str, dict[str, str]] = {}
+    for node in _parse(graph, EXTENSIONS).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) and isinstance(node.targets[0], ast.Name):
+            values[node.targets[0].id] = ast.literal_eval(node.value)
+    keys = values.pop("SELECTED_BY")
+    return values, keys
+
+
+def _values(params: Any, keys: list[str]) -> Iterator[str]:
+    """The values at a dotted key; `*` stands for every key of a mapping."""
+    if not keys:
+        yield params
+    elif isinstance(params, Mapping):
+        for key in params if keys[0] == "*" else [k for k in params if k == keys[0]]:
+            yield from _values(params[key], keys[1:])
+
+
+def _digests(graph: ModuleGraph, start: set[str], selected: Mapping[str, set[str]]) -> dict[str, str]:
+    """Digests by module key of everything that is reachable from `start`."""
+    reached: set[str] = set()
+    waiting = start & graph.modules.keys()
+    while waiting:
+        name = waiting.pop()
+        reached.add(name)
+        if name == SETTINGS:
+            continue
+        waiting |= graph.loads(name) - reached
+        for table in graph.syntax(name).tables:
+            waiting |= selected.get(table, set()) - reached
+    hashed = [name for name in reached if not changes_no_result(name) and graph.syntax(name).digest]
+    digests = {graph.modules[name].key: graph.syntax(name).digest for name in hashed}
+    files = {file for name in hashed for file in graph.files(name)}
+    digests |= {file.relative_to(graph.root).as_posix(): _md5(file) for file in files}
+    return dict(sorted(digests.items()))
+
+
+def changes_no_result(name: str) -> bool:
+    """Whether a module is one of `NO_RESULT`."""
+    return any(fnmatchcase(name, pattern) or f"{name}.*" == pattern for pattern in NO_RESULT)
+
+
+def _md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def _parse(graph: ModuleGraph, name: str) -> ast.Module:
+    return ast.parse(graph.modules[name].path.read_text(encoding="utf-8"))
+
+
+def _as_yaml(digests: Mapping[str, str]) -> str:
+    return "".join(f"{key}: {json.dumps(digest)}\n" for key, digest in digests.items())
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
