@@ -1,4 +1,4 @@
-"""From a registry version back to the raw bytes: `python -m gptoss.registry.lineage gpt-oss-tiny@champion [--verify]`.
+"""From a registry version back to the raw bytes: `gptoss lineage gpt-oss-tiny@champion [--verify]`.
 
 In: the registry version and the `dvc.lock` that `register` sealed with it. Out: a tree of stages with the hash of
 every input, the MLflow run that made them, and the raw files at the leaves. `--verify` recomputes every hash from
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gptoss.code_identity.stages import FOLDER
 from gptoss.core.errors import DataError, UserError
 from gptoss.core.process import exit_code_of, set_quiet_env
 
@@ -43,10 +44,17 @@ class Sealed:
         ]
 
 
+def code_digests(entry: dict[str, Any]) -> dict[str, str]:
+    """The modules of a stage and their digests, from its entry in `dvc.lock`."""
+    folder = FOLDER.as_posix() + "/"
+    files = [values for path, values in entry.get("params", {}).items() if path.startswith(folder)]
+    return {module: digest for values in files for module, digest in values.items()}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the tree; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m gptoss.registry.lineage",
+        prog="gptoss lineage",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -151,6 +159,9 @@ def _print_output(sealed: Sealed, path: str, md5: str, indent: str, seen: set[st
             continue
         seen.add(stage)
         print(f"{indent}  made by {stage} ({by})")
+        if code := code_digests(sealed.stages[stage]):
+            mark = verifier.check_code(stage, code, run) if verifier else ""
+            print(f"{indent}    code of {len(code)} modules{mark}")
         for dependency in sealed.stages[stage].get("deps", []):
             _print_output(sealed, dependency["path"], dependency["md5"], indent + "    ", seen, verifier)
         if stage.startswith("ingest@"):

