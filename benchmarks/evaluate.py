@@ -75,14 +75,17 @@ def make_model(folder: Path) -> Path:
 def make_parts(folder: Path, mirror: Path) -> list[Path]:
     """One folder a part: the items as the hub has them (`raw.json`, for stock) and frozen (for ours). The first part
     of every task comes first, so that an unfinished measurement says something of each."""
-    from gptoss.eval_items.items import FORMATS, spread, table
+    import pyarrow as pa
+
+    from gptoss.eval_items.formats import FORMATS
+    from gptoss.eval_items.items import spread
     from gptoss.eval_items.suites import load_suite
     from gptoss.tables.documents import write_table
 
     turns: list[tuple[int, int, Path]] = []
     tasks = load_suite("gpt4").tasks
     for name in TASKS:
-        task = tasks[name]  # type: ignore[index]
+        task = tasks[name]
         assert task.hub
         for subset in SUBJECTS if name == "mmlu" else task.hub.subsets:
             items = rows_of(mirror / task.hub.path / subset, task.evaluated)
@@ -97,8 +100,8 @@ def make_parts(folder: Path, mirror: Path) -> list[Path]:
                 part.mkdir(parents=True)
                 raw = {"evaluated": [items[at] for at in chosen[start : start + PART]], "fewshot": pool}
                 for role, some in raw.items():
-                    frozen = [FORMATS[name].from_hub(row) for row in some]  # type: ignore[index]
-                    write_table(part / f"{role}.parquet", table(name, frozen))  # type: ignore[arg-type]
+                    frozen = [FORMATS[name].from_hub(row) for row in some]
+                    write_table(part / f"{role}.parquet", pa.Table.from_pylist(frozen, schema=FORMATS[name].schema))
                 (part / "raw.json").write_text(json.dumps(raw))
     return [part for _, _, part in sorted(turns)]
 

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
 
-from pydantic import PositiveInt
+from pydantic import PositiveInt, field_validator
 
 from gptoss.config.section import Section
 
+SUITES = Path("evals/suites")
+
+
+def suite_names() -> list[str]:
+    """Names of the suites in `evals/suites`, sorted; empty outside the root of a checkout."""
+    return sorted(path.stem for path in SUITES.glob("*.yaml"))
+
 
 class EvaluateConfig(Section):
-    suites: tuple[Literal["smoke", "language", "gpt4"], ...]
+    suites: tuple[str, ...]
+    """Files of `evals/suites`, without `.yaml`."""
     limit: PositiveInt | None
-    """Items a task; null for all. A limited row says so."""
+    """Items per task; null for all. A limited row says so."""
     batch_size: PositiveInt
     max_new_tokens: PositiveInt
     execute_code: bool
-    """Run code the model wrote (HumanEval), in the sandbox only."""
+    """Run code that the model wrote (HumanEval), in the sandbox only."""
     ngram_baseline_bytes: PositiveInt
     """Training text for the byte n-gram baselines, from the same shards."""
     prompts: tuple[str, ...]
     """Beginnings that the base model continues, for the report."""
     questions: tuple[str, ...]
     """Questions that the Instruct model answers, for the report."""
+
+    @field_validator("suites")
+    @classmethod
+    def _suites_exist(cls, suites: tuple[str, ...]) -> tuple[str, ...]:
+        known = suite_names()
+        # Outside a checkout nothing can be checked here; loading the suite then fails and names the folder.
+        if known and (unknown := [name for name in suites if name not in known]):
+            raise ValueError(f"{', '.join(unknown)} is no file of {SUITES}: choose from {', '.join(known)}")
+        return suites

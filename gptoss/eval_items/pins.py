@@ -1,7 +1,7 @@
-"""`evals/pins.yaml`: the content of every evaluated split, so that hub, mirror and packages cannot differ unseen.
+"""`evals/pins.yaml`: the expected content of every evaluated split that does not ship with the project.
 
-A pin is the SHA-256 of the frozen rows (`items.content_sha256`), not of the Parquet file, whose bytes also depend on
-the library that wrote it. A split may have several, where one way holds fewer items or another spelling of them.
+A pin is the SHA-256 of the frozen rows (`items.content_sha256`), so that hub, mirror and packages cannot differ
+unnoticed. A split may have several pins, where one source holds fewer items or another spelling of them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class Pin(Section):
 
     rows: int
     sha256: str | None
-    """None: so many rows are known to exist, but their hash could not be verified when the pin was written."""
+    """None: the number of rows is known, but their hash could not be verified when the pin was written."""
     note: str = ""
 
 
 class Pins(Section):
-    """By `SUITE/TASK/SUBSET/SPLIT`. A split that is not listed (an own suite of a user) is not held to anything."""
+    """By `SUITE/TASK/SUBSET/SPLIT`. A split that is not listed (a user's own suite) may have any content."""
 
     splits: dict[str, tuple[Pin, ...]]
 
@@ -38,13 +38,13 @@ def load() -> Pins:
 
 
 def verify(pins: Pins, split: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """The content hash of a split. Raises `DataError` when the split is pinned and this is none of its contents."""
-    found = content_sha256(rows)
+    """The content hash of a split. Raises `DataError` if the split is pinned and no pin matches."""
+    content = content_sha256(rows)
     known = pins.splits.get(split, ())
-    if known and not any(pin.sha256 in (found, None) and pin.rows == len(rows) for pin in known):
+    if known and not any(pin.sha256 in (content, None) and pin.rows == len(rows) for pin in known):
         expected = " or ".join(f"{pin.rows} items with content {pin.sha256}" for pin in known)
         raise DataError(
-            f"{split} has {len(rows)} items with content {found}; {PATH} pins {expected}",
-            "bring the unchanged data set; if the change is meant, write the new content into the pins",
+            f"{split} has {len(rows)} items with content {content}; {PATH} pins {expected}",
+            "restore the unchanged data set; if the change is intended, write the new content into the pins",
         )
-    return found
+    return content

@@ -1,26 +1,23 @@
 """`evals/suites/NAME.yaml`, typed: which tasks a suite has, where their items come from, how they are scored.
 
-`benchmarks` reads where the items come from; `evaluate` reads shots, metric and protocol. A task is named
-after its format: the columns in `gptoss/eval_items/items.py`, the prompt in `evals/tasks/FORMAT.yaml` and
-the published figures in `evals/baselines/` have the same name. A task may ask the items of another one in another
-way (`items_of`): it has a prompt of its own and shares everything else.
+`benchmarks` reads where the items come from; `evaluate` reads shots, metric and protocol. The task NAME has its prompt
+in `evals/tasks/NAME.yaml` and its published figures under the same name in `evals/baselines/`. Its items have the
+format NAME (`gptoss/eval_items/formats`) unless it names another one. A task may also ask the items of another task of
+the suite in another way (`items_of`): it has its own prompt and shares everything else.
 """
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
+from gptoss.config.evaluate import SUITES, suite_names
 from gptoss.config.section import Section, check, load_yaml
 from gptoss.core.errors import UserError
-
-SUITES = Path("evals/suites")
-
-Format = Literal[
-    "mmlu", "hellaswag", "arc_challenge", "winogrande", "humaneval", "drop", "gsm8k", "lambada", "minimal_pairs"
-]  # fmt: skip
+from gptoss.eval_items.formats import FORMATS
 
 
 class Hub(Section):
@@ -47,18 +44,24 @@ class Packaged(Section):
 class Task(Section):
     """One row of a suite."""
 
-    items_of: Format | None = None
-    """The task of this suite whose frozen items are asked, where it is not this one."""
+    items_of: str | None = None
+    """The task of this suite whose frozen items are asked; null for a task with its own items."""
+    format: str | None = None
+    """Format of the items (`gptoss/eval_items/formats`); null for the format with the name of the task."""
+    label: str | None = None
+    """Name in the report; null for the label of the format."""
+    chance: float | None = None
+    """Score of guessing; null for that of the format."""
     evaluated: str
     """The split that is scored."""
     fewshot: tuple[str, ...] = ()
-    """Splits to take few-shot examples from, best first. The evaluated split may stand last: then an item is
-    never its own example."""
+    """Splits to take few-shot examples from, best first. The evaluated split may be the last one: an item is then never
+    its own example."""
     shots: int = Field(ge=0)
     metric: str
     protocol: str
     same_protocol: bool = False
-    """Whether the baseline was measured this way, as far as its report says."""
+    """True if the baseline was measured this way, as far as its report says."""
     note: str = ""
     """How the baseline's protocol differs, or what its report leaves open."""
     files: dict[str, Path] = Field(default_factory=dict)
@@ -69,7 +72,7 @@ class Task(Section):
 
     @property
     def subsets(self) -> tuple[str, ...]:
-        """The subsets, in the order of the hub; one unnamed one for the project's own items."""
+        """The subsets, in the order of the hub; a single `default` for the project's own items."""
         return self.hub.subsets if self.hub else ("default",)
 
     @model_validator(mode="after")
@@ -85,9 +88,9 @@ class Suite(Section):
     name: str
     title: str
     limited: bool
-    """Whether `evaluate.limit` applies; the project's own items, which are few, are always run whole."""
+    """True if `evaluate.limit` applies; the project's own items, which are few, are always evaluated in full."""
     bos: str
-    """What stands before a prompt, in words. `harness.language_model` does it, a test holds it to that."""
+    """What precedes a prompt, in words. `harness.language_model` implements it; a test compares the two."""
     baseline: str | None
     """A file of `evals/baselines`, whose rows have the names of the tasks."""
     tasks: dict[str, Task]
@@ -98,16 +101,28 @@ class Suite(Section):
             source = self.tasks.get(self.source(name))
             if source is None or source.items_of:
                 raise ValueError(f"{name}: items_of is {task.items_of!r}, which is no task of this suite with items")
-            if not task.items_of and name not in get_args(Format):
-                raise ValueError(f"{name} is no format: choose one of {', '.join(get_args(Format))}, or set items_of")
+            if (format_name := self.format_name(name)) not in FORMATS:
+                raise ValueError(
+                    f"{name}: there is no item format {format_name}: set format to one of {', '.join(FORMATS)}, "
+                    "or set items_of"
+                )
         return self
 
     def source(self, name: str) -> str:
-        """The task whose frozen items a task asks, and whose published figures stand beside it."""
+        """The task whose frozen items and published figures a task shares; most often itself."""
         return self.tasks[name].items_of or name
 
+    def format_name(self, name: str) -> str:
+        """The format of a task's items."""
+        source = self.source(name)
+        return self.tasks[source].format or source
 
-class Baseline(Section):
+    def limit(self, name: str, wanted: int | None) -> int | None:
+        """Items of a task to evaluate when at most `wanted` are asked for; None for all."""
+        return wanted if self.limited and not self.tasks[name].files else None
+
+
+class PublishedFigure(Section):
     """One published figure, as printed."""
 
     value: float
@@ -117,14 +132,22 @@ class Baseline(Section):
 
 
 class Baselines(Section):
-    """Published results that are cited, never measured here."""
+    """Published results, cited and never measured here."""
 
     source: str
     url: str
     table: str
     date: str
     unit: Literal["percent"]
-    models: dict[str, dict[str, Baseline]]
+    models: dict[str, dict[str, PublishedFigure]]
+
+
+class TaskInfo(NamedTuple):
+    """What the report says about a task whatever its scores."""
+
+    label: str
+    chance: float | None
+    """Score of guessing; None for free answers."""
 
 
 def load_suite(name: str) -> Suite:
@@ -136,7 +159,36 @@ def load_suite(name: str) -> Suite:
     return suite
 
 
+def load_suites() -> list[Suite]:
+    """Every suite of `evals/suites`. Reverse alphabetical order is the order (smoke, language, gpt4) in which the items
+    have always been frozen; any other would change the bytes of `texts.parquet` and so rerun decontamination."""
+    return [load_suite(name) for name in reversed(suite_names())]
+
+
 def load_baselines(name: str) -> Baselines:
     """Read and check `evals/baselines/NAME.yaml`. Raises `UserError`."""
     path = SUITES.parent / "baselines" / f"{name}.yaml"
     return check(Baselines, load_yaml(path), origin=str(path))
+
+
+def task_infos() -> dict[str, TaskInfo]:
+    """Label and chance of every format and of every task of `evals/suites`, by name, formats first."""
+    return _catalogue(SUITES.absolute())[0]
+
+
+def suite_titles() -> dict[str, str]:
+    """The title of every suite of `evals/suites`, by name."""
+    return _catalogue(SUITES.absolute())[1]
+
+
+# The report asks for every row; reading the YAML files each time would take seconds.
+@functools.cache
+def _catalogue(folder: Path) -> tuple[dict[str, TaskInfo], dict[str, str]]:
+    """Task infos and suite titles of the suites in `folder`, which is the key of the cache."""
+    infos = {name: TaskInfo(item_format.label, item_format.chance) for name, item_format in FORMATS.items()}
+    suites = load_suites()
+    for suite in suites:
+        for name, task in suite.tasks.items():
+            label, chance = infos[suite.format_name(name)]
+            infos[name] = TaskInfo(task.label or label, chance if task.chance is None else task.chance)
+    return infos, {suite.name: suite.title for suite in suites}

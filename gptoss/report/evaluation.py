@@ -8,12 +8,9 @@ from typing import Any
 from gptoss.config.section import load_yaml
 from gptoss.core import paths
 from gptoss.core.atomic_files import read_json
+from gptoss.eval_items.suites import task_infos
 
 BASELINES = Path("evals/baselines")
-CHANCE = {"mmlu": 0.25, "hellaswag": 0.25, "arc_challenge": 0.25, "winogrande": 0.5, "minimal_pairs": 0.5}
-"""What guessing scores: four choices, and two for WinoGrande and minimal pairs. Free answers have no such level.
-(Eight of the 1,172 ARC-Challenge test items have three or five choices, which moves its level by 0.0002.)"""
-
 
 CELL = ("value", "stderr", "n", "clean", "truncated", "calibration", "subsets", "answer_tokens")
 """What a row says of one head."""
@@ -36,11 +33,6 @@ def collect() -> dict[str, Any]:
     }
 
 
-def chance(task: str) -> float | None:
-    """The score of guessing, by the name of the task; None where answers are free."""
-    return next((level for name, level in CHANCE.items() if name in task), None)
-
-
 def _rows(scores: dict[str, Any]) -> list[dict[str, Any]]:
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
     for head, score in scores.items():
@@ -56,7 +48,7 @@ def _shared(row: dict[str, Any]) -> dict[str, Any]:
     keys = ("suite", "task", "metric", "items", "shots", "protocol", "task_version", "template_sha256", "harness")
     return {key: row.get(key) for key in keys} | {
         "higher_is_better": row.get("higher_is_better", True),
-        "chance": chance(str(row["task"])),
+        "chance": info.chance if (info := task_infos().get(row["task"])) else None,
         "limited": False,
         "baseline": row.get("baseline"),
         "heads": {},

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from gptoss.core.formatting import decimal
+from gptoss.eval_items.suites import suite_titles
 from gptoss.report.svg import PLACEHOLDER, Picture, canvas, finish
-from gptoss.report.tables import NGRAMS, SUITES, task_name
+from gptoss.report.tables import NGRAMS, task_name
 
 BLUE, ORANGE, GREEN = (PLACEHOLDER[name] for name in ("blue", "orange", "green"))
 INK, MUTED, LINE = (PLACEHOLDER[name] for name in ("ink", "muted", "line"))
@@ -51,7 +52,7 @@ def comparison(facts: dict[str, Any]) -> Picture | None:
     height = 0.7 + 0.45 * len(suites) + 0.36 * len(rows)
     with canvas(height, rows=len(suites), sharex=True, squeeze=False, height_ratios=heights) as (figure, axes):
         for axis, (suite, of_suite) in zip(axes[:, 0], suites.items(), strict=True):
-            axis.set_title(SUITES.get(suite, suite), loc="left", fontsize=9.5, color=MUTED)
+            axis.set_title(suite_titles().get(suite, suite), loc="left", fontsize=9.5, color=MUTED)
             for position, row in enumerate(of_suite):
                 _compare(axis, position, row)
             axis.set_yticks(range(len(of_suite)), [task_name(row["task"]) for row in of_suite])

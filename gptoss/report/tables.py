@@ -6,25 +6,10 @@ from typing import Any
 
 from gptoss.core import paths
 from gptoss.core.formatting import count, decimal, percent, significant, size
+from gptoss.eval_items.suites import suite_titles, task_infos
 from gptoss.report.run_history import Observed
 
-NAMES = {
-    "mmlu": "MMLU",
-    "hellaswag": "HellaSwag",
-    "arc_challenge": "ARC-Challenge",
-    "winogrande": "WinoGrande",
-    "humaneval": "HumanEval",
-    "drop": "DROP",
-    "gsm8k": "GSM8K",
-    "lambada": "LAMBADA",
-    "minimal_pairs": "Minimal pairs",
-}
 NGRAMS = {"unigram": "unigram", "trigram": "trigram", "fivegram": "5-gram"}
-SUITES = {
-    "gpt4": "The rows of the GPT-4 report",
-    "language": "Language",
-    "smoke": "Smoke suite: small items written for this project",
-}
 STAGES = ("ingested", "curated", "deduped", "clean")
 REMOVERS = {"curate": "curation", "dedup": "deduplication", "decontaminate": "decontamination"}
 
@@ -34,9 +19,9 @@ SAMPLES = 3
 
 
 def task_name(task: str) -> str:
-    """The name a task is known by."""
-    name = next((name for key, name in NAMES.items() if key in task), task)
-    return f"{name}, letters" if task.endswith("_letters") else name
+    """The label of a task; its plain name if no suite of this checkout has it."""
+    info = task_infos().get(task)
+    return info.label if info else task
 
 
 def funnel(facts: dict[str, Any]) -> list[dict[str, Any]]:
@@ -88,7 +73,8 @@ def suites(facts: dict[str, Any]) -> list[dict[str, Any]]:
     """The scores, one table a suite."""
     rows = facts["evaluation"]["rows"]
     return [
-        {"title": SUITES.get(suite, suite), "suite": suite, "rows": [row for row in rows if row["suite"] == suite],
+        {"title": suite_titles().get(suite, suite), "suite": suite,
+         "rows": [row for row in rows if row["suite"] == suite],
          "published": any(row["baseline"] for row in rows if row["suite"] == suite)}
         for suite in dict.fromkeys(row["suite"] for row in rows)
     ]  # fmt: skip
@@ -123,7 +109,7 @@ def clean(row: dict[str, Any], head: str) -> str:
 def open_models(facts: dict[str, Any]) -> dict[str, Any]:
     """The published figures of other models: the tasks that have any, and one row a model with a text for each task."""
     models = facts["evaluation"]["published"]
-    tasks = [task for task in NAMES if any(task in model["figures"] for model in models)]
+    tasks = [task for task in task_infos() if any(task in model["figures"] for model in models)]
     rows = [
         {"model": model["model"], "cells": [_published(model["figures"].get(task)) for task in tasks]}
         for model in models

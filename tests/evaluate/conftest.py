@@ -19,7 +19,7 @@ from gptoss.config.settings import Settings
 from gptoss.core import paths
 from gptoss.tracking.mlflow_run import StageRun
 from stages.benchmarks import benchmarks
-from tests.benchmarks.checkout import link_evals
+from tests.eval_items.checkout import link_evals
 from tests.conftest import ROOT
 
 CONTEXT = 128

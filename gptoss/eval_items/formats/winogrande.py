@@ -1,0 +1,28 @@
+"""WinoGrande (Sakaguchi et al. 2020): a sentence with a blank and two options for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from gptoss.eval_items.item_format import STRINGS, ItemFormat, Row
+
+
+def from_hub(row: Mapping[str, Any]) -> Row:
+    """A row of allenai/winogrande, whose answer is `1` or `2`."""
+    return {
+        "sentence": row["sentence"],
+        "options": [row["option1"], row["option2"]],
+        "answer": ("1", "2").index(row["answer"]),
+    }
+
+
+FORMAT = ItemFormat(
+    label="WinoGrande",
+    schema=pa.schema([("sentence", pa.string()), ("options", STRINGS), ("answer", pa.int64())]),
+    from_hub=from_hub,
+    contamination_text=lambda row: row["sentence"].replace("_", row["options"][row["answer"]]),
+    chance=0.5,
+)
