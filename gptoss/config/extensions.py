@@ -1,4 +1,4 @@
-"""Names that configuration may use for a module of the library: one line per reader, objective and architecture.
+"""Names that configuration may use for a module of the library: a line per reader, tokenizer, objective, architecture.
 
 Adding one touches its new module and its line here. Only the module that a run selects is code of that run: this file
 decides no result, so a new line reruns nothing (`gptoss/code_identity`). It imports nothing, so that configuration can
@@ -19,6 +19,12 @@ READERS = {
 }
 """`sources.NAME.format`: modules with a function `read` (`gptoss.formats.records.Reader`)."""
 
+TOKENIZERS = {
+    "bpe": "gptoss.tokenizer.bpe",
+    "sentencepiece": "gptoss.tokenizer.sentencepiece",
+}
+"""`tokenizer.algorithm`: modules with a function `train` and a `DESCRIPTION` (`gptoss/tokenizer/__init__.py`)."""
+
 OBJECTIVES = {
     "causal_lm": "gptoss.train.objectives.causal_lm",
     "fill_in_the_middle": "gptoss.train.objectives.fill_in_the_middle",
@@ -33,6 +39,7 @@ ARCHITECTURES = {
 
 SELECTED_BY = {
     "READERS": "sources.*.format",
+    "TOKENIZERS": "tokenizer.algorithm",
     "OBJECTIVES": "pretrain.objective",
     "ARCHITECTURES": "model.architecture",
 }

@@ -1,11 +1,12 @@
-"""Configuration of the stage `tokenizer`."""
+"""Configuration of the stage `tokenizer`, and the names of the control tokens."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, PositiveInt, model_validator
 
+from gptoss.config.extensions import TOKENIZERS, require_registered
 from gptoss.config.section import Section
 
 SEPARATOR = "<|endoftext|>"
@@ -13,16 +14,19 @@ PADDING = "<|pad|>"
 MESSAGE_START = "<|im_start|>"
 MESSAGE_END = "<|im_end|>"
 SPECIAL_TOKENS = [SEPARATOR, PADDING, MESSAGE_START, MESSAGE_END]
-"""Ids 0, 1, 2, 3; `tokenizer.extra_tokens` follow. Encoding adds none of them by itself."""
+"""Ids 0, 1, 2, 3; `tokenizer.extra_tokens` follow. Encoding a text adds none of them."""
 FIM_TOKENS = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
 """Extra tokens that the objective `fill_in_the_middle` needs."""
+# 256 bytes and four control tokens take 260 ids; the others leave room for at least a few learned tokens.
+MIN_VOCAB_SIZE = 300
 
 
 class TokenizerConfig(Section):
-    algorithm: Literal["bpe", "sentencepiece"]
+    algorithm: str
+    """A key of `TOKENIZERS` in `extensions.py`."""
     vocab_size: PositiveInt
     extra_tokens: tuple[Annotated[str, Field(pattern=r"^<\|[a-z0-9_]+\|>$")], ...]
-    """Further control tokens, as `<|fim_prefix|>`; they follow the four that every tokenizer has."""
+    """Further control tokens, such as `<|fim_prefix|>`; their ids follow those of the four that every tokenizer has."""
     pad_to_multiple_of: PositiveInt
     sample_bytes: PositiveInt
 
@@ -38,12 +42,17 @@ class TokenizerConfig(Section):
         return -(-self.vocab_size // multiple) * multiple
 
     @model_validator(mode="after")
-    def _holds_every_byte(self) -> TokenizerConfig:
-        least = 300 + len(self.extra_tokens)
-        if self.vocab_size < least:
+    def _check_vocabulary(self) -> TokenizerConfig:
+        require_registered("algorithm", self.algorithm, TOKENIZERS)
+        minimum = MIN_VOCAB_SIZE + len(self.extra_tokens)
+        if self.vocab_size < minimum:
             raise ValueError(
-                f"vocab_size {self.vocab_size} cannot hold 256 bytes and the special tokens: set it to {least} or more"
+                f"vocab_size {self.vocab_size} cannot hold 256 bytes and the special tokens: "
+                f"set it to {minimum} or more"
             )
         if len(self.special_ids) < len(SPECIAL_TOKENS) + len(self.extra_tokens):
-            raise ValueError(f"extra_tokens {', '.join(self.extra_tokens)}: a token is named twice, or always there")
+            raise ValueError(
+                f"extra_tokens {', '.join(self.extra_tokens)}: remove the duplicates, and the tokens "
+                "that every tokenizer has"
+            )
         return self

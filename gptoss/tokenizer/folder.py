@@ -1,9 +1,9 @@
-"""The tokenizer as a folder that `AutoTokenizer.from_pretrained` loads, without a model's configuration.
+"""The tokenizer as a folder that `AutoTokenizer.from_pretrained` loads without a model's configuration.
 
-The configuration is written here rather than by `save_pretrained`, so that its bytes depend on nothing but
-the arguments. It names the class `PreTrainedTokenizerFast`, which takes `tokenizer.json` as it stands, in
-every transformers since 4.0. `LlamaTokenizer`, the usual companion of the architecture, would replace the
-pre-tokenizer and drop the spaces of a byte-level vocabulary.
+The configuration is written here and not by `save_pretrained`, so that its bytes depend on the arguments alone, not on
+the version of transformers. Its class is `PreTrainedTokenizerFast`, which uses `tokenizer.json` unchanged in every
+transformers since 4.0. `LlamaTokenizer`, which usually accompanies the architecture, would replace the pre-tokenizer
+and drop the spaces of a byte-level vocabulary.
 """
 
 from __future__ import annotations
@@ -19,22 +19,26 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja")
-"""ChatML. `{% generation %}` marks what the assistant writes, its `<|im_end|>` included. The assistant's text is
-trimmed, so that no token begins outside of it and ends inside."""
+"""ChatML. `{% generation %}` marks what the assistant writes, including its `<|im_end|>`. The assistant's text is
+trimmed, because a token that spans the boundary of the marked text would be masked wrongly."""
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", CHAT_TEMPLATE.name)
+"""Every file that a tokenizer folder may hold; those of open models hold more of them than ours."""
 
 
 def write(folder: Path, tokenizer: Tokenizer, context: int) -> None:
-    """Write `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja`; `context` in tokens."""
+    """Write `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja`; `context` is in tokens."""
     (folder / "tokenizer.json").write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
     write_json(
         folder / "tokenizer_config.json",
         {
             "tokenizer_class": "PreTrainedTokenizerFast",
+            # One separator both opens and closes a document, as in GPT-2.
             "bos_token": SEPARATOR,
             "eos_token": SEPARATOR,
             "pad_token": PADDING,
             "additional_special_tokens": control_tokens(tokenizer)[2:],
             "model_max_length": context,
+            # The clean-up of transformers 4 removes spaces before punctuation when it decodes.
             "clean_up_tokenization_spaces": False,
         },
     )
@@ -42,15 +46,20 @@ def write(folder: Path, tokenizer: Tokenizer, context: int) -> None:
 
 
 def control_tokens(tokenizer: Tokenizer) -> list[str]:
-    """`SPECIAL_TOKENS` and the extra ones, in the order of their ids, which start at 0."""
+    """Return `SPECIAL_TOKENS` and the extra ones in the order of their ids, which start at 0."""
     added = tokenizer.get_added_tokens_decoder()
     return [added[number].content for number in sorted(added)]
 
 
 def read(folder: Path) -> Tokenizer:
-    """The tokenizer of a folder, for text that people wrote: it spells "<|im_end|>" out instead of obeying it."""
+    """Load a tokenizer for documents: "<|im_end|>" in a text is encoded as ordinary characters."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.encode_special_tokens = True
     return tokenizer
+
+
+def tokenizer_files(folder: Path) -> list[Path]:
+    """Return the tokenizer files that exist in `folder`."""
+    return [folder / name for name in TOKENIZER_FILES if (folder / name).exists()]

@@ -1,12 +1,12 @@
-"""Which documents the tokenizer is trained on: a seeded sample of at most `tokenizer.sample_bytes`.
+"""The documents that the tokenizer is trained on: a seeded random sample of at most `tokenizer.sample_bytes`.
 
-A document's place in the sample is decided by a hash of (seed, its id) alone, so neither the order of the
-files nor the other documents matter; the documents are then read in the order of the files.
+Documents are drawn in the order of a hash of (seed, id), so the sample does not depend on the order of the files, and
+one more document changes it little. The validation split is not excluded: merges can be learned from its documents,
+token statistics cannot.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,42 +18,45 @@ import pyarrow.compute as pc
 
 from gptoss.core.errors import DataError, UserError
 from gptoss.tables.documents import read_batches
+from gptoss.tokenizer.seeded_hash import seeded_hash
 
-ROWS = 64
-"""Documents in one batch: some are whole books, so few are held at a time."""
-AT_ONCE = 1 << 16
-"""Documents of which those that cannot fit any more are left out at once."""
+DOCUMENTS_PER_BATCH = 64
+"""Some documents are whole books, so few are in memory at a time."""
+DOCUMENTS_PER_PASS = 1 << 16
+"""Documents whose size is compared with the remaining bytes in one NumPy operation. Of a corpus much larger than the
+sample nearly all are excluded that way, and the Python loop sees few."""
 
 
 @dataclass(frozen=True)
-class Sample:
-    """The chosen rows of a folder of documents, read again each time it is iterated."""
+class TokenizerSample:
+    """The drawn documents of a folder; iterating reads them from disk in the order of the files."""
 
     folder: Path
-    chosen: npt.NDArray[np.bool_]
+    is_drawn: npt.NDArray[np.bool_]
+    """Shape (documents of the folder,)."""
     bytes: int
     """UTF-8 bytes of text."""
 
     @property
     def documents(self) -> int:
-        """How many documents were chosen."""
-        return int(self.chosen.sum())
+        """Number of drawn documents."""
+        return int(self.is_drawn.sum())
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        """Each chosen text and its source."""
-        row = 0
-        for batch in read_batches(self.folder, ["text", "source"], rows=ROWS):
-            here = batch.filter(pa.array(self.chosen[row : row + batch.num_rows]))
-            row += batch.num_rows
-            yield from zip(here["text"].to_pylist(), here["source"].to_pylist(), strict=True)
+        """Yield text and source of each document."""
+        start = 0
+        for batch in read_batches(self.folder, ["text", "source"], rows=DOCUMENTS_PER_BATCH):
+            drawn = batch.filter(pa.array(self.is_drawn[start : start + batch.num_rows]))
+            start += batch.num_rows
+            yield from zip(drawn["text"].to_pylist(), drawn["source"].to_pylist(), strict=True)
 
 
-def choose(folder: Path, seed: int, sample_bytes: int) -> Sample:
-    """Take documents in the order of their hash, leaving out each that no longer fits into `sample_bytes`.
+def draw_sample(folder: Path, seed: int, sample_bytes: int) -> TokenizerSample:
+    """Draw documents in the order of their hash, skipping each that no longer fits into `sample_bytes`.
 
-    Raises `DataError` when there is no text, `UserError` when no single document fits.
+    Errors: `DataError` when there is no text, `UserError` when not even the smallest document fits.
     """
-    keys, sizes = _keys_and_sizes(folder, seed)
+    hashes, sizes = _hashes_and_sizes(folder, seed)
     if not sizes.any():
         raise DataError(
             f"{folder} holds {len(sizes)} documents with 0 bytes of text",
@@ -63,31 +66,32 @@ def choose(folder: Path, seed: int, sample_bytes: int) -> Sample:
     if smallest > sample_bytes:
         raise UserError(
             f"tokenizer.sample_bytes = {sample_bytes}: the smallest document has {smallest} bytes",
-            f"set tokenizer.sample_bytes to {sizes.sum()} (all the text) or as much of it as memory allows",
+            f"set tokenizer.sample_bytes to {sizes.sum()} (all the text) or to as much of it as memory allows",
         )
-    chosen = np.zeros(len(keys), dtype=np.bool_)
-    room = sample_bytes
-    order = np.argsort(keys, kind="stable")
-    for start in range(0, len(order), AT_ONCE):
-        rows = order[start : start + AT_ONCE]
-        rows = rows[(sizes[rows] > 0) & (sizes[rows] <= room)]  # of a corpus that is larger than the sample, few
-        for row, size in zip(rows.tolist(), sizes[rows].tolist(), strict=True):
-            if size <= room:
-                chosen[row] = True
-                room -= size
-    return Sample(folder, chosen, sample_bytes - room)
+    is_drawn = np.zeros(len(hashes), dtype=np.bool_)
+    remaining = sample_bytes
+    order = np.argsort(hashes, kind="stable")  # stable: equal hashes keep the order of the files
+    for start in range(0, len(order), DOCUMENTS_PER_PASS):
+        numbers = order[start : start + DOCUMENTS_PER_PASS]
+        numbers = numbers[(sizes[numbers] > 0) & (sizes[numbers] <= remaining)]
+        # `remaining` shrinks inside the pass, so every candidate is compared once more.
+        for number, size in zip(numbers.tolist(), sizes[numbers].tolist(), strict=True):
+            if size <= remaining:
+                is_drawn[number] = True
+                remaining -= size
+    return TokenizerSample(folder, is_drawn, sample_bytes - remaining)
 
 
-def _keys_and_sizes(folder: Path, seed: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
-    """Place in the order and UTF-8 bytes of every document: 16 bytes a document, whatever the length of the texts."""
-    keys, sizes = [np.zeros(0, dtype=np.uint64)], [np.zeros(0, dtype=np.int64)]
-    for batch in read_batches(folder, ["id", "text"], rows=ROWS):
+def _hashes_and_sizes(folder: Path, seed: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    """Return hash and UTF-8 bytes of every document: 16 bytes of memory per document, however long the texts are."""
+    hashes, sizes = [np.zeros(0, dtype=np.uint64)], [np.zeros(0, dtype=np.int64)]
+    for batch in read_batches(folder, ["id", "text"], rows=DOCUMENTS_PER_BATCH):
         ids = batch["id"].to_pylist()
-        keys.append(np.fromiter((_order(seed, document) for document in ids), np.uint64, len(ids)))
+        hashes.append(np.fromiter((sample_hash(seed, document_id) for document_id in ids), np.uint64, len(ids)))
         sizes.append(pc.binary_length(batch["text"]).to_numpy(zero_copy_only=False).astype(np.int64))
-    return np.concatenate(keys), np.concatenate(sizes)
+    return np.concatenate(hashes), np.concatenate(sizes)
 
 
-def _order(seed: int, document: str) -> int:
-    digest = hashlib.blake2b(f"tokenizer sample\0{seed}\0{document}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
+def sample_hash(seed: int, document_id: str) -> int:
+    """Return the position of a document in the random order, as a 64-bit integer."""
+    return seeded_hash("tokenizer sample", seed, document_id)

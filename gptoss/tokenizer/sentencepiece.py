@@ -1,10 +1,12 @@
-"""SentencePiece BPE with byte fallback (Kudo and Richardson 2018), converted to the `tokenizers` format.
+"""SentencePiece BPE with byte fallback, converted to the format of the library `tokenizers`.
 
-SentencePiece trains; the published tokenizer is a plain `tokenizer.json`, so no engine needs SentencePiece.
-Training is told to leave text alone (identity normaliser, no dummy prefix, no whitespace clean-up), and the
-conversion keeps the space itself in the pieces where SentencePiece writes U+2581: otherwise a text that
-contains U+2581 would come back with a space in its place. Characters outside the vocabulary are spelled in
-bytes, so every text comes back as it was.
+SentencePiece trains; the published tokenizer is a plain `tokenizer.json`, so inference engines do not need
+SentencePiece. Two choices make it lossless: training does not alter text (identity normaliser, no dummy prefix, no
+whitespace clean-up), and the conversion stores a space as a space where SentencePiece writes U+2581. With the original
+marker, a text that contains U+2581 would decode with a space in its place. Characters outside the vocabulary are
+encoded as bytes.
+
+References: Kudo and Richardson 2018.
 """
 
 from __future__ import annotations
@@ -20,24 +22,35 @@ if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
     from tokenizers import Tokenizer
 
+DESCRIPTION = "SentencePiece BPE with byte fallback"
+"""Name of the algorithm in the model card."""
 SPACE = "\u2581"
+"""SentencePiece's marker of a space."""
 RESERVED = re.compile("[\0\t\n\r\u2581\u2585]")
-"""Characters SentencePiece keeps for itself (it drops a sentence that has one) and line ends: they cut the
-training text, have no pieces, and are spelled in bytes."""
+"""Line ends, and characters that SentencePiece uses internally (it drops every sentence that contains one). They
+separate training sentences, get no pieces, and are encoded as bytes."""
 CHARACTER_COVERAGE = 0.9995
-"""Share of the characters of the sample that get a piece of their own; the rest is spelled in bytes."""
+"""Share of the sample's characters that get a piece of their own; the others are encoded as bytes. 0.9995 is
+SentencePiece's recommendation for corpora with large character sets."""
+MAX_SENTENCE_CHARACTERS = 4_096
+"""Longer lines are split: SentencePiece's default drops sentences above 4,192 bytes."""
+MAX_BYTES_PER_CHARACTER = 4
+"""UTF-8."""
 
 
 def train(texts: Iterable[str], vocab_size: int, special_tokens: list[str]) -> Tokenizer:
-    """A tokenizer of at most `vocab_size` tokens: `special_tokens` (ids 0 …), 256 bytes, then pieces.
+    """Train a tokenizer of at most `vocab_size` tokens: `special_tokens` (ids 0 …), the 256 bytes, then pieces.
 
-    Raises `UserError` when the characters of the sample alone do not fit.
+    Errors: `UserError` when the characters of the sample alone exceed the vocabulary.
     """
     return convert(train_model(texts, vocab_size - len(special_tokens)), special_tokens)
 
 
 def train_model(texts: Iterable[str], pieces: int) -> SentencePieceProcessor:
-    """A SentencePiece model of `pieces` pieces, the 256 bytes among them. Raises `UserError`."""
+    """Train a SentencePiece model of `pieces` pieces, including the 256 bytes.
+
+    Errors: `UserError` when SentencePiece rejects the sample.
+    """
     from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
     model = io.BytesIO()
@@ -46,7 +59,7 @@ def train_model(texts: Iterable[str], pieces: int) -> SentencePieceProcessor:
             sentence_iterator=_sentences(texts),
             model_writer=model,
             model_type="bpe",
-            vocab_size=pieces + 1,  # SentencePiece insists on <unk>, which the conversion leaves out
+            vocab_size=pieces + 1,  # SentencePiece requires <unk>, which the conversion drops
             hard_vocab_limit=False,
             byte_fallback=True,
             character_coverage=CHARACTER_COVERAGE,
@@ -55,8 +68,8 @@ def train_model(texts: Iterable[str], pieces: int) -> SentencePieceProcessor:
             remove_extra_whitespaces=False,
             allow_whitespace_only_pieces=True,
             split_digits=True,
-            max_sentence_length=LONGEST_SENTENCE * 4,
-            num_threads=1,  # the result must not depend on the machine
+            max_sentence_length=MAX_SENTENCE_CHARACTERS * MAX_BYTES_PER_CHARACTER,
+            num_threads=1,  # with several threads the result depends on the machine
             bos_id=-1,
             eos_id=-1,
             pad_id=-1,
@@ -70,47 +83,44 @@ def train_model(texts: Iterable[str], pieces: int) -> SentencePieceProcessor:
     return SentencePieceProcessor(model_proto=model.getvalue())
 
 
-LONGEST_SENTENCE = 4_096
-"""Characters; a longer line is trained on in parts of this length."""
-
-
-def _sentences(texts: Iterable[str]) -> Iterator[str]:
-    for text in texts:
-        for line in RESERVED.split(text):
-            for start in range(0, len(line), LONGEST_SENTENCE):
-                yield line[start : start + LONGEST_SENTENCE]
-
-
 def convert(model: SentencePieceProcessor, special_tokens: list[str]) -> Tokenizer:
-    """The same segmentation as a `tokenizers` BPE: each piece becomes the merges that can make it, in the order
-    in which SentencePiece learned the pieces.
-
-    Text is cut at newlines, which no piece contains: that changes no segmentation, bounds the work of one
-    merge, and keeps the newline that opens a chat message apart from the message.
-    """
+    """Convert a SentencePiece model to a `tokenizers` BPE that segments text in the same way."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
-    bytes_ = [f"<0x{value:02X}>" for value in range(256)]
-    learned = [
-        model.id_to_piece(piece).replace(SPACE, " ")
-        for piece in range(model.get_piece_size())
-        if not (model.is_byte(piece) or model.is_unknown(piece) or model.is_control(piece) or model.is_unused(piece))
+    byte_tokens = [f"<0x{value:02X}>" for value in range(256)]
+    pieces = [
+        model.id_to_piece(number).replace(SPACE, " ")
+        for number in range(model.get_piece_size())
+        if not (
+            model.is_byte(number) or model.is_unknown(number) or model.is_control(number) or model.is_unused(number)
+        )
     ]
-    learned = [piece for piece in learned if piece not in {*bytes_, *special_tokens}]
-    vocabulary = {token: number for number, token in enumerate([*special_tokens, *bytes_, *learned])}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=_merges(learned), byte_fallback=True))
+    # Text that spells out a byte token or a control token can be learned as a piece; two tokens cannot share a name.
+    pieces = [piece for piece in pieces if piece not in {*byte_tokens, *special_tokens}]
+    vocabulary = {token: number for number, token in enumerate([*special_tokens, *byte_tokens, *pieces])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=_merges(pieces), byte_fallback=True))
+    # No piece contains a newline, so splitting there changes no segmentation. It bounds the work of one merge, and
+    # keeps the newline that opens a chat message apart from the message, which the assistant mask needs.
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\n"), behavior="isolated")
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in special_tokens])
     return tokenizer
 
 
-def _merges(pieces: list[str]) -> list[tuple[str, str]]:
-    """All pairs of pieces that join to a piece, the piece learned first in front.
+def _sentences(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        for line in RESERVED.split(text):
+            for start in range(0, len(line), MAX_SENTENCE_CHARACTERS):
+                yield line[start : start + MAX_SENTENCE_CHARACTERS]
 
-    SentencePiece lists the learned pieces by falling score and the single characters after them; characters
-    take no part here since no pair makes them.
+
+def _merges(pieces: list[str]) -> list[tuple[str, str]]:
+    """Return all pairs of pieces that concatenate to a piece, in the order in which the pieces were learned.
+
+    SentencePiece stores a score per piece and no merges; it merges the adjacent pair whose result has the best score.
+    Listing every pair that makes a piece, best piece first, reproduces that choice with ranked merges.
     """
+    # Learned pieces are sorted by falling score, with single characters after them: no pair makes a character.
     rank = {piece: number for number, piece in enumerate(pieces)}
     merges: list[tuple[str, str]] = []
     for piece in pieces:

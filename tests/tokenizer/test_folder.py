@@ -1,4 +1,4 @@
-"""The folder as transformers loads it: class, special tokens, chat template and its mask."""
+"""The folder as transformers loads it: class, special tokens, chat template."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from gptoss.config.tokenizer import SPECIAL_TOKENS
-from gptoss.core.errors import DataError
-from gptoss.tokenizer import folder, gates
+from gptoss.tokenizer.load_check import CONVERSATION, assistant_texts
 
 
 def test_special_tokens_come_first_and_are_not_added(loaded: Any) -> None:
@@ -38,7 +35,7 @@ def test_it_loads_the_same_beside_a_llama_configuration(saved: Path, loaded: Any
     beside.save_pretrained(tmp_path / "again")
     again = AutoTokenizer.from_pretrained(str(tmp_path / "again"))
     assert again.decode(again.encode(text)) == text
-    assert gates.assistant_texts(again, gates.CONVERSATION) == gates.assistant_texts(loaded, gates.CONVERSATION)
+    assert assistant_texts(again, CONVERSATION) == assistant_texts(loaded, CONVERSATION)
 
 
 def test_the_template_is_chatml(loaded: Any) -> None:
@@ -49,28 +46,8 @@ def test_the_template_is_chatml(loaded: Any) -> None:
     assert prompt == "<|im_start|>user\nHi\n<|im_end|>\n<|im_start|>assistant\n"
 
 
-@pytest.mark.parametrize("answer", ["4", "", "\n\nFour.", "   4\n", "1\n\n2", "?!\n", "\u200d\u0301", "<|im_start|>x"])
-def test_the_mask_covers_the_assistant_and_nothing_else(loaded: Any, answer: str) -> None:
-    chat = [
-        {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "2+2?\n"},
-        {"role": "assistant", "content": answer},
-        {"role": "user", "content": "Sure?"},
-        {"role": "assistant", "content": "Yes."},
-    ]
-    assert gates.assistant_texts(loaded, chat) == [answer.strip() + "<|im_end|>", "Yes.<|im_end|>"]
-
-
-def test_the_prompt_is_what_training_saw(loaded: Any) -> None:
+def test_a_prompt_has_the_tokens_of_training(loaded: Any) -> None:
     chat = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "Four."}]
     whole = loaded.apply_chat_template(chat, return_dict=True)["input_ids"]
     prompt = loaded.apply_chat_template(chat[:1], add_generation_prompt=True, return_dict=True)["input_ids"]
     assert whole[: len(prompt)] == prompt
-
-
-def test_the_gate_refuses_a_template_without_marks(saved: Path, tmp_path: Path) -> None:
-    shutil.copytree(saved, tmp_path, dirs_exist_ok=True)
-    template = tmp_path / folder.CHAT_TEMPLATE.name
-    template.write_text(template.read_text().replace("{%- generation %}", "").replace("{%- endgeneration %}", ""))
-    with pytest.raises(DataError, match="under the assistant's mask"):
-        gates.loads_and_masks(tmp_path, 256)

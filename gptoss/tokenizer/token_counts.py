@@ -1,0 +1,36 @@
+"""Counts of documents, text and tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+
+@dataclass
+class TokenCounts:
+    """How much text was encoded as how many tokens."""
+
+    documents: int = 0
+    bytes: int = 0
+    """UTF-8 bytes of text."""
+    tokens: int = 0
+
+    def add(self, *, text_bytes: int, tokens: int) -> None:
+        """Count one document."""
+        self.documents += 1
+        self.bytes += text_bytes
+        self.tokens += tokens
+
+    def as_metrics(self) -> dict[str, float]:
+        """Return the counts and `bytes_per_token`, the compression ratio."""
+        return asdict(self) | {"bytes_per_token": self.bytes / self.tokens}
+
+
+def total(counts: Iterable[TokenCounts]) -> TokenCounts:
+    """Sum counts, such as those of all sources."""
+    counts = list(counts)
+    return TokenCounts(
+        sum(count.documents for count in counts),
+        sum(count.bytes for count in counts),
+        sum(count.tokens for count in counts),
+    )
