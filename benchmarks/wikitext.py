@@ -42,12 +42,12 @@ def articles(dump: str) -> tuple[list[str], dict[str, str]]:
     from gptoss.config.source import SourceConfig
     from gptoss.formats.mediawiki_xml import Export, pages
     from gptoss.sources.compression import HashingStream, decompressed
-    from gptoss.sources.fetch import RawFiles
-    from gptoss.sources.resolve_urls import expand
+    from gptoss.sources.fetch import RawFileOpener
+    from gptoss.sources.resolve_urls import expand_urls
 
     source = SourceConfig(format="mediawiki", urls=(dump,), license="", language="")
     export = Export()
-    with RawFiles(Path()) as raw, raw.open(expand(source, 0)[0]) as stream:
+    with RawFileOpener(Path()) as raw, raw.open(expand_urls(source, 0)[0]) as stream:
         found = [
             page.text
             for page in pages(decompressed(HashingStream(stream)), export)

@@ -1,72 +1,72 @@
-"""What a run would do, without doing it: `python -m gptoss.cli.plan [SOURCE …]`, or of any raw files `--url URL --format F`.
+"""Print what a run would do, without doing it.
 
-Prints the stages that are out of date and why, as DVC sees them; the raw files that the URLs of each source mean; and
-an estimate of documents, text, tokens and time of every data stage on the chosen cluster, each with its arithmetic.
-Nothing is downloaded but lists of URLs and what servers tell of a file; what cannot be reached is said and left out.
+Prints the stages that are out of date and why, as DVC reports them; the raw files behind the URLs of each source; and
+an estimate of documents, text, tokens and time for every data stage on the chosen cluster, with the arithmetic.
+`--url URL --format FORMAT` plans raw files that no configuration names. Only lists of URLs are downloaded, and servers
+are asked for file sizes; what cannot be reached is reported and left out.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 
 from gptoss.config.cluster import ClusterConfig, cluster_name, load_cluster
+from gptoss.config.extensions import READERS
 from gptoss.config.section import check
 from gptoss.config.settings import Settings, load_settings
 from gptoss.config.source import SourceConfig
 from gptoss.core.errors import UserError
 from gptoss.core.formatting import count, duration, size, words
-from gptoss.core.process import exit_code_of, set_quiet_env
+from gptoss.core.process import set_quiet_env
 from gptoss.estimate.estimate import Estimate, estimate
 from gptoss.estimate.rates import TABLE, Rates
-from gptoss.estimate.raw_file_sizes import RawFiles, look
+from gptoss.estimate.raw_file_sizes import RawFiles, find_raw_files
 from gptoss.pipeline import stage_graph
 
-FORMATS = ("mediawiki", "gutenberg", "warc", "arxiv")
 SEED = 1234
-NAMED = 4
-"""Reasons of one kind that are named before they are counted."""
-ABSENT = ("deleted", "not in cache")
-"""What DVC says of paths that are not there."""
+"""Seeds the sample of `--max-files`, where no configuration gives a seed."""
+MAX_NAMED = 4
+"""Paths of one kind that are named before the others are only counted."""
+MISSING_STATES = ("deleted", "not in cache")
+"""What DVC reports about paths that do not exist."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print a plan; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m gptoss.cli.plan", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("sources", nargs="*", metavar="SOURCE", help="of params.yaml; all when none is named")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("sources", nargs="*", metavar="SOURCE", help="of params.yaml; default: all")
     parser.add_argument("--url", action="append", default=[], help="plan these raw files instead; may be repeated")
-    parser.add_argument("--format", choices=FORMATS, help="of the raw files at --url")
+    parser.add_argument("--format", choices=sorted(READERS), help="of the raw files at --url")
     parser.add_argument("--prefix", default="", help="of the entries of a list of URLs")
-    parser.add_argument("--max-files", type=int, help="take a sample of so many of the raw files")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--max-files", type=int, help="take a sample of this many of the raw files")
+
+
+def execute(options: argparse.Namespace) -> None:
+    """Print a plan.
+
+    Errors: `UserError` for options that do not go together, an unknown source, or an invalid configuration.
+    """
     set_quiet_env()
-
-    def call() -> None:
-        if bool(options.url) != bool(options.format) or (options.url and options.sources):
-            raise UserError(
-                "--url and --format go together, without names of sources",
-                "write `python -m gptoss.cli.plan --url URL --format warc`, or name sources of params.yaml",
-            )
-        if options.url:
-            show_urls(options.url, options.format, options.prefix, options.max_files)
-        else:
-            show(options.sources)
-
-    return exit_code_of(call)
+    if bool(options.url) != bool(options.format) or (options.url and options.sources):
+        raise UserError(
+            "--url and --format go together, without names of sources",
+            "write `gptoss plan --url URL --format warc`, or name sources of params.yaml",
+        )
+    if options.url:
+        show_urls(options.url, options.format, options.prefix, options.max_files)
+    else:
+        show(options.sources)
 
 
 def show(names: Sequence[str] = (), target: str | None = None) -> None:
-    """Print the plan of params.yaml: of all sources or of those named; of all stages or of what `target` needs."""
+    """Print the plan of params.yaml, of all sources or the named ones, and of all stages or what `target` needs."""
     settings, cluster = load_settings(), load_cluster()
     if unknown := sorted(set(names) - set(settings.sources)):
         raise UserError(
             f"params.yaml has no source {', '.join(unknown)}", f"choose of: {', '.join(sorted(settings.sources))}"
         )
     sources = {name: settings.sources[name] for name in sorted(names or settings.sources)}
-    print(f"Plan of gpt-oss/{settings.name} {described(cluster)}\n")
+    print(f"Plan of gpt-oss/{settings.name} {describe(cluster)}\n")
     runs, scope = show_stages(settings, sources, target)
     sources = {name: source for name, source in sources.items() if f"ingest@{name}" in scope}
     if sources:
@@ -78,12 +78,12 @@ def show_urls(urls: Sequence[str], format_: str, prefix: str, max_files: int | N
     values = {"format": format_, "urls": list(urls), "prefix": prefix, "max_files": max_files,
               "license": "unknown", "language": "en"}  # fmt: skip
     cluster = load_cluster()
-    print(f"Plan of {len(urls)} {'URL' if len(urls) == 1 else 'URLs'} {described(cluster)}\n")
+    print(f"Plan of {len(urls)} {'URL' if len(urls) == 1 else 'URLs'} {describe(cluster)}\n")
     show_data({"urls": check(SourceConfig, values, origin="the command line")}, SEED, cluster)
 
 
-def described(cluster: ClusterConfig) -> str:
-    """The cluster in words."""
+def describe(cluster: ClusterConfig) -> str:
+    """Where and how many data tasks run at a time."""
     where = f"Ray at {cluster.address}" if cluster.data == "ray" else "this machine"
     workers = "1 data task" if cluster.data_workers == 1 else f"{cluster.data_workers} data tasks"
     return f"on the cluster `{cluster_name()}`: {workers} at a time, on {where}"
@@ -92,12 +92,13 @@ def described(cluster: ClusterConfig) -> str:
 def show_stages(
     settings: Settings, sources: Mapping[str, SourceConfig], target: str | None
 ) -> tuple[set[str], set[str]]:
-    """Print what DVC would run, and why; returns the stages that would run, and all that were looked at."""
+    """Print what DVC would run, and why; returns the stages that would run, and all stages in scope."""
     graph = stage_graph.load_graph()
     if target:
         graph = stage_graph.up_to(graph, target)
-    others = {f"{stage}@{name}" for stage in ("ingest", "curate") for name in settings.sources if name not in sources}
-    graph = [node for node in graph if node.name not in others]
+    skipped = settings.sources.keys() - sources.keys()
+    hidden = {f"{stage}@{name}" for stage in ("ingest", "curate") for name in skipped}
+    graph = [node for node in graph if node.name not in hidden]
     changes = stage_graph.changes()
     visit = stage_graph.to_visit(graph, set(changes))
     print(f"Stages: {len(visit)} of {len(graph)} would run")
@@ -111,29 +112,30 @@ def show_stages(
 
 def reasons(changes: Sequence[stage_graph.Change], after: Sequence[str]) -> list[str]:
     """Why a stage would run: what changed, which outputs are missing, which stages before it run."""
-    said: list[str] = []
+    found: list[str] = []
     changed: list[str] = []
     missing: list[str] = []
     for change in changes:
         if isinstance(change, str):
-            said.append(change)
+            found.append(change)
             continue
         for kind, paths in change.items():
             for path, state in paths.items():
-                if isinstance(state, dict):  # of params.yaml, by key
+                if isinstance(state, dict):  # the keys of params.yaml that changed
                     changed += [f"{path}: {key} {what}" for key, what in state.items()]
-                elif kind == "changed outs" and state in ABSENT:
+                elif kind == "changed outs" and state in MISSING_STATES:
+                    # Metrics are missing whenever the outputs are: naming both says the same twice.
                     missing += [path] * (not path.startswith("metrics/"))
-                elif not (after and state in ABSENT):  # a missing input is what a stage before it will make
+                elif not (after and state in MISSING_STATES):  # the stage before will make a missing input
                     changed.append(f"{path} {state}")
-    said += [f"changed: {listed(changed)}"] * bool(changed) + [f"missing: {listed(missing)}"] * bool(missing)
-    return said + [f"after {listed(after)}"] * bool(after)
+    groups = (("changed:", changed), ("missing:", missing), ("after", after))
+    return found + [f"{label} {shorten(names)}" for label, names in groups if names]
 
 
-def listed(names: Sequence[str]) -> str:
+def shorten(names: Sequence[str]) -> str:
     """The first few names, and how many more."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more
 
 
 def show_data(
@@ -143,64 +145,62 @@ def show_data(
     settings: Settings | None = None,
     stages: tuple[set[str], set[str]] | None = None,
 ) -> None:
-    """Print the raw files and the estimate. `stages` are those that would run and those that are looked at; without
-    them, all."""
-    files = {name: look(source, seed) for name, source in sources.items()}
+    """Print the raw files and the estimate. `stages`: the stages that would run, and all in scope; None means all."""
+    files = {name: find_raw_files(source, seed) for name, source in sources.items()}
     show_files(sources, files)
     known = settings.sources if settings else sources
     rates = Rates({name: source.format for name, source in known.items()})
-    plan = estimate(sources, files, rates, cluster, stages[0] if stages else None, **_sizes(settings))
+    sizes = {}
+    if settings:
+        sizes = {
+            "tokenizer_sample": settings.tokenizer.sample_bytes,
+            "documents_per_part": settings.ingest.documents_per_file,
+        }
+    found = estimate(sources, files, rates, cluster, stages[0] if stages else None, **sizes)
     if stages:
-        plan.rows = [row for row in plan.rows if row.stage in stages[1]]
-    show_estimate(plan, rates)
-
-
-def _sizes(settings: Settings | None) -> dict[str, int]:
-    if settings is None:
-        return {}
-    return {"sample": settings.tokenizer.sample_bytes, "documents_per_part": settings.ingest.documents_per_file}
+        found.rows = [row for row in found.rows if row.stage in stages[1]]
+    show_estimate(found, rates)
 
 
 def show_files(sources: Mapping[str, SourceConfig], files: Mapping[str, RawFiles]) -> None:
-    """Print a line a source, and its remarks."""
+    """Print one line per source, and its remarks."""
     print("Raw files")
-    for name, found in files.items():
-        number = count(found.chosen)
-        if found.chosen < found.found:
-            number += f" of {count(found.found)} (max_files, a seeded sample)"
-        amount = "size unknown" if found.bytes is None else size(found.bytes)
-        if found.bytes is not None and found.sized < found.chosen:
-            amount = f"about {amount}: {count(found.sized)} have {size(found.known_bytes)}"
-        noun = "file" if found.chosen == 1 else "files"
+    for name, raw in files.items():
+        number = count(raw.chosen)
+        if raw.chosen < raw.found:
+            number += f" of {count(raw.found)} (max_files, a seeded sample)"
+        amount = "size unknown" if raw.bytes is None else size(raw.bytes)
+        if raw.bytes is not None and raw.sized < raw.chosen:
+            amount = f"about {amount}: {count(raw.sized)} have {size(raw.known_bytes)}"
+        noun = "file" if raw.chosen == 1 else "files"
         print(f"  {name:<20} {sources[name].format:<10} {number} {noun}, {amount}")
-        for remark in found.remarks:
+        for remark in raw.remarks:
             print(f"  {'':<20} ! {remark}")
     print()
 
 
-def show_estimate(plan: Estimate, rates: Rates) -> None:
-    """Print a line a stage, the totals, and where the rates come from."""
-    if not plan.rows:
+def show_estimate(found: Estimate, rates: Rates) -> None:
+    """Print one line per stage, the totals, and where the rates come from."""
+    if not found.rows:
         print("Estimate: none, as the size of no raw file is known")
         return
     print("Estimate")
-    origins = list(dict.fromkeys(row.rate.origin for row in plan.rows))
-    for row in plan.rows:
-        made = f"{count(row.documents)} documents, {size(row.makes)} of text"
-        if row.stage in ("tokenizer", "shards"):
-            made = f"{words(row.makes)} tokens" if row.stage == "shards" else f"from {size(row.reads)}"
+    origins = list(dict.fromkeys(row.rate.origin for row in found.rows))
+    for row in found.rows:
+        if row.stage == "shards":
+            made = f"{words(row.output)} tokens"
+        elif row.stage == "tokenizer":
+            made = f"from {size(row.input_bytes)}"
+        else:
+            made = f"{count(row.documents)} documents, {size(row.output)} of text"
         time = row.arithmetic if row.runs else "up to date, not counted"
         print(f"  {row.stage:<20} {made:<40} {time} [{origins.index(row.rate.origin) + 1}]")
-    print(f"  {'together':<20} {duration(plan.seconds)} for the data stages that would run, one after the other")
-    for name in plan.unknown:
+    print(f"  {'total':<20} {duration(found.seconds)} for the data stages that would run, one after the other")
+    for name in found.unknown:
         print(f"  ! without {name}: it has no file of a known size")
-    print("\nRates, of one task at a time")
+    print("\nRates, per task")
     for number, origin in enumerate(origins, 1):
         print(f"  [{number}] {f'{TABLE.name}, which says how they were measured' if origin == 'table' else origin}")
         if origin == "table" and rates.problem:
             print(f"      {rates.problem}")
     print("  An estimate from other text and other machines may be wrong by a factor of two or more.")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

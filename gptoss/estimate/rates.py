@@ -1,7 +1,7 @@
-"""How fast the data stages are and what they make of their input: from runs of this checkout, else from a table.
+"""Speed of the data stages, and output per byte of input: from runs of this checkout, otherwise from `rates.yaml`.
 
-A run counts when it read enough to say something about the planned work: `gptoss.executor.tasks.LITTLE_WORK`, or a tenth
-of the plan. Of several, the one that read most. The table, `rates.yaml`, says how it was measured.
+A run is used if it read enough to predict the planned work: `gptoss.executor.tasks.MIN_BYTES_FOR_PROCESSES`, or a tenth
+of the planned bytes. Of several such runs the one with the most input is used. `rates.yaml` says how it was measured.
 """
 
 from __future__ import annotations
@@ -15,36 +15,38 @@ from typing import Any
 from gptoss.config.cluster import load_cluster
 from gptoss.config.section import load_yaml
 from gptoss.core.errors import PipelineError
-from gptoss.executor.tasks import LITTLE_WORK
+from gptoss.executor.tasks import MIN_BYTES_FOR_PROCESSES
 from gptoss.pipeline.prefect_environment import listens
 from gptoss.tracking import mlflow_run
 
 TABLE = Path(__file__).with_name("rates.yaml")
-ENOUGH = 0.1
-"""A run on this share of the planned bytes says enough, however little that is."""
-MOST_RUNS = 5_000
-SCALED = ("ingest", "curate", "dedup", "decontaminate")
-"""Stages whose work is spread over `data_workers`; the others are one process."""
+MIN_SHARE = 0.1
+"""A run on this share of the planned bytes predicts well enough, however small it is: extrapolating a run by a factor
+of a thousand would mostly multiply its startup time."""
+MAX_RUNS = 5_000
+"""One page of runs, the newest; MLflow allows 50,000 per page, and its default of 1,000 would hide older large runs."""
+PARALLEL_STAGES = ("ingest", "curate", "dedup", "decontaminate")
+"""Stages whose work is divided among `data_workers`; the others run in one process."""
 
 Metrics = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Of one stage, and of one format where that matters."""
+    """Speed and output of one stage, for one format where that matters."""
 
     stage: str
     format: str
     bytes_per_second: float
-    """Of input, by one worker."""
-    out: float
-    """Bytes of text that go on for each byte of input; of `shards` tokens for each byte."""
-    document: float
-    """Bytes of text a document that goes on."""
+    """Input bytes per second of one worker."""
+    output_ratio: float
+    """Bytes of text of the output per byte of input; for `shards`, tokens per byte of text."""
+    document_bytes: float
+    """Bytes of text per document of the output; 0 where it is not known."""
     origin: str
-    """Where it was measured, for people."""
-    measured_on: float = 0.0
-    """Bytes of input of the run; 0 for the table."""
+    """Where it was measured, for a person."""
+    measured_bytes: float = 0.0
+    """Input bytes of the run; 0 for the table."""
 
 
 def _sum(*names: str) -> Callable[[Metrics], float]:
@@ -75,25 +77,27 @@ DOCUMENTS = {
     "tokenizer": _sum("documents"),
     "shards": _sum("train.documents", "validation.documents"),
 }
-"""Metrics as the stages log them."""
+"""The metrics that the stages log, by what they count."""
 
 
 class Rates:
-    """Look up rates; `problem` says why no runs could be asked, empty when they could."""
+    """Looks up rates. `problem` says why no runs could be read; empty when they could."""
 
     def __init__(self, formats: Mapping[str, str]) -> None:
-        self._formats = formats
         self._table = table()
-        self._runs, self.problem = observed(formats)
+        self._runs, self.problem = measured_rates(formats)
 
     def of(self, stage: str, format_: str, size: float) -> Rate:
-        """The rate for reading `size` bytes. `format_` is empty for stages over all sources."""
-        fitting = [
+        """The rate for `size` bytes of input. `format_` is empty for stages that read all sources."""
+        usable = [
             rate
             for rate in self._runs
-            if (rate.stage, rate.format) == (stage, format_) and rate.measured_on >= min(LITTLE_WORK, ENOUGH * size)
+            if (rate.stage, rate.format) == (stage, format_)
+            and rate.measured_bytes >= min(MIN_BYTES_FOR_PROCESSES, MIN_SHARE * size)
         ]
-        return max(fitting, key=lambda rate: rate.measured_on, default=self._table[stage, format_])
+        # A format without a row of its own (a new reader) is estimated with the row `any` of its stage.
+        default = self._table.get((stage, format_)) or self._table[stage, ""]
+        return max(usable, key=lambda rate: rate.measured_bytes, default=default)
 
 
 def table() -> dict[tuple[str, str], Rate]:
@@ -101,21 +105,22 @@ def table() -> dict[tuple[str, str], Rate]:
     found = {}
     for stage, formats in load_yaml(TABLE)["rates"].items():
         for format_, row in formats.items():
-            name = "" if format_ == "any" else format_
-            found[stage, name] = Rate(stage, name, row["bytes_per_second"], row["out"], row["document"], "table")
+            name = "" if format_ == "any" else format_  # `any`: stages over all sources, and formats without a row
+            found[stage, name] = Rate(stage=stage, format=name, origin="table", **row)
     return found
 
 
-def observed(formats: Mapping[str, str]) -> tuple[list[Rate], str]:
-    """Rates of the finished runs in MLflow. `formats` tells the format of each source."""
+def measured_rates(formats: Mapping[str, str]) -> tuple[list[Rate], str]:
+    """Rates of the finished runs in MLflow, or why there are none. `formats` gives the format of each source."""
     uri = mlflow_run.tracking_uri()
+    # Connecting would create the database: a plan must write nothing.
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///").partition("?")[0]).exists():
         return [], "no runs in this checkout yet"
     if uri.startswith("http") and not listens(uri):
         return [], f"MLflow at {uri} does not answer"
     try:
         return [rate for run in _finished(uri) if (rate := rate_of(run, formats))], ""
-    except Exception as error:  # MLflow raises its own, SQLAlchemy's and requests' errors alike
+    except Exception as error:  # MLflow lets SQLAlchemy's and requests' errors through besides its own
         return [], f"MLflow at {uri} did not answer ({type(error).__name__})"
 
 
@@ -124,21 +129,22 @@ def _finished(uri: str) -> Iterable[Any]:
 
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     client = MlflowClient(tracking_uri=uri)
-    experiments = [one.experiment_id for one in client.search_experiments() if one.name.startswith("gpt-oss-")]
-    return (
-        client.search_runs(experiments, "attributes.status = 'FINISHED'", max_results=MOST_RUNS) if experiments else ()
-    )
+    experiments = [found.experiment_id for found in client.search_experiments() if found.name.startswith("gpt-oss-")]
+    if not experiments:  # MLflow takes an empty list for an error
+        return ()
+    runs: Iterable[Any] = client.search_runs(experiments, "attributes.status = 'FINISHED'", max_results=MAX_RUNS)
+    return runs
 
 
 def rate_of(run: Any, formats: Mapping[str, str]) -> Rate | None:
-    """What a finished run says; None for other stages, unknown sources and runs that read nothing."""
+    """The rate of a finished run; None for other stages, unknown sources and runs without input."""
     stage, _, source = run.data.tags.get("gptoss.stage", "").partition("@")
     metrics: Metrics = run.data.metrics
     if stage not in INPUT or (source and source not in formats):
         return None
-    size, out, documents = INPUT[stage](metrics), OUTPUT[stage](metrics), DOCUMENTS[stage](metrics)
+    size, output, documents = INPUT[stage](metrics), OUTPUT[stage](metrics), DOCUMENTS[stage](metrics)
     seconds = metrics.get("seconds") or (run.info.end_time - run.info.start_time) / 1000
-    if min(size, seconds) <= 0:
+    if min(size, seconds) <= 0:  # nothing was read: no rate
         return None
     cluster = run.data.tags.get("gptoss.cluster", "")
     workers = _workers(stage, cluster, size, metrics)
@@ -146,19 +152,20 @@ def rate_of(run: Any, formats: Mapping[str, str]) -> Rate | None:
         stage,
         formats.get(source, ""),
         size / seconds / workers,
-        out / size,
-        out / documents if documents and stage != "shards" else 0.0,
+        output / size,
+        output / documents if documents and stage != "shards" else 0.0,
         f"run {run.info.run_id[:8]} on {cluster or 'an unnamed cluster'}, {workers} at a time",
         size,
     )
 
 
 def _workers(stage: str, cluster: str, size: float, metrics: Metrics) -> int:
-    """How many tasks of a run were done at a time, as far as the run tells."""
-    if stage not in SCALED or size < LITTLE_WORK:
+    """How many tasks of a run ran at a time. Known are only its number of files and the cluster file, which may have
+    changed since."""
+    if stage not in PARALLEL_STAGES or size < MIN_BYTES_FOR_PROCESSES:  # so little is read in one process
         return 1
     try:
         workers = load_cluster(cluster).data_workers
-    except PipelineError:
+    except PipelineError:  # a run on a cluster whose file is not in this checkout
         return 1
     return max(1, min(workers, int(metrics.get("files", workers))))

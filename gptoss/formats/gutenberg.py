@@ -106,7 +106,7 @@ def _work(raw: bytes, origin: str, member: str, source: SourceConfig) -> Iterato
         return
     header, text, boilerplate = strip_boilerplate(LINE_END.sub("\n", decode(raw)))
     number = number_of(header or text[:HEADER_CHARACTERS], member or origin)
-    facts = catalogue.of(source)
+    facts = catalogue.open_catalogue(source)
     known = (facts.get(number) if facts and number else None) or catalogue.Entry()
     if known.type not in ("", "Text"):
         yield Skip(f"no text but {known.type}")
@@ -119,7 +119,7 @@ def _work(raw: bytes, origin: str, member: str, source: SourceConfig) -> Iterato
         return
     meta = {"parts": len(parts), "boilerplate": boilerplate} | ({"gutenberg_id": number} if number else {})
     meta |= {"author": known.author or author} if known.author or author else {}
-    meta |= {key: value for key, value in known.described().items() if key != "authors"}
+    meta |= {key: value for key, value in known.meta().items() if key != "authors"}
     url = f"{BOOK_PAGE}{number}" if number else f"{origin}#{member}" if member else origin
     language = known.language or _language(header) or None
     for part_number, part in enumerate(parts, 1):

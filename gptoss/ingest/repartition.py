@@ -1,8 +1,8 @@
-"""From the tables of the reading tasks to the parts of the stage's output, each the work of one task of later stages.
+"""From the tables of the reading tasks to document files of bounded size, each the work of one task of later stages.
 
-Consecutive tables share a part while it holds no more than `ingest.documents_per_file` rows; a table with more is cut
-into several parts. The cuts are a function of the numbers of rows, so they are the same wherever a task ran. Rows are
-copied as Arrow batches; a part that is one whole table is that file.
+Consecutive tables share a file while it holds no more than `ingest.documents_per_file` rows; a table with more rows is
+cut into several files. The cuts are a function of the numbers of rows, so they are the same wherever a task ran. Rows
+are copied as Arrow batches; a file that is exactly one table is not copied at all.
 """
 
 from __future__ import annotations
@@ -16,90 +16,96 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gptoss.core.atomic_files import atomic_file
-from gptoss.tables.batches import ROWS_PER_READ, table_writer
+from gptoss.tables.batches import ROWS_PER_READ, TableWriter
 from gptoss.tables.documents import DOCUMENT, REJECTED
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Rows `start` to `stop` (exclusive) of the table at `path`; `whole` when it has no others."""
+class TableSlice:
+    """Rows `start` to `stop` (exclusive) of the table at `path`; `is_whole` when it has no other rows."""
 
     path: str
     start: int
     stop: int
-    whole: bool
+    is_whole: bool
 
 
-def parts(tables: Sequence[tuple[Path, int]], rows_per_part: int) -> list[list[Piece]]:
-    """The pieces of each part, from the tables and their numbers of rows; without any row, one part of no pieces."""
-    found: list[list[Piece]] = []
+@dataclass(frozen=True)
+class DocumentFile:
+    """A file of the output: where it is or will be, and the slices it is made of."""
+
+    path: Path
+    slices: tuple[TableSlice, ...]
+    must_write: bool
+
+
+def document_files(tables: Sequence[tuple[Path, int]], rows_per_file: int, folder: Path) -> list[DocumentFile]:
+    """The files of the output, from the tables and their numbers of rows. Those that must be written are in `folder`.
+    Without any row there is one file without slices, so that later stages find an empty table."""
+    files = []
+    for number, slices in enumerate(assign_rows(tables, rows_per_file)):
+        # A table that is a file by itself is used as it is: most sources of large raw files need no copy.
+        is_table = len(slices) == 1 and slices[0].is_whole
+        path = Path(slices[0].path) if is_table else folder / f"{number:05d}.parquet"
+        files.append(DocumentFile(path, tuple(slices), must_write=not is_table))
+    return files
+
+
+def assign_rows(tables: Sequence[tuple[Path, int]], rows_per_file: int) -> list[list[TableSlice]]:
+    """The slices of each file."""
+    files: list[list[TableSlice]] = []
     room = 0
     for path, rows in tables:
+        # A table that does not fit into the rest of a file begins a new one; only longer tables than a file are cut.
         if rows > room:
             room = 0
-        for start in range(0, rows, rows_per_part):
-            stop = min(rows, start + rows_per_part)
+        for start in range(0, rows, rows_per_file):
+            stop = min(rows, start + rows_per_file)
             if stop - start > room:
-                found.append([])
-                room = rows_per_part
-            found[-1].append(Piece(str(path), start, stop, stop - start == rows))
+                files.append([])
+                room = rows_per_file
+            files[-1].append(TableSlice(str(path), start, stop, stop - start == rows))
             room -= stop - start
-    return found or [[]]
+    return files or [[]]
 
 
-def packing_tasks(plan: Sequence[Sequence[Piece]], folder: Path) -> list[dict[str, Any]]:
-    """Arguments of `pack` for the parts that must be written."""
+def write_tasks(files: Sequence[DocumentFile]) -> list[dict[str, Any]]:
+    """Arguments of `write_file` for the files that must be written."""
     return [
-        {"pieces": [asdict(piece) for piece in pieces], "target": str(packed_path(folder, number))}
-        for number, pieces in enumerate(plan)
-        if not is_one_table(pieces)
+        {"slices": [asdict(table_slice) for table_slice in file.slices], "target": str(file.path)}
+        for file in files
+        if file.must_write
     ]
 
 
-def packed_path(folder: Path, number: int) -> Path:
-    """Where part `number` is put together."""
-    return folder / "parts" / f"{number:05d}.parquet"
-
-
-def part_path(plan: Sequence[Sequence[Piece]], folder: Path, number: int) -> Path:
-    """The file that is part `number`."""
-    pieces = plan[number]
-    return Path(pieces[0].path) if is_one_table(pieces) else packed_path(folder, number)
-
-
-def is_one_table(pieces: Sequence[Piece]) -> bool:
-    """Whether a part need not be written."""
-    return len(pieces) == 1 and pieces[0].whole
-
-
-def pack(pieces: Sequence[dict[str, Any]], target: str) -> dict[str, Any]:
-    """Write one part; returns its number of rows."""
-    with atomic_file(Path(target)) as partial, table_writer(partial, DOCUMENT) as writer:
-        for piece in pieces:
-            for batch in _slice(Path(piece["path"]), piece["start"], piece["stop"]):
+def write_file(slices: Sequence[dict[str, Any]], target: str) -> dict[str, Any]:
+    """Write one file; returns its number of rows."""
+    with atomic_file(Path(target)) as partial, TableWriter(partial, DOCUMENT) as writer:
+        for table_slice in slices:
+            for batch in _slice_batches(Path(table_slice["path"]), table_slice["start"], table_slice["stop"]):
                 writer.write(batch)
     return {"rows": writer.rows}
 
 
-def _slice(path: Path, start: int, stop: int) -> Iterator[pa.RecordBatch]:
+def _slice_batches(path: Path, start: int, stop: int) -> Iterator[pa.RecordBatch]:
     """Rows of a table in small batches; row groups that hold none of them are not read."""
     table = pq.ParquetFile(path)
-    first = 0
+    group_start = 0
     for group in range(table.num_row_groups):
         rows = table.metadata.row_group(group).num_rows
-        if first < stop and first + rows > start:
-            at = first
+        if group_start < stop and group_start + rows > start:
+            batch_start = group_start
             for batch in table.iter_batches(batch_size=ROWS_PER_READ, row_groups=[group]):
-                low, high = max(start - at, 0), min(stop - at, batch.num_rows)
+                low, high = max(start - batch_start, 0), min(stop - batch_start, batch.num_rows)
                 if low < high:
                     yield batch.slice(low, high - low)
-                at += batch.num_rows
-        first += rows
+                batch_start += batch.num_rows
+        group_start += rows
 
 
-def join_rejections(tables: Sequence[Path], target: Path) -> int:
-    """All rejections in one table; returns how many."""
-    with table_writer(target, REJECTED) as writer:
+def write_rejections(tables: Sequence[Path], target: Path) -> int:
+    """Write all rejections to one table; returns how many. They are few, so one process copies them."""
+    with atomic_file(target) as partial, TableWriter(partial, REJECTED) as writer:
         for path in tables:
             for batch in pq.ParquetFile(path).iter_batches():
                 writer.write(batch)

@@ -1,1 +1,1 @@
-"""From URLs to bytes: fsspec, package archives, archives, compression, charsets."""
+"""From the URLs of a source to the bytes of its raw files: resolution, download, package archives, compression."""

