@@ -14,7 +14,6 @@ vocabulary; a full disk. The folder is written as a whole or not at all.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 
 from gptoss.config.settings import Settings
 from gptoss.core import paths
@@ -36,18 +35,14 @@ def shards(settings: Settings, run: StageRun) -> Metrics:
     dtype = token_dtype(settings.tokenizer.padded_vocab_size)
     encoded = encode_documents(paths.CLEAN, tokenizer, separator, dtype)
     with atomic_folder(paths.SHARDS) as folder:
-        with ExitStack() as stack:
-            writers = {
-                split: stack.enter_context(SplitWriter(folder, split, settings.shards.tokens_per_shard))
-                for split in SPLITS
-            }
-            for document in progress(encoded, "shards", total=document_count, unit="documents"):
-                writers[split_of(document.id, settings)].add(document)
+        writers = {split: SplitWriter(folder, split, settings.shards.tokens_per_shard) for split in SPLITS}
+        for document in progress(encoded, "shards", total=document_count, unit="documents"):
+            writers[split_of(document.id, settings)].add(document)
         index = {
             "dtype": dtype.name,
             "vocab_size": settings.tokenizer.padded_vocab_size,
             "tokenizer_sha256": sha256_file(paths.TOKENIZER / "tokenizer.json"),
-            "splits": {split: writer.index_entry() for split, writer in writers.items()},
+            "splits": {split: writer.close() for split, writer in writers.items()},
         }
         write_json(folder / INDEX, index)
     return {split: writer.metrics() for split, writer in writers.items()}

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+# Name of the algorithm in the model card.
 DESCRIPTION = "byte-level BPE"
-"""Name of the algorithm in the model card."""
 
 # A word takes its leading space, digits form groups of at most three, newlines end a token. Groups of three keep
 # numbers short without spending vocabulary on dates and years. The pattern is copied verbatim: llama.cpp implements

@@ -20,8 +20,8 @@ from gptoss.tokenizer.text_batches import text_batches
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+# Read from Parquet at a time: some documents are whole books.
 DOCUMENTS_PER_BATCH = 64
-"""Read from Parquet at a time: some documents are whole books."""
 
 
 @dataclass(frozen=True)
@@ -66,4 +66,5 @@ def encode_documents(
         encodings = tokenizer.encode_batch_fast([document["text"] for document in group], add_special_tokens=False)
         for document, encoding in zip(group, encodings, strict=True):
             ids = np.array([separator, *encoding.ids], dtype=dtype)
+            # Bytes are counted here, where the text is in memory: bits per byte needs them, tokens do not give them.
             yield EncodedDocument(document["id"], document["source"], len(document["text"].encode()), ids)

@@ -18,11 +18,11 @@ from gptoss.core.atomic_files import write_json
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+# ChatML. `{% generation %}` marks what the assistant writes, including its `<|im_end|>`. The assistant's text is
+# trimmed, because a token that spans the boundary of the marked text would be masked wrongly.
 CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja")
-"""ChatML. `{% generation %}` marks what the assistant writes, including its `<|im_end|>`. The assistant's text is
-trimmed, because a token that spans the boundary of the marked text would be masked wrongly."""
+# Every file that a tokenizer folder may hold; those of open models hold more of them than ours.
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", CHAT_TEMPLATE.name)
-"""Every file that a tokenizer folder may hold; those of open models hold more of them than ours."""
 
 
 def write(folder: Path, tokenizer: Tokenizer, context: int) -> None:

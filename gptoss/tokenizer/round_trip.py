@@ -18,6 +18,8 @@ from gptoss.tokenizer.token_counts import TokenCounts
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+# Texts that tokenizers are known to alter: control characters, white space that normalisers collapse, lone combining
+# marks, zero-width joiners, right-to-left text, markers that BPE implementations use internally, long runs.
 EDGE_CASES = (
     "",
     "\0",
@@ -42,10 +44,8 @@ EDGE_CASES = (
     " " * 5_000,
     "".join(map(chr, range(256))),
 )
-"""Texts that tokenizers are known to alter: control characters, white space that normalisers collapse, lone combining
-marks, zero-width joiners, right-to-left text, markers that BPE implementations use internally, long runs."""
+# Characters shown on each side of the first difference.
 CONTEXT_CHARACTERS = 20
-"""Characters shown on each side of the first difference."""
 
 
 def check_round_trip(tokenizer: Tokenizer, documents: Iterable[tuple[str, str]]) -> dict[str, TokenCounts]:

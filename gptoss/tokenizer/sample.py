@@ -20,11 +20,11 @@ from gptoss.core.errors import DataError, UserError
 from gptoss.tables.documents import read_batches
 from gptoss.tokenizer.seeded_hash import seeded_hash
 
+# Some documents are whole books, so few are in memory at a time.
 DOCUMENTS_PER_BATCH = 64
-"""Some documents are whole books, so few are in memory at a time."""
+# Documents whose size is compared with the remaining bytes in one NumPy operation. Of a corpus much larger than the
+# sample nearly all are excluded that way, and the Python loop sees few.
 DOCUMENTS_PER_PASS = 1 << 16
-"""Documents whose size is compared with the remaining bytes in one NumPy operation. Of a corpus much larger than the
-sample nearly all are excluded that way, and the Python loop sees few."""
 
 
 @dataclass(frozen=True)

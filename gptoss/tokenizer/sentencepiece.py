@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
     from tokenizers import Tokenizer
 
+# Name of the algorithm in the model card.
 DESCRIPTION = "SentencePiece BPE with byte fallback"
-"""Name of the algorithm in the model card."""
+# SentencePiece's marker of a space.
 SPACE = "\u2581"
-"""SentencePiece's marker of a space."""
+# Line ends, and characters that SentencePiece uses internally (it drops every sentence that contains one). They
+# separate training sentences, get no pieces, and are encoded as bytes.
 RESERVED = re.compile("[\0\t\n\r\u2581\u2585]")
-"""Line ends, and characters that SentencePiece uses internally (it drops every sentence that contains one). They
-separate training sentences, get no pieces, and are encoded as bytes."""
+# Share of the sample's characters that get a piece of their own; the others are encoded as bytes. 0.9995 is
+# SentencePiece's recommendation for corpora with large character sets.
 CHARACTER_COVERAGE = 0.9995
-"""Share of the sample's characters that get a piece of their own; the others are encoded as bytes. 0.9995 is
-SentencePiece's recommendation for corpora with large character sets."""
+# Longer lines are split: SentencePiece's default drops sentences above 4,192 bytes.
 MAX_SENTENCE_CHARACTERS = 4_096
-"""Longer lines are split: SentencePiece's default drops sentences above 4,192 bytes."""
+# UTF-8.
 MAX_BYTES_PER_CHARACTER = 4
-"""UTF-8."""
 
 
 def train(texts: Iterable[str], vocab_size: int, special_tokens: list[str]) -> Tokenizer:

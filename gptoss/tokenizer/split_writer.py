@@ -8,9 +8,8 @@ document may continue in the next file.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -31,16 +30,8 @@ DOCUMENT_OFFSETS = pa.schema(
         ("offset", pa.int64()),  # first token in the split
     ]
 )
+# Rows of the table per Parquet row group: about 1 MB, all that is in memory.
 ROWS_PER_GROUP = 16_384
-"""Rows of the table per Parquet row group: about 1 MB, all that is in memory."""
-
-
-@dataclass
-class SourceRange(TokenCounts):
-    """The tokens of a source, which are contiguous."""
-
-    start: int = 0
-    """First token in the split."""
 
 
 class SplitWriter:
@@ -48,21 +39,11 @@ class SplitWriter:
 
     def __init__(self, folder: Path, split: Split, tokens_per_shard: int) -> None:
         self.counts = TokenCounts()
-        self.sources: dict[str, SourceRange] = {}
+        self.sources: dict[str, TokenCounts] = {}
+        self._source_starts: dict[str, int] = {}
         self._tokens = TokenFileWriter(folder, split, tokens_per_shard)
         self._offsets = pq.ParquetWriter(folder / f"documents-{split}.parquet", DOCUMENT_OFFSETS, compression="zstd")
         self._rows: list[dict[str, Any]] = []
-
-    def __enter__(self) -> SplitWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._tokens.close()
-        if self._rows:
-            self._flush_rows()
-        self._offsets.close()
 
     def add(self, document: EncodedDocument) -> None:
         """Append one document."""
@@ -71,21 +52,26 @@ class SplitWriter:
         self._rows.append(row | {"offset": start})
         if len(self._rows) == ROWS_PER_GROUP:
             self._flush_rows()
-        for counts in (self.counts, self.sources.setdefault(document.source, SourceRange(start=start))):
+        self._source_starts.setdefault(document.source, start)
+        for counts in (self.counts, self.sources.setdefault(document.source, TokenCounts())):
             counts.add(text_bytes=document.text_bytes, tokens=tokens)
         self._tokens.append(document.ids)
 
-    def index_entry(self) -> dict[str, Any]:
-        """Return the split's entry of `index.json`, once the writer is closed."""
-        sources = {name: asdict(source) for name, source in self.sources.items()}
-        return {"shards": self._tokens.files, "sources": sources} | asdict(self.counts)
+    def close(self) -> dict[str, Any]:
+        """Complete the files; returns the split's entry of `index.json`."""
+        self._tokens.close()
+        if self._rows:  # an empty table would be written as an empty row group
+            self._flush_rows()
+        self._offsets.close()
+        sources = {
+            name: {"start": self._source_starts[name], **asdict(source)} for name, source in self.sources.items()
+        }
+        return {"shards": self._tokens.files, "sources": sources, **asdict(self.counts)}
 
     def metrics(self) -> dict[str, Any]:
         """Return counts and `bytes_per_token`, in total and per source; a separator counts as a token."""
         sources = {name: source.as_metrics() for name, source in sorted(self.sources.items())}
-        for source in sources.values():
-            del source["start"]
-        return self.counts.as_metrics() | {"sources": sources}
+        return {**self.counts.as_metrics(), "sources": sources}
 
     def _flush_rows(self) -> None:
         self._offsets.write_table(pa.Table.from_pylist(self._rows, schema=DOCUMENT_OFFSETS))

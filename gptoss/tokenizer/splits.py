@@ -25,38 +25,35 @@ def split_of(document_id: str, settings: Settings) -> Split:
 def validate_documents(folder: Path, settings: Settings) -> int:
     """Return the number of documents, after checking in one pass over ids and sources that encoding can succeed.
 
-    Errors: `DataError` when a split would be empty, or when the documents of a source are not contiguous.
+    Errors: `DataError` when the documents of a source are not contiguous, or when a split would be empty.
     """
     counts = dict.fromkeys(SPLITS, 0)
-    source_runs: list[str] = []
+    sources: list[str] = []
     for batch in read_batches(folder, ["id", "source"]):
         for document_id in batch["id"].to_pylist():
             counts[split_of(document_id, settings)] += 1
-        source_runs += [source for source, _ in itertools.groupby(batch["source"].to_pylist())]
-    _require_contiguous(folder, source_runs)
-    _require_both_splits(counts, settings)
-    return sum(counts.values())
-
-
-def _require_contiguous(folder: Path, source_runs: list[str]) -> None:
-    """Data mixing reads each source as one range of tokens, so a source must be one run of documents."""
-    runs = Counter(source for source, _ in itertools.groupby(source_runs))  # a run may continue in the next batch
+        sources += [source for source, _ in itertools.groupby(batch["source"].to_pylist())]
+    # Data mixing reads each source as one range of tokens, so a source must be one run of documents. Runs are counted
+    # after a second groupby, because a run may continue in the next batch.
+    runs = Counter(source for source, _ in itertools.groupby(sources))
     if scattered := sorted(source for source, count in runs.items() if count > 1):
         raise DataError(
             f"{folder}: the documents of {', '.join(scattered)} are not contiguous, other sources lie between them",
             "run `dvc repro dedup decontaminate`, which keep the documents in order of source",
         )
-
-
-def _require_both_splits(counts: dict[Split, int], settings: Settings) -> None:
-    documents = sum(counts.values())
-    fraction = settings.shards.validation_fraction
-    for split, share in zip(SPLITS, (1 - fraction, fraction), strict=True):
+    for split in SPLITS:
         if not counts[split]:
-            # Three expected documents make an empty split unlikely: exp(-3) = 5 %.
-            raise DataError(
-                f"the {split} split is empty: {documents} documents * {share:g} = {documents * share:.2f} expected, "
-                f"and seed {settings.seed} draws none",
-                f"add documents (`sources`), set shards.validation_fraction to {3 / max(documents, 7):.3g} "
-                "(3 documents expected), or change seed",
-            )
+            raise _empty_split(split, sum(counts.values()), settings)
+    return sum(counts.values())
+
+
+def _empty_split(split: Split, documents: int, settings: Settings) -> DataError:
+    fraction = settings.shards.validation_fraction
+    share = fraction if split == "validation" else 1 - fraction
+    # With three expected documents a split is empty with a probability of exp(-3) = 5 %.
+    return DataError(
+        f"the {split} split is empty: {documents} documents * {share:g} = {documents * share:.2f} expected, "
+        f"and seed {settings.seed} draws none",
+        f"add documents (`sources`), set shards.validation_fraction to {3 / max(documents, 7):.3g} "
+        "(3 documents expected), or change seed",
+    )

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+# An encoding takes about a hundred times the memory of its text (ids, offsets, strings), so this is about 400 MB. Small
+# enough for a laptop; large enough that all threads are busy.
 MAX_CHARACTERS = 4_000_000
-"""An encoding takes about a hundred times the memory of its text (ids, offsets, strings), so this is about 400 MB.
-Small enough for a laptop; large enough that all threads are busy."""
 
 
 def text_batches(documents: Iterable[T], text_of: Callable[[T], str]) -> Iterator[list[T]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 
@@ -23,14 +22,4 @@ class TokenCounts:
 
     def as_metrics(self) -> dict[str, float]:
         """Return the counts and `bytes_per_token`, the compression ratio."""
-        return asdict(self) | {"bytes_per_token": self.bytes / self.tokens}
-
-
-def total(counts: Iterable[TokenCounts]) -> TokenCounts:
-    """Sum counts, such as those of all sources."""
-    counts = list(counts)
-    return TokenCounts(
-        sum(count.documents for count in counts),
-        sum(count.bytes for count in counts),
-        sum(count.tokens for count in counts),
-    )
+        return {**asdict(self), "bytes_per_token": self.bytes / self.tokens}

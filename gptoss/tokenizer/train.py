@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 from gptoss.config.extensions import TOKENIZERS, load
 from gptoss.config.tokenizer import TokenizerConfig
 from gptoss.core.progress import progress
 from gptoss.tokenizer.sample import TokenizerSample
-from gptoss.tokenizer.token_counts import TokenCounts, total
+from gptoss.tokenizer.token_counts import TokenCounts
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -35,11 +36,13 @@ def tokenizer_metrics(config: TokenizerConfig, vocab_size: int, counts: Mapping[
 
     `bytes_per_token` does not count separators, unlike that of the stage `shards`.
     """
+    # Summing a source's `bytes_per_token` would weight small sources like large ones.
+    total = TokenCounts(*(sum(column) for column in zip(*map(astuple, counts.values()), strict=True)))
     return {
         "algorithm": config.algorithm,
         "vocab_size": vocab_size,
         "padded_vocab_size": config.padded_vocab_size,
-        **total(counts.values()).as_metrics(),
+        **total.as_metrics(),
         "sources": {
             source: {key: value for key, value in count.as_metrics().items() if key != "tokens"}
             for source, count in sorted(counts.items())
