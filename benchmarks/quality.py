@@ -1,7 +1,7 @@
 """Quality rules against datatrove's filters: the same documents, the published bounds, one core each.
 
     python benchmarks/quality.py [--megabytes 1.5] [--rounds 3] [--folder .benchmarks] [--data ../shared/data]
-    python benchmarks/quality.py --record    # writes tests/curate/datatrove.parquet
+    python benchmarks/quality.py --record    # writes tests/quality/datatrove.parquet
 
 datatrove runs as shipped (spaCy's tokenizer) in an environment of its own. The documents are those of
 `filters/documents.py`: real text, made-up text, and seeded changes to both. All contestants take turns, filter by
@@ -29,7 +29,7 @@ from filters.documents import digest, documents
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = Path(__file__).resolve().parent / "peers"
 REQUIREMENTS = ("datatrove[processing]==0.10.1", "spacy==3.8.18", "nltk==3.10.4")
-RECORD = ROOT / "tests" / "curate" / "datatrove.parquet"
+RECORD = ROOT / "tests" / "quality" / "datatrove.parquet"
 NAMES = {
     "gopher_quality": "gopher", "gopher_repetition": "repetition", "c4": "c4", "fineweb": "fineweb", "chain": "chain",
 }  # fmt: skip

@@ -1,15 +1,16 @@
-"""Configuration of the stage `curate`."""
+"""Configuration of the stage `curate`. Null switches a filter or a family of rules off."""
 
 from __future__ import annotations
 
-from typing import Literal
+from importlib import import_module
+from typing import Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from gptoss.config.section import Fraction, PositiveFloat, Section
 
 Treatment = Literal["keep", "replace", "drop"]
-"""What happens to personal data of one kind: nothing, a neutral replacement, or the whole document goes."""
+"""What happens to personal data of one kind: nothing, replacement by a neutral value, removal of the document."""
 
 
 class GopherConfig(Section):
@@ -34,13 +35,13 @@ class RepetitionConfig(Section):
     max_duplicate_line_characters: Fraction
     max_duplicate_paragraph_characters: Fraction
     max_top_ngram_characters: tuple[tuple[PositiveInt, Fraction], ...]
-    """Pairs (n, bound): the share of characters in the most frequent n-gram."""
+    """Pairs (n, bound) on the fraction of characters in the most frequent n-gram."""
     max_duplicate_ngram_characters: tuple[tuple[PositiveInt, Fraction], ...]
-    """Pairs (n, bound): the share of characters in n-grams that occur more than once."""
+    """Pairs (n, bound) on the fraction of characters in n-grams that occur more than once."""
 
 
 class C4Config(Section):
-    """Rules of C4 (Raffel et al. 2020, section 2.2); the line rules cut lines out, the others remove documents."""
+    """Rules of C4 (Raffel et al. 2020, section 2.2); the line rules cut lines, the others remove documents."""
 
     min_sentences: int = Field(ge=0)
     min_words_per_line: int = Field(ge=0)
@@ -55,7 +56,7 @@ class C4Config(Section):
 
 
 class FineWebConfig(Section):
-    """Rules FineWeb adds (Penedo et al. 2024, section 3.6)."""
+    """Rules added by FineWeb (Penedo et al. 2024, section 3.6)."""
 
     min_terminal_punctuation_lines: Fraction
     max_short_line_fraction: Fraction
@@ -65,7 +66,7 @@ class FineWebConfig(Section):
 
 
 class QualityConfig(Section):
-    """The families of document rules; null switches one off."""
+    """The families of document rules."""
 
     gopher: GopherConfig | None
     repetition: RepetitionConfig | None
@@ -83,9 +84,14 @@ class PersonalDataConfig(Section):
     iban: Treatment
     national_id: Treatment
 
+    @property
+    def redacted_kinds(self) -> list[str]:
+        """The kinds that no output contains."""
+        return [kind for kind, treatment in self if treatment != "keep"]
+
 
 class RepeatedLinesConfig(Section):
-    """Boilerplate: lines that stand in many documents of a source are cut out of all of them."""
+    """Boilerplate: lines that occur in many documents of a source are cut from all of them."""
 
     min_documents: PositiveInt
     min_words: PositiveInt
@@ -96,7 +102,7 @@ class ToxicityConfig(Section):
     """A word-list filter."""
 
     words: str
-    """File or URL (optionally `#sha256=HEX`) with one word or phrase a line."""
+    """File or URL (optionally `#sha256=HEX`) with one word or phrase per line."""
     max_fraction: Fraction
     """Of the words of a document."""
 
@@ -105,16 +111,28 @@ class UrlsConfig(Section):
     """Filter by address."""
 
     blocked_domains: tuple[str, ...]
-    """Domains (with all their subdomains), or files and URLs of lists of them, one a line (what has a slash in it is
-    a list; optionally with `#sha256=HEX`)."""
+    """Domains, with all their subdomains. An entry with a slash is a file or URL (optionally with `#sha256=HEX`) of a
+    list with one domain per line."""
     blocked_words: tuple[str, ...]
-    """Words that must not stand in the address between characters that are neither letters nor digits."""
+    """Words that may not occur in the address between characters that are neither letters nor digits."""
 
 
 class CurateConfig(Section):
     languages: tuple[str, ...]
+    """ISO 639-1 codes; documents in other languages are removed."""
     urls: UrlsConfig | None
     quality: QualityConfig
     repeated_lines: RepeatedLinesConfig | None
     personal_data: PersonalDataConfig
     toxicity: ToxicityConfig | None
+    filters: dict[str, dict[str, Any] | None] = Field(default_factory=dict)
+    """Settings of filters that have no key above, by name: their `Config` class is in `gptoss/curate/filters/NAME.py`,
+    so that a new filter touches no configuration module."""
+
+    @model_validator(mode="after")
+    def _check_filters(self) -> CurateConfig:
+        # A mistake should fail here, before any stage works. The filters are imported by name, and only when used:
+        # configuration is the lowest layer, and most commands that read it need neither Numba nor Arrow.
+        if self.filters:
+            import_module("gptoss.curate.filters").check_filter_settings(self.filters)
+        return self

@@ -1,1 +1,1 @@
-"""Which documents of a source are kept: the list of filters, and the task that applies it to one file."""
+"""Which documents of a source are kept: the filters in their order, and the task that applies them to one file."""

@@ -1,1 +1,1 @@
-"""Personal data in text: what is recognised, and what replaces it."""
+"""Personal data in texts: how each kind is detected, and its replacement."""

@@ -1,13 +1,14 @@
-"""Numbers that states give to persons, where format and check digits leave little doubt:
+"""Numbers that states assign to persons, where format and check digits leave little doubt:
 
-- United States, social security number `123-45-6789` with the ranges that are never issued left out;
+- United States, social security number `123-45-6789`, except the ranges that are never issued;
 - United Kingdom, National Insurance number `AB 12 34 56 C`;
 - Germany, tax number (IdNr), two check rules; Spain, DNI and NIE with their letter; France, NIR with its key;
   Italy, codice fiscale with its check character.
 
 Formats that other numbers share (nine or eleven plain digits, a part number) count only after a word that names them.
-The check rules are those of python-stdnum. The replacements are never issued: numbers set aside for advertisements
-(987-65-4320), HMRC's example (QQ …), zeros, and the examples with which the Spanish and Italian rules are explained.
+
+References: the check rules are those of python-stdnum. The replacements are never issued: a number reserved for
+advertisements (987-65-4320), HMRC's example (QQ …), zeros, and the published example of a codice fiscale.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from stdnum.fr import nir
 from stdnum.it import codicefiscale
 from stdnum.us import ssn
 
-from gptoss.pii.redact import SPACE, Found, Kind, Pattern
+from gptoss.pii.detector import SPACE, Detector, PersonalDataKind, Replacement
 
 SSN = "987-65-4320"
 NINO = "QQ 12 34 56 C"
@@ -33,8 +34,10 @@ CODICE_FISCALE = "RSSMRA80A01H501U"
 
 _GAP = f"[{SPACE}]?"
 _NOT_AFTER = rf"(?<![\w.,+/-].)(?<![0-9][{SPACE}].)"
-"""After the first character of a pattern, so that the search can skip to it: the character before is no part of it."""
+"""After the first character of an expression, so that the search can skip to that character: no digit, word or sign
+precedes it."""
 _NOT_BEFORE = rf"(?![\w-]|[.,/]?[0-9]|[{SPACE}][0-9])"
+# First letters D, F, I, Q, U, V and the prefixes BG, GB, ... are not issued (HMRC manual, NIM39110).
 _NINO = r"(?!BG|GB|NK|KN|TN|NT|ZZ)[A-CEGHJ-PR-TW-Z](?<![\w-].)[A-CEGHJ-NPR-TW-Z]"
 _NAMED_SSN = r"(?i)(?:\bSSN|\bsocial security(?: (?:number|no\.?|#))?)\W{0,4}(?:is )?\Z"
 _NAMED_NINO = r"(?i)(?:\bNINO|\bNI (?:number|no\.?)|\bnational insurance(?: (?:number|no\.?))?)\W{0,4}(?:is )?\Z"
@@ -42,28 +45,26 @@ _NAMED_IDNR = (
     r"(?i)(?:\bsteuer-?(?:identifikationsnummer|id(?:entnummer|nr\.?)?|nummer)|\bId-?Nr\.?|\bTIN|\btax (?:id|number))"
     r"\W{0,4}(?:lautet |ist |is )?\Z"
 )
-_LOOK_BACK = 48
+_LOOK_BACK = 48  # characters: the longest of these phrases with punctuation
 
 
-def _always(_: str) -> bool:
-    return True
-
-
-def _number(expression: str, is_valid: Callable[[str], bool], replacement: str, *, after: str | None = None) -> Pattern:
-    """A pattern whose matches are replaced when they are valid, not the replacement itself, and, where `after` is
-    given, stand right behind a word that matches it."""
+def _number(
+    expression: str, is_valid: Callable[[str], bool], replacement: str, *, after: str | None = None
+) -> Detector:
+    """A detector whose matches are replaced if they are valid, are not the replacement itself, and directly follow text
+    that matches `after`, if given."""
     named = re.compile(after) if after else None
 
-    def decide(found: re.Match[str]) -> Found | None:
-        before = found.string[max(0, found.start() - _LOOK_BACK) : found.start()]
-        if (named and not named.search(before)) or found.group() == replacement or not is_valid(found.group()):
+    def replacement_of(match: re.Match[str]) -> Replacement | None:
+        before = match.string[max(0, match.start() - _LOOK_BACK) : match.start()]
+        if (named and not named.search(before)) or match.group() == replacement or not is_valid(match.group()):
             return None
-        return replacement, found.end()
+        return Replacement(replacement, match.end())
 
-    return Pattern(re.compile(expression), decide)
+    return Detector(re.compile(expression), replacement_of)
 
 
-_SUSPECTS = "|".join(
+_PREFILTER = "|".join(
     (
         r"[0-9]{3}-[0-9]{2}-[0-9]{4}",
         rf"[A-Z]{{2}}(?:[{SPACE}][0-9]{{2}}){{3}}[{SPACE}][A-D]",
@@ -75,8 +76,8 @@ _SUSPECTS = "|".join(
     )
 )
 
-NATIONAL_IDS = Kind(
-    _SUSPECTS,
+NATIONAL_IDS = PersonalDataKind(
+    _PREFILTER,
     (
         _number(rf"[0-8]{_NOT_AFTER}[0-9]{{2}}-[0-9]{{2}}-[0-9]{{4}}{_NOT_BEFORE}", ssn.is_valid, SSN),
         _number(
@@ -85,8 +86,10 @@ NATIONAL_IDS = Kind(
             SSN,
             after=_NAMED_SSN,
         ),
-        _number(rf"{_NINO}(?:[{SPACE}][0-9]{{2}}){{3}}[{SPACE}][A-D](?!\w)", _always, NINO),
-        _number(rf"{_NINO}(?:{_GAP}[0-9]{{2}}){{3}}{_GAP}[A-D](?!\w)", _always, NINO, after=_NAMED_NINO),
+        # A National Insurance number has no check digit (`bool` accepts every match). In its usual groups it needs no
+        # name before it; in other groupings it could be a part number.
+        _number(rf"{_NINO}(?:[{SPACE}][0-9]{{2}}){{3}}[{SPACE}][A-D](?!\w)", bool, NINO),
+        _number(rf"{_NINO}(?:{_GAP}[0-9]{{2}}){{3}}{_GAP}[A-D](?!\w)", bool, NINO, after=_NAMED_NINO),
         _number(
             rf"[1-9]{_NOT_AFTER}[0-9](?:{_GAP}[0-9]{{3}}){{3}}{_NOT_BEFORE}", idnr.is_valid, IDNR, after=_NAMED_IDNR
         ),

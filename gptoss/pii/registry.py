@@ -1,12 +1,15 @@
-"""The kinds of personal data, in the order in which they are looked for: the most specific first, so that the digits of
-an account number are not taken for a telephone number."""
+"""The kinds of personal data, in the order of detection.
+
+To add one, write a module with a `PersonalDataKind`, list it here, and add its key to `PersonalDataConfig`.
+"""
 
 from __future__ import annotations
 
 from gptoss.pii import contact, national_ids, payment, phones
-from gptoss.pii.redact import Kind
+from gptoss.pii.detector import PersonalDataKind
 
-KINDS: dict[str, Kind] = {
+# The most specific kinds first, so that the digits of an account number are not taken for a telephone number.
+KINDS: dict[str, PersonalDataKind] = {
     "email": contact.EMAILS,
     "ip": contact.IPS,
     "iban": payment.IBANS,
@@ -14,4 +17,4 @@ KINDS: dict[str, Kind] = {
     "national_id": national_ids.NATIONAL_IDS,
     "phone": phones.PHONES,
 }
-"""The keys of `curate.personal_data`."""
+"""By key of `curate.personal_data`."""

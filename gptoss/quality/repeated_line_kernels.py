@@ -1,57 +1,59 @@
-"""Lines of a batch of texts as hashes, and texts without some of their lines, straight on UTF-8 bytes."""
+"""Kernels on the UTF-8 bytes of a batch of texts: hash every line, and copy texts without some of their lines.
 
+    line_keys:      for each line of each text: key = mix(hash(words joined by one space) xor scope of the text)
+    without_lines:  for each text: copy the lines that are not marked, joined by line feeds,
+                    with at most one empty line where lines were removed
+
+Plain-Python references: `tests/quality/test_repeated_lines.py`.
+"""
+
+# mypy: disable-error-code="return-value, no-any-return, assignment"
+# Integers are those of the compiled code: neither Python's nor NumPy's.
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
-Bytes = npt.NDArray[np.uint8]
-Integers = npt.NDArray[np.int64]
+from gptoss.quality.rules import characters as ch
+from gptoss.quality.rules.affixes import Bytes, Int64s, UInt32s, decode
+from gptoss.quality.rules.compiled import inlined, kernel
+
 Hashes = npt.NDArray[np.uint64]
 
+SPACE = ch.SPACE
 LINE_FEED = np.uint8(10)
-_FNV_OFFSET = np.uint64(0xCBF29CE484222325)
-_FNV_PRIME = np.uint64(0x100000001B3)
+ASCII_SPACE = np.uint64(32)
+# Every byte between the space and the first lead byte of two-byte sequences is part of a word: printable ASCII, DEL,
+# or the continuation of a character that is already known to be no white space.
+LAST_ASCII_WHITE_SPACE, FIRST_LEAD_BYTE = 32, 0xC2
+# FNV-1a, 64 bits (Fowler, Noll, Vo): one multiplication per byte, and lines are short.
+FNV_OFFSET, FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
+# The finaliser of MurmurHash3 (Appleby, fmix64).
+MURMUR_SHIFT, MURMUR_1, MURMUR_2 = np.uint64(33), np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
 
 
-@numba.njit(cache=True, nogil=True)
-def mixed(value: np.uint64) -> np.uint64:
-    """A bijection in which every bit depends on every other (the finaliser of MurmurHash3)."""
-    value ^= value >> np.uint64(33)
-    value *= np.uint64(0xFF51AFD7ED558CCD)
-    value ^= value >> np.uint64(33)
-    value *= np.uint64(0xC4CEB9FE1A85EC53)
-    return value ^ (value >> np.uint64(33))
+@inlined
+def mix(value: np.uint64) -> np.uint64:
+    """A bijection in which every output bit depends on every input bit. FNV's high bits depend little on the last
+    bytes, but ranges of keys (`repeated_lines.count_documents`) need them evenly distributed."""
+    value ^= value >> MURMUR_SHIFT
+    value *= MURMUR_1
+    value ^= value >> MURMUR_SHIFT
+    value *= MURMUR_2
+    return value ^ (value >> MURMUR_SHIFT)
 
 
-@numba.njit(cache=True, nogil=True)
-def _space(data: Bytes, at: int, end: int) -> int:
-    """Bytes of the white space character (Unicode White_Space) that stands here, 0 when it is none."""
-    first = data[at]
-    if 32 < first < 0xC2:
+@inlined
+def space_width(classes: UInt32s, data: Bytes, at: int, end: int) -> int:
+    """Bytes of the white space character (`str.isspace`) at `at`; 0 if there is none."""
+    if LAST_ASCII_WHITE_SPACE < data[at] < FIRST_LEAD_BYTE:  # nearly all bytes
         return 0
-    if first == 32 or 9 <= first <= 13 or 28 <= first <= 31:
-        return 1
-    if first < 32 or at + 1 >= end:
-        return 0
-    second = data[at + 1]
-    if first == 0xC2:
-        return 2 if second == 0x85 or second == 0xA0 else 0
-    if at + 2 >= end:
-        return 0
-    third = data[at + 2]
-    if first == 0xE2:
-        if second == 0x80:
-            return 3 if 0x80 <= third <= 0x8A or third == 0xA8 or third == 0xA9 or third == 0xAF else 0
-        return 3 if second == 0x81 and third == 0x9F else 0
-    if first == 0xE3:
-        return 3 if second == 0x80 and third == 0x80 else 0
-    return 3 if first == 0xE1 and second == 0x9A and third == 0x80 else 0
+    code, width = decode(data, at, end)
+    return width if classes[code] & SPACE else 0
 
 
-@numba.njit(cache=True, nogil=True)
-def line_offsets(data: Bytes, offsets: Integers) -> Integers:
+@kernel
+def line_offsets(data: Bytes, offsets: Int64s) -> Int64s:
     """The lines of text i are `result[i]:result[i + 1]`, int64 [texts + 1]; n line feeds make n + 1 lines."""
     result = np.zeros(len(offsets), dtype=np.int64)
     for text in range(len(offsets) - 1):
@@ -62,85 +64,86 @@ def line_offsets(data: Bytes, offsets: Integers) -> Integers:
     return result
 
 
-@numba.njit(cache=True, nogil=True)
-def line_keys(data: Bytes, offsets: Integers, lines: Integers, scopes: Hashes, min_words: int) -> tuple[Hashes, Hashes]:
-    """A hash of each line within the scope of its text (FNV-1a of its words with one space between them, mixed),
-    uint64 [lines], 0 for lines of fewer than `min_words` words; and one of all words of each text, uint64 [texts].
-    `lines` as `line_offsets` gives them."""
+@kernel
+def line_keys(
+    classes: UInt32s, data: Bytes, offsets: Int64s, lines: Int64s, scopes: Hashes, min_words: int
+) -> tuple[Hashes, Hashes]:
+    """A key per line, uint64 [lines], 0 for lines of fewer than `min_words` words, and a hash of all words per text,
+    uint64 [texts]. `lines` is the result of `line_offsets`."""
     keys = np.zeros(lines[-1], dtype=np.uint64)
     contents = np.zeros(len(offsets) - 1, dtype=np.uint64)
     for text in range(len(offsets) - 1):
         line, end = lines[text], offsets[text + 1]
-        content = _FNV_OFFSET
-        value, words, gap = _FNV_OFFSET, 0, True
+        content = FNV_OFFSET
+        value, words, gap = FNV_OFFSET, 0, True  # gap: the next character starts a word
         at = offsets[text]
-        while at <= end:
+        while at <= end:  # the end of the text ends its last line
             if at == end or data[at] == LINE_FEED:
                 if words >= min_words:
-                    keys[line] = max(mixed(value ^ scopes[text]), np.uint64(1))
+                    keys[line] = max(mix(value ^ scopes[text]), np.uint64(1))  # 0 means: too short
                 if words:
-                    content = mixed(content ^ value) * _FNV_PRIME
+                    content = mix(content ^ value) * FNV_PRIME
                 line += 1
-                value, words, gap = _FNV_OFFSET, 0, True
+                value, words, gap = FNV_OFFSET, 0, True
                 at += 1
                 continue
-            width = 0 if 32 < data[at] < 0xC2 else _space(data, at, end)  # a call costs more than all else here
+            width = space_width(classes, data, at, end)
             if width:
                 gap = True
                 at += width
                 continue
             if gap:
                 if words:
-                    value = (value ^ np.uint64(32)) * _FNV_PRIME
+                    value = (value ^ ASCII_SPACE) * FNV_PRIME
                 words += 1
                 gap = False
-            value = (value ^ np.uint64(data[at])) * _FNV_PRIME
+            value = (value ^ np.uint64(data[at])) * FNV_PRIME
             at += 1
         contents[text] = content
     return keys, contents
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def without_lines(
-    data: Bytes, offsets: Integers, lines: Integers, cut: npt.NDArray[np.bool_]
-) -> tuple[Bytes, Integers]:
-    """The texts without the lines marked in `cut` (bool [lines]): bytes and offsets. Of the empty lines around a cut
-    one stays, and a text that lost lines does not end with empty ones; other texts stay as they are."""
+    classes: UInt32s, data: Bytes, offsets: Int64s, lines: Int64s, marked: npt.NDArray[np.bool_]
+) -> tuple[Bytes, Int64s]:
+    """The texts without the lines in `marked`, bool [lines]: bytes and offsets. Of the empty lines around a removed
+    one, one is kept, and a text that lost lines does not end with empty ones; other texts are copied unchanged."""
     out = np.empty(len(data), dtype=np.uint8)
     bounds = np.zeros(len(offsets), dtype=np.int64)
     size = 0
     for text in range(len(offsets) - 1):
         begin = size
-        touched = False  # a line was cut since the last line that is not empty
-        any_cut = False
-        blank = True  # the line written last is empty, or there is none
-        filled = size  # where the last line that is not empty ends
+        removed_since_content = False  # a line was removed since the last line with content
+        any_removed = False
+        last_empty = True  # the line written last is empty, or there is none
+        content_end = size  # where the last line with content ends
         at, end = offsets[text], offsets[text + 1]
         for line in range(lines[text], lines[text + 1]):
             start = at
             empty = True
             while at < end and data[at] != LINE_FEED:
-                width = _space(data, at, end) if empty else 1
+                width = space_width(classes, data, at, end) if empty else 1
                 if width == 0:
                     empty = False
                 at += max(width, 1)
             stop = at
             at += 1
-            if cut[line]:
-                touched = any_cut = True
+            if marked[line]:
+                removed_since_content = any_removed = True
                 continue
-            if empty and blank and touched:
+            if empty and last_empty and removed_since_content:
                 continue
-            if line > lines[text] and (size > begin or not any_cut):
+            if line > lines[text] and (size > begin or not any_removed):
                 out[size] = LINE_FEED
                 size += 1
             out[size : size + stop - start] = data[start:stop]
             size += stop - start
-            blank = empty
+            last_empty = empty
             if not empty:
-                filled = size
-                touched = False
-        if any_cut:
-            size = filled
+                content_end = size
+                removed_since_content = False
+        if any_removed:
+            size = content_end
         bounds[text + 1] = size
     return out[:size].copy(), bounds

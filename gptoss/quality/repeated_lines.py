@@ -1,17 +1,19 @@
-"""Boilerplate: lines that stand in many documents of a source (of a web site, for crawls) are cut out of all of them.
+"""Boilerplate: find lines that occur in many documents of a source (of a web site, for crawls) and remove them.
 
-Lines are compared without white space around them, with single spaces and in lower case; lines of fewer than
-`min_words` words never count. A line stands in a document once however often it is repeated there, and documents with
-the same words count as one: copies of a whole document are `dedup`'s to judge, not boilerplate.
+Lines are compared in lower case, without surrounding white space and with single spaces; lines of fewer than
+`min_words` words never count. A line counts once per document however often it is repeated there, and documents with
+the same words count as one: copies of whole documents are left to `dedup`.
 
-Three steps, each exact and bounded in memory: every part writes the pairs (line, document) it holds as 64-bit hashes,
-sorted; every range of hashes counts, over all parts, the documents of each line; what remains, the repeated lines,
-is small and cut from every part. Lines repeated over a crawl are cut so by CCNet (Wenzek et al. 2020, section 3.1).
+Three steps, each exact and bounded in memory:
+1. for every file, the sorted pairs (line, document) it contains, as 64-bit hashes (`write_line_pairs`);
+2. for every range of hashes, over all files, the number of documents per line (`count_documents`);
+3. the repeated lines, a small table, are removed from every file (`RepeatedLines`, `remove_lines`).
+
+References: CCNet (Wenzek et al. 2020, section 3.1) removes paragraphs that are repeated over a crawl.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,25 +26,31 @@ import pyarrow.compute as pc
 
 from gptoss.core.atomic_files import atomic_file
 from gptoss.quality import repeated_line_kernels as kernels
+from gptoss.quality.hashing import Hashes, hash64, is_member
+from gptoss.quality.rules.characters import table
+from gptoss.quality.urls import hosts
 from gptoss.tables.batches import part_batches
+from gptoss.text.arrays import utf8_bytes
 
-Hashes = npt.NDArray[np.uint64]
+Flags = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
 
 PAIRS_PER_RANGE = 4_000_000
-"""Pairs a range of hashes holds on average: 64 MB, sorted in about 300 MB."""
+"""Average pairs per range of hashes: 64 MB, which sorting turns into about 300 MB."""
 MAX_SAMPLES = 1_000
-"""Lines shown to people."""
+"""Repeated lines of which the wording is stored, for people to read."""
 
 
 @dataclass(frozen=True)
-class Lines:
-    """The lines of a batch: `keys` uint64 [lines], 0 where a line never counts; `contents` uint64 [texts], a hash of
-    all words of a text; `offsets` int64 [texts + 1]."""
+class HashedLines:
+    """The lines of a batch of texts."""
 
     keys: Hashes
+    """uint64 [lines]: hash of the normalised line within its scope; 0 for a line that is too short to count."""
     contents: Hashes
+    """uint64 [texts]: hash of all words of a text."""
     offsets: Integers
+    """int64 [texts + 1]: the lines of text i are `offsets[i]:offsets[i + 1]`."""
 
     @property
     def owners(self) -> Integers:
@@ -50,135 +58,119 @@ class Lines:
         return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
 
 
-def find_lines(texts: pa.Array, scopes: Hashes, min_words: int) -> Lines:
-    """Hash the lines of texts (string or large_string [texts], no nulls), each within its text's scope."""
-    data, offsets = buffers(pc.utf8_lower(texts.cast(pa.large_string())))
+def hash_lines(texts: pa.Array, scopes: Hashes, min_words: int) -> HashedLines:
+    """Hash the lines of texts (string or large_string [texts], no nulls), each within the scope of its text."""
+    data, offsets = utf8_bytes(pc.utf8_lower(texts.cast(pa.large_string())))
     lines = kernels.line_offsets(data, offsets)
-    keys, contents = kernels.line_keys(data, offsets, lines, scopes, min_words)
-    return Lines(keys, contents, lines)
+    keys, contents = kernels.line_keys(table(), data, offsets, lines, scopes, min_words)
+    return HashedLines(keys, contents, lines)
 
 
-def site_scopes(urls: pa.Array) -> Hashes:
-    """A hash of the host of each address, uint64 [addresses]: the lines of one site are compared with each other."""
-    from gptoss.quality.urls import hosts
-
-    encoded = hosts(urls).dictionary_encode()
-    distinct = [hashed(host) for host in encoded.dictionary.to_pylist()]
-    return np.array(distinct, dtype=np.uint64)[encoded.indices.to_numpy()] if distinct else np.zeros(0, np.uint64)
-
-
-def hashed(text: str) -> int:
-    """64 bits of BLAKE2b."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+def document_scopes(batch: pa.RecordBatch, by_site: bool) -> Hashes:
+    """The scope of each document's lines, uint64 [documents]: lines are only compared within equal scopes, which is
+    the web site or the whole source."""
+    if not by_site:
+        return np.zeros(batch.num_rows, dtype=np.uint64)
+    encoded = hosts(batch.column("url")).dictionary_encode()
+    distinct = [hash64(host) for host in encoded.dictionary.to_pylist()]
+    return np.asarray(np.array(distinct, dtype=np.uint64)[encoded.indices.to_numpy()])
 
 
-def scopes(batch: pa.RecordBatch, by_site: bool) -> Hashes:
-    """The scope of the lines of each document, uint64 [documents]."""
-    return site_scopes(batch.column("url")) if by_site else np.zeros(batch.num_rows, dtype=np.uint64)
-
-
-def list_lines(part: str, pairs: str, min_words: int, by_site: bool) -> dict[str, Any]:
-    """Task: write the distinct pairs (line, document) of a part, uint64 [pairs, 2] sorted."""
+def write_line_pairs(file: str, pairs: str, min_words: int, by_site: bool) -> dict[str, Any]:
+    """Task of step 1: write the distinct pairs (line, document) of a file, uint64 [pairs, 2], sorted."""
     found = [np.zeros((0, 2), dtype=np.uint64)]
-    for batch in part_batches(Path(part), ["text", "url"]):
-        found.append(line_pairs(find_lines(batch.column("text"), scopes(batch, by_site), min_words)))
-    distinct = _distinct(np.concatenate(found))
+    for batch in part_batches(Path(file), ["text", "url"]):
+        found.append(line_pairs(hash_lines(batch.column("text"), document_scopes(batch, by_site), min_words)))
+    distinct = _sorted_distinct(np.concatenate(found))
     _save(Path(pairs), distinct)
     return {"pairs": len(distinct)}
 
 
-def line_pairs(lines: Lines) -> Hashes:
+def line_pairs(lines: HashedLines) -> Hashes:
     """Each line of each document once, with the hash of the document's content, uint64 [pairs, 2]."""
     owners = lines.owners
     order = np.lexsort((lines.keys, owners))
     keys, owners = lines.keys[order], owners[order]
     first = np.ones(len(keys), dtype=np.bool_)
     first[1:] = (keys[1:] != keys[:-1]) | (owners[1:] != owners[:-1])
-    keys, owners = keys[first & (keys != 0)], owners[first & (keys != 0)]
-    return np.stack([keys, lines.contents[owners]], axis=1)
+    counted = first & (keys != 0)
+    return np.stack([keys[counted], lines.contents[owners[counted]]], axis=1)
 
 
-def count_lines(pairs: Sequence[str], number: int, ranges: int, min_documents: int, repeated: str) -> dict[str, Any]:
-    """Task: of the lines in range `number`, those of at least `min_documents` documents, uint64 [lines, 2]: hash and
-    documents, sorted by hash."""
-    first, end = number * 2**64 // ranges, (number + 1) * 2**64 // ranges - 1
+def count_documents(
+    pairs: Sequence[str], number: int, ranges: int, min_documents: int, repeated: str
+) -> dict[str, Any]:
+    """Task of step 2: of the lines in hash range `number` of `ranges`, write those in at least `min_documents`
+    documents, uint64 [lines, 2]: hash and number of documents, sorted by hash."""
+    first, last = number * 2**64 // ranges, (number + 1) * 2**64 // ranges - 1
     slices = [np.zeros((0, 2), dtype=np.uint64)]
     for file in pairs:
-        table = np.load(file, mmap_mode="r")
-        low = np.searchsorted(table[:, 0], np.uint64(first), side="left")
-        high = np.searchsorted(table[:, 0], np.uint64(end), side="right")
-        slices.append(np.array(table[low:high]))
-    keys, documents = np.unique(_distinct(np.concatenate(slices))[:, 0], return_counts=True)
-    often = documents >= min_documents
-    _save(Path(repeated), np.stack([keys[often], documents[often].astype(np.uint64)], axis=1))
-    return {"lines": int(often.sum())}
+        # The files are sorted, so a range is one slice, and only its pages are read.
+        pair_table = np.load(file, mmap_mode="r")
+        low = np.searchsorted(pair_table[:, 0], np.uint64(first), side="left")
+        high = np.searchsorted(pair_table[:, 0], np.uint64(last), side="right")
+        slices.append(np.array(pair_table[low:high]))
+    keys, documents = np.unique(_sorted_distinct(np.concatenate(slices))[:, 0], return_counts=True)
+    is_repeated = documents >= min_documents
+    _save(Path(repeated), np.stack([keys[is_repeated], documents[is_repeated].astype(np.uint64)], axis=1))
+    return {"lines": int(is_repeated.sum())}
 
 
 @dataclass(frozen=True)
-class Repeated:
-    """The lines to cut: `keys` uint64 sorted, `documents` int64 [lines], `samples` uint64 sorted: those to show."""
+class RepeatedLines:
+    """The lines to remove from a source."""
 
     keys: Hashes
+    """uint64 [lines], sorted."""
     documents: Integers
-    samples: Hashes
+    """int64 [lines]: how many documents contain each."""
+    sampled_keys: Hashes
+    """uint64, sorted: the `MAX_SAMPLES` most frequent lines."""
 
     @classmethod
-    def load(cls, file: Path) -> Repeated:
-        """What `count_lines` found, joined."""
-        table = np.load(file)
-        keys, documents = table[:, 0], table[:, 1].astype(np.int64)
-        most = np.lexsort((keys, -documents))[:MAX_SAMPLES]
-        return cls(keys, documents, np.sort(keys[most]))
+    def load(cls, file: Path) -> RepeatedLines:
+        """Load the concatenated results of `count_documents`."""
+        rows = np.load(file)
+        keys, documents = rows[:, 0], rows[:, 1].astype(np.int64)
+        most_frequent = np.lexsort((keys, -documents))[:MAX_SAMPLES]  # the key breaks ties: the same on every machine
+        return cls(keys, documents, np.sort(keys[most_frequent]))
 
-    def marks(self, lines: Lines) -> npt.NDArray[np.bool_]:
-        """Which lines are cut, bool [lines]."""
-        return member(self.keys, lines.keys)
+    def marks(self, lines: HashedLines) -> Flags:
+        """Which lines are repeated, bool [lines]."""
+        return is_member(lines.keys, self.keys)
+
+    def samples(self, texts: pa.Array, lines: HashedLines) -> Iterator[tuple[int, str, int]]:
+        """Hash, wording and number of documents of each sampled line that occurs in `texts`, once."""
+        owners = lines.owners
+        candidates = np.flatnonzero(is_member(lines.keys, self.sampled_keys))
+        _, first = np.unique(lines.keys[candidates], return_index=True)
+        for line in candidates[np.sort(first)].tolist():
+            owner, key = owners[line], lines.keys[line]
+            wording = texts[int(owner)].as_py().split("\n")[line - int(lines.offsets[owner])].strip()
+            yield int(key), wording, int(self.documents[np.searchsorted(self.keys, key)])
 
 
-def member(sorted_keys: Hashes, keys: Hashes) -> npt.NDArray[np.bool_]:
-    """Which of `keys` are in `sorted_keys`, bool [keys]."""
-    if len(sorted_keys) == 0:
-        return np.zeros(len(keys), dtype=np.bool_)
-    places = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
-    return np.asarray(sorted_keys[places] == keys)
+def remove_lines(texts: pa.Array, lines: HashedLines, marks: Flags) -> pa.Array:
+    """The texts (large_string [texts]) without the marked lines, bool [lines]. `lines` may be those of an earlier
+    version of the texts, provided that the edits since then left every line feed in place.
 
-
-def cut(texts: pa.Array, lines: Lines, marks: npt.NDArray[np.bool_]) -> pa.Array:
-    """The texts (large_string [texts], with the same lines as those `lines` was made of) without the marked lines."""
+    Errors: `ValueError` when the number of lines of a text differs.
+    """
     if not marks.any():
         return texts
-    data, offsets = buffers(texts)
+    data, offsets = utf8_bytes(texts)
     if not np.array_equal(kernels.line_offsets(data, offsets), lines.offsets):
         raise ValueError("these are not the texts whose lines are marked")
-    data, bounds = kernels.without_lines(data, offsets, lines.offsets, marks)
+    data, bounds = kernels.without_lines(table(), data, offsets, lines.offsets, marks)
     return pa.LargeStringArray.from_buffers(len(texts), pa.py_buffer(bounds), pa.py_buffer(data))
 
 
-def samples(texts: pa.Array, lines: Lines, wanted: Hashes) -> Iterator[tuple[int, str]]:
-    """Hash and wording of each line of `texts` that is in `wanted` (sorted), once."""
-    owners = lines.owners
-    rows = np.flatnonzero(member(wanted, lines.keys))
-    _, first = np.unique(lines.keys[rows], return_index=True)
-    for row in rows[np.sort(first)].tolist():
-        text = texts[int(owners[row])].as_py()
-        yield int(lines.keys[row]), text.split("\n")[row - int(lines.offsets[owners[row]])].strip()
-
-
-def buffers(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], Integers]:
-    """UTF-8 bytes and offsets, int64 [texts + 1], of a large_string array without nulls."""
-    _, bounds, data = texts.buffers()
-    offsets = np.frombuffer(bounds, dtype=np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    if data is None or len(offsets) == 0:
-        return np.zeros(0, dtype=np.uint8), np.zeros(len(texts) + 1, dtype=np.int64)
-    return np.frombuffer(data, dtype=np.uint8)[: offsets[-1]], offsets
-
-
-def _distinct(pairs: Hashes) -> Hashes:
-    """Sorted, each pair once."""
+def _sorted_distinct(pairs: Hashes) -> Hashes:
+    # np.unique(axis=0) gives the same rows, but compares them as opaque bytes in its own order.
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-    kept = np.ones(len(pairs), dtype=np.bool_)
-    kept[1:] = (pairs[1:] != pairs[:-1]).any(axis=1)
-    return pairs[kept]
+    first = np.ones(len(pairs), dtype=np.bool_)
+    first[1:] = (pairs[1:] != pairs[:-1]).any(axis=1)
+    return pairs[first]
 
 
 def _save(file: Path, array: Hashes) -> None:

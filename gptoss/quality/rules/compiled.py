@@ -9,7 +9,7 @@ from typing import Any
 
 from numba import njit
 
-_FILES = sorted(Path(__file__).parent.glob("*.py"))
+_FILES = sorted(Path(__file__).parents[1].rglob("*.py"))
 SOURCES = hashlib.sha256(b"\0".join(path.read_bytes() for path in _FILES)).hexdigest()
 """Kept machine code is used only with the sources it was made of. Numba by itself looks at the file of the function
 alone, and would run old code of functions that it calls in other files."""

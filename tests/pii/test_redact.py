@@ -103,7 +103,9 @@ STAYS = {
 
 def redacted(text: str, *kinds: str) -> tuple[str, dict[str, int]]:
     result = redact(pa.array([text], pa.large_string()), kinds or tuple(KINDS))
-    return str(result.texts[0].as_py()), {kind: int(numbers[0]) for kind, numbers in result.found.items() if numbers[0]}
+    return str(result.texts[0].as_py()), {
+        kind: int(numbers[0]) for kind, numbers in result.counts.items() if numbers[0]
+    }
 
 
 @pytest.mark.parametrize(("kind", "text", "clean"), [(kind, *case) for kind, cases in GOES.items() for case in cases])
@@ -122,7 +124,7 @@ def test_a_batch_is_counted_and_only_wanted_kinds_are_touched() -> None:
     texts = pa.array(["a@b.org\na@b.org", None, "8.8.8.8", "", "plain"], pa.large_string())
     result = redact(texts, ("email", "ip"))
     assert result.texts.to_pylist() == [f"{EMAIL}\n{EMAIL}", None, IPV4, "", "plain"]
-    assert {kind: numbers.tolist() for kind, numbers in result.found.items()} == {
+    assert {kind: numbers.tolist() for kind, numbers in result.counts.items()} == {
         "email": [2, 0, 0, 0, 0], "ip": [0, 0, 1, 0, 0],
     }  # fmt: skip
     assert redact(texts, ("ip",)).texts.to_pylist()[0] == "a@b.org\na@b.org"

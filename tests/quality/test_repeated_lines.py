@@ -17,14 +17,14 @@ from gptoss.tables.documents import DOCUMENT, write_table
 TEXTS = st.lists(st.text("ab \n\t\u00a0\u3000é.", max_size=30), max_size=6)
 
 
-def found(texts: list[str], min_words: int = 1) -> repeated_lines.Lines:
-    return repeated_lines.find_lines(pa.array(texts, pa.large_string()), np.zeros(len(texts), np.uint64), min_words)
+def found(texts: list[str], min_words: int = 1) -> repeated_lines.HashedLines:
+    return repeated_lines.hash_lines(pa.array(texts, pa.large_string()), np.zeros(len(texts), np.uint64), min_words)
 
 
 def cut(text: str, *numbers: int) -> str:
     here = found([text])
     marks = np.isin(np.arange(len(here.keys)), numbers)
-    return str(repeated_lines.cut(pa.array([text], pa.large_string()), here, marks)[0].as_py())
+    return str(repeated_lines.remove_lines(pa.array([text], pa.large_string()), here, marks)[0].as_py())
 
 
 @settings(deadline=None)  # compiling takes seconds, once
@@ -45,11 +45,11 @@ def test_keys_are_equal_when_normalised_lines_are(texts: list[str], min_words: i
 def test_nothing_marked_changes_nothing_and_all_marked_leaves_nothing(texts: list[str]) -> None:
     array, here = pa.array(["other", *texts], pa.large_string()).slice(1), found(texts)
     none = np.zeros(len(here.keys), np.bool_)
-    assert repeated_lines.cut(array, here, none).to_pylist() == texts
+    assert repeated_lines.remove_lines(array, here, none).to_pylist() == texts
     if texts:
         none[0] = True
-        assert repeated_lines.cut(array, here, none).to_pylist()[1:] == texts[1:]
-    assert repeated_lines.cut(array, here, np.ones(len(here.keys), np.bool_)).to_pylist() == [""] * len(texts)
+        assert repeated_lines.remove_lines(array, here, none).to_pylist()[1:] == texts[1:]
+    assert repeated_lines.remove_lines(array, here, np.ones(len(here.keys), np.bool_)).to_pylist() == [""] * len(texts)
 
 
 def test_empty_lines_around_a_cut_are_one() -> None:
@@ -61,7 +61,7 @@ def test_empty_lines_around_a_cut_are_one() -> None:
 
 def test_texts_with_other_lines_are_refused() -> None:
     with pytest.raises(ValueError, match="not the texts"):
-        repeated_lines.cut(pa.array(["a\nb\nc"], pa.large_string()), found(["a\nb"]), np.ones(2, np.bool_))
+        repeated_lines.remove_lines(pa.array(["a\nb\nc"], pa.large_string()), found(["a\nb"]), np.ones(2, np.bool_))
 
 
 @pytest.mark.parametrize("ranges", [1, 7])
@@ -73,10 +73,10 @@ def test_ranges_of_keys_count_documents_exactly(tmp_path: Path, ranges: int) -> 
         rows = [dict.fromkeys(DOCUMENT.names, "") | {"text": text} for text in texts[part::3]]
         write_table(tmp_path / f"{part}.parquet", pa.Table.from_pylist(rows, schema=DOCUMENT))
         files.append(str(tmp_path / f"{part}.npy"))
-        repeated_lines.list_lines(str(tmp_path / f"{part}.parquet"), files[-1], 2, False)
+        repeated_lines.write_line_pairs(str(tmp_path / f"{part}.parquet"), files[-1], 2, False)
     counted: dict[int, int] = {}
     for number in range(ranges):
-        repeated_lines.count_lines(files, number, ranges, 5, str(tmp_path / "range.npy"))
+        repeated_lines.count_documents(files, number, ranges, 5, str(tmp_path / "range.npy"))
         counted |= dict(np.load(tmp_path / "range.npy").tolist())
     expected = Counter(line for text in set(texts) for line in set(text.split("\n")))
     wording = {key: line for line, key in zip(expected, found(["\n".join(expected)], 2).keys.tolist(), strict=True)}

@@ -7,7 +7,6 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,8 @@ from gptoss.pii.contact import EMAIL
 from gptoss.pii.phones import PHONE
 from gptoss.tables.documents import DOCUMENT, REMOVED, document_id, read_table, removed_files, write_table
 from gptoss.tracking.mlflow_run import StageRun
-from tests.curate.test_language import BULGARIAN, GERMAN
-
-curate = import_module("stages.curate").curate
+from stages.curate import curate
+from tests.quality.test_language import BULGARIAN, GERMAN
 
 PROSE = (
     "It is a truth universally acknowledged, that a single man in possession of a good fortune, must be in want of a "
@@ -234,7 +232,7 @@ def test_a_stage_that_dies_leaves_the_former_output(
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gptoss.curate.curate_file.apply_rules", die)
+    monkeypatch.setattr("gptoss.curate.filters.quality.apply_rules", die)
     with pytest.raises(KeyboardInterrupt):
         curate(settings, StageRun("curate@wikipedia", "another"), "wikipedia")
     assert _hashes(paths.curated("wikipedia")) == before

@@ -1,0 +1,64 @@
+"""What the stage makes of the results of its tasks: metrics, histograms, repeated lines, the output folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gptoss.config.curate import CurateConfig
+from gptoss.core.atomic_files import assembled_folder, write_json
+from gptoss.curate.histograms import distributions, languages, merge
+from gptoss.executor.tasks import Result
+from gptoss.tables.documents import write_table
+
+REPEATED_LINE = pa.schema([("line", pa.string()), ("documents", pa.int64())])
+"""A line that was cut, and in how many documents of different content it occurred."""
+
+
+def summarize(results: Sequence[Result], config: CurateConfig) -> dict[str, Any]:
+    """The metrics of the stage. Every key is always present, except reasons that removed nothing.
+
+    Errors: `RuntimeError` when kept and removed documents do not add up to those read, which is a bug.
+    """
+    counts: Counter[str] = sum((Counter(result["counts"]) for result in results), Counter())
+    removed = {key.removeprefix("removed."): counts[key] for key in sorted(counts) if key.startswith("removed.")}
+    if counts["documents_in"] != counts["documents_kept"] + sum(removed.values()):
+        raise RuntimeError(
+            f"{counts['documents_in']} documents in != {counts['documents_kept']} kept + {removed} removed"
+        )
+    return {
+        **{key: counts[key] for key in ("documents_in", "documents_kept", "bytes_in", "bytes_kept")},
+        "documents_removed": sum(removed.values()),
+        "removed": removed,
+        "redacted": {kind: counts[f"redacted.{kind}"] for kind in config.personal_data.redacted_kinds},
+        "repeated_lines": {"lines": counts["lines_cut"], "bytes": counts["bytes_cut"]},
+    }
+
+
+def assemble(output: Path, tasks: Sequence[dict[str, Any]], results: Sequence[Result], folder: Path) -> None:
+    """Assemble the output folder from the files that the tasks wrote, atomically."""
+    total = merge(result["histograms"] for result in results)
+    write_json(folder / "distributions.json", distributions(total))
+    write_json(folder / "languages.json", languages(total))
+    write_table(folder / "repeated_lines.parquet", repeated_line_table([Path(task["line_samples"]) for task in tasks]))
+    with assembled_folder(output) as add:
+        for task in tasks:
+            for file in (Path(task["kept"]), Path(task["removed"])):
+                add(file.name, file)
+        for name in ("distributions.json", "languages.json", "repeated_lines.parquet"):
+            add(name, folder / name)
+
+
+def repeated_line_table(sample_files: Sequence[Path]) -> pa.Table:
+    """The sampled lines, most frequent first, each in the wording of its first occurrence in the source."""
+    by_key: dict[int, dict[str, Any]] = {}
+    for file in sample_files:
+        for row in pq.read_table(file).to_pylist():
+            by_key.setdefault(row["key"], row)
+    rows = sorted(by_key.values(), key=lambda row: (-row["documents"], row["line"]))
+    return pa.Table.from_pylist([{name: row[name] for name in REPEATED_LINE.names} for row in rows], REPEATED_LINE)
