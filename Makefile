@@ -17,28 +17,28 @@ $(READY): requirements.lock
 	@touch $@
 
 run: $(READY) ## set up and run the whole pipeline: raw text to registered checkpoint
-	@$(RUN) -m gptoss.cli.run
+	@$(RUN) -m gptoss.cli run
 
 plan: $(READY) ## what `make run` would do, raw files, estimated documents, tokens and time
-	@$(RUN) -m gptoss.cli.plan
+	@$(RUN) -m gptoss.cli plan
 
 test: $(READY) ## set up and run all tests
 	@$(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 ui: $(READY) ## serve the Prefect and MLflow pages on loopback until Ctrl-C
-	@$(RUN) -m gptoss.cli.ui
+	@$(RUN) -m gptoss.cli ui
 
 chat: $(READY) ## talk to the Instruct model in the terminal
-	@$(RUN) -m gptoss.cli.chat
+	@$(RUN) -m gptoss.cli chat
 
 serve: $(READY) ## serve the Instruct model on loopback, OpenAI-compatible, until Ctrl-C
-	@$(RUN) -m gptoss.cli.serve
+	@$(RUN) -m gptoss.cli serve
 
 use: $(READY) ## choose a size: make use PROFILE=125m (tiny, 125m, 1b, 20b, 30b, 70b)
-	@$(RUN) -m gptoss.config.profiles $(PROFILE)
+	@$(RUN) -m gptoss.cli use $(PROFILE)
 
 verify: $(READY) ## check the champion's signature and every hash back to the raw files
-	@$(RUN) -m gptoss.registry.lineage --verify gpt-oss-$$(sed -n 's/^name: *//p' params.yaml)@champion
+	@$(RUN) -m gptoss.cli verify
 
 lint: $(READY) ## formatting, lint, types
 	@$(RUN) -m ruff format --check .

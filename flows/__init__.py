@@ -1,1 +1,1 @@
-"""What Prefect runs (`pipeline`), and what a person runs beside it: `lineage`, `ui`, `chat`, `profile`."""
+"""What Prefect runs, and nothing else: the flow of the whole pipeline and the flow that builds an assistant."""

@@ -1,1 +1,1 @@
-"""Everything that a person types: one module per command, run as `python -m gptoss.cli NAME`."""
+"""The commands a person types: one module each, with `add_arguments` and `execute`, which `__main__` finds by name."""

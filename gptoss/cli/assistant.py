@@ -1,74 +1,61 @@
-"""An on-premises assistant from a company's own documents: `python -m flows.assistant FOLDER [--name NAME] [--serve]`.
+"""Build an on-premises assistant from a folder of documents.
 
-Reads the Markdown, HTML and CSV documents of a folder, teaches them to a published model that can chat (the Instruct
-model of params.yaml, or `--base`), and asks the result and its base the same held-out questions. Nothing leaves the
-machine. Leaves `assistants/NAME`: a float16 model that `AutoModelForCausalLM.from_pretrained` loads, the adapter
-alone, `evaluation.json` with every answer, and checksums. The same command continues after a kill; `--serve` then
-serves the model through an OpenAI-compatible API.
+Reads the Markdown, HTML and CSV documents of a folder, trains a published chat model on them (the Instruct model of
+params.yaml, or `--base`), and asks the result and its base the same held-out questions. Nothing leaves the machine.
+Writes `assistants/NAME`: a float16 model that `AutoModelForCausalLM.from_pretrained` loads, the adapter alone,
+`evaluation.json` with every answer, and checksums. After a kill the same command continues; `--serve` then serves the
+model through an OpenAI-compatible API.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gptoss.core.errors import UserError
-from gptoss.core.process import exit_code_of
+from gptoss.cli import serve as server
 
 ASSISTANTS = Path("assistants")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Build, evaluate and, if asked, serve; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.assistant", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument("documents", type=Path, metavar="FOLDER", help="Markdown, HTML and CSV documents")
     parser.add_argument("--name", help="of the assistant; default: the folder's name")
-    parser.add_argument("--base", type=Path, help="a published model that can chat; default: the Instruct model")
+    parser.add_argument("--base", type=Path, help="a published chat model; default: the Instruct model")
     parser.add_argument("--epochs", type=int, help="default: instruct.epochs")
     parser.add_argument("--serve", action="store_true", help="serve the assistant afterwards, until Ctrl-C")
-    options = parser.parse_args(arguments)
-    return exit_code_of(lambda: run(options.documents, options.name, options.base, options.epochs, options.serve))
 
 
-def run(documents: Path, name: str | None, base: Path | None, epochs: int | None, serve: bool) -> None:
-    """The whole flow. Raises `PipelineError`."""
+def execute(options: argparse.Namespace) -> None:
+    """Build, evaluate and, if asked, serve.
+
+    Errors: `UserError` when the base is missing or cannot be trained.
+    """
     from gptoss.config.settings import load_settings
     from gptoss.core import paths
     from gptoss.pipeline import prefect_environment
 
     settings = load_settings()
+    # Prefect reads its settings from the environment when it is imported, with the flow below.
     prefect_environment.prepare()
-    base = base or paths.published(settings.name, "instruct")
-    if not (base / "config.json").exists():
-        raise UserError(f"there is no model in {base}", "run `make run` first, or name a published folder with --base")
-    target = ASSISTANTS / (name or documents.resolve().name)
-    from flows.assistant_flow import build_assistant
+    base = options.base or paths.published(settings.name, "instruct")
+    server.require_model(base, "run `make run` first, or name a published folder with --base")
+    target = ASSISTANTS / (options.name or options.documents.resolve().name)
+    from flows.assistant import build_assistant
 
     build: Any = build_assistant.with_options(flow_run_name=f"assistant {target.name}")
-    show(target, build(documents, base, target, settings, epochs))
-    if serve:
-        from gptoss.cli import serve as server
-
+    show(target, build(options.documents, base, target, settings, options.epochs))
+    if options.serve:
         server.serve(target, server.PORT)
 
 
 def show(target: Path, evaluation: dict[str, Any]) -> None:
-    """The two evaluations side by side, and what to do next."""
-    asked = evaluation["assistant"]["questions"]
-    print(f"\n  {asked} held-out questions      base   assistant   chance")
+    """Print the evaluations of the assistant and its base side by side, and the commands to use the assistant."""
+    questions = evaluation["assistant"]["questions"]
+    print(f"\n  {questions} held-out questions      base   assistant   chance")
     for label, key in (("right answer of four", "choice"), ("ROUGE-L of the answer", "rouge_l")):
         chance = f"{evaluation['base']['chance']:8.1%}" if key == "choice" else ""
         print(f"  {label:<23} {evaluation['base'][key]:7.1%} {evaluation['assistant'][key]:11.1%} {chance}")
     print(f"\n  model    {target}\n  answers  {target / 'evaluation.json'}")
-    print(
-        f"  talk     python -m gptoss.cli.chat --model {target}\n  serve    python -m gptoss.cli.serve --model {target}"
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    print(f"  talk     gptoss chat --model {target}\n  serve    gptoss serve --model {target}")

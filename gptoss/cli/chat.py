@@ -1,42 +1,41 @@
-"""Talk to the champion of the Instruct model in the terminal: `python -m gptoss.cli.chat [--model FOLDER]`."""
+"""Talk to a published model in the terminal; by default to the champion of the Instruct model."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from gptoss.core.errors import UserError
-from gptoss.core.process import exit_code_of, set_quiet_env
+from gptoss.cli.serve import champion_folder, require_model
+from gptoss.core.process import set_quiet_env
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Chat until end of input; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m gptoss.cli.chat", description=__doc__)
-    parser.add_argument("--model", type=Path, help="a published folder; default: what `make serve` serves")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--model", type=Path, help="a published folder; default: the model that `gptoss serve` serves")
     parser.add_argument("--max-new-tokens", type=int, default=128)
-    options = parser.parse_args(arguments)
+
+
+def execute(options: argparse.Namespace) -> None:
+    """Chat until the end of the input."""
     set_quiet_env()
-    return exit_code_of(lambda: chat(options.model, options.max_new_tokens))
+    chat(options.model or champion_folder(), options.max_new_tokens)
 
 
-def chat(folder: Path | None, max_new_tokens: int) -> None:
-    """Read a line, answer it, keep the conversation. Raises `UserError` when no model is there yet."""
-    from gptoss.cli.serve import champion_folder
+def chat(folder: Path, max_new_tokens: int) -> None:
+    """Read a line, answer it, keep the conversation.
 
-    folder = folder or champion_folder()
-    if not (folder / "config.json").exists():
-        raise UserError(f"there is no model in {folder}", "run `make run` first, or name a folder with --model")
+    Errors: `UserError` when the folder holds no model.
+    """
+    require_model(folder)
 
     from transformers import AutoModelForCausalLM, AutoTokenizer, TextStreamer
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-    print(f"{folder}: write a line; Ctrl-D ends, an empty line starts afresh")
+    print(f"{folder}: write a line; Ctrl-D ends, an empty line starts a new conversation")
     messages: list[dict[str, str]] = []
-    while (line := _read()) is not None:
+    while (line := _read_line()) is not None:
         if not line:
             messages = []
             continue
@@ -44,18 +43,15 @@ def chat(folder: Path | None, max_new_tokens: int) -> None:
         inputs = tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
+        # Greedy, as the evaluation generates: what a person sees here is what was measured.
         output = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False, streamer=streamer)
         answer = tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         messages.append({"role": "assistant", "content": answer})
 
 
-def _read() -> str | None:
+def _read_line() -> str | None:
     try:
         return input("> ").strip()
     except EOFError:
         print()
         return None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,39 +1,40 @@
-"""Upload a published folder to a repository on the Hugging Face hub: `python -m gptoss.cli.push --repo OWNER/NAME`.
+"""Upload a published folder to a repository on the Hugging Face hub. The pipeline never does this by itself.
 
-Never done by the pipeline. What is uploaded is what is here: the folder's checksums are verified first, it is
-signed, and the signature goes with it (`model.sig`, `signing-key.pub`). The token is HF_TOKEN, or that of
-`hf auth login`; HF_ENDPOINT names another hub.
+The folder's checksums are verified first, then the folder is signed, and the signature is uploaded with it
+(`model.sig`, `signing-key.pub`). The token is HF_TOKEN or that of `hf auth login`; HF_ENDPOINT names another hub.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from gptoss.core.errors import ClusterError, DataError, UserError
-from gptoss.core.process import exit_code_of, set_quiet_env
+from gptoss.core.process import set_quiet_env
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Verify and upload; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m gptoss.cli.push", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--repo", required=True, metavar="OWNER/NAME", help="made when it does not exist, private")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--repo", required=True, metavar="OWNER/NAME", help="created if it does not exist, private")
     parser.add_argument("--model", type=Path, help="a published folder; default: the base model of params.yaml")
     parser.add_argument("--public", action="store_true", help="make a new repository public")
-    options = parser.parse_args(arguments)
-    os.environ.setdefault("HF_HUB_OFFLINE", "0")  # the one command that is there to use the network
+
+
+def execute(options: argparse.Namespace) -> None:
+    """Verify and upload."""
+    # The only command that is meant to use the hub: set before `set_quiet_env`, which would turn the network off.
+    os.environ.setdefault("HF_HUB_OFFLINE", "0")
     set_quiet_env()
-    return exit_code_of(lambda: push(options.model, options.repo, private=not options.public))
+    push(options.model, options.repo, private=not options.public)
 
 
 def push(folder: Path | None, repo: str, *, private: bool = True) -> None:
-    """Upload `folder` in one commit. Raises `UserError` for a bad name or an unpublished model, `DataError` when the
-    bytes are not those that were signed, `ClusterError` when the hub refuses or does not answer."""
+    """Upload `folder` in one commit.
+
+    Errors: `UserError` for an invalid repository name or a folder that is not published, `DataError` when the bytes
+    differ from the signed ones, `ClusterError` when the hub refuses or does not answer.
+    """
     from httpx import HTTPError
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.errors import HFValidationError
@@ -45,16 +46,20 @@ def push(folder: Path | None, repo: str, *, private: bool = True) -> None:
     folder = folder or paths.published(load_settings().name, "base")
     if not (folder / checksums.CHECKSUMS).exists():
         raise UserError(f"{folder} is not a published folder", "run `make run` first, or name one with --model")
-    wrong = checksums.differing(folder)
-    if wrong:
-        raise DataError(f"{folder}: {', '.join(wrong[:5])} does not match {checksums.CHECKSUMS}", "publish it again")
+    if differing := checksums.differing(folder):
+        names = ", ".join(differing[:5])
+        raise DataError(f"{folder}: {names} does not match {checksums.CHECKSUMS}", "publish it again")
     key = signature.sign(folder)
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    files |= {"model.sig": signature.signature_path(folder), signature.PUBLIC_KEY: folder.with_name(signature.PUBLIC_KEY)}
+    # The signature is kept beside the folder, since it covers the folder's files; in the repository it is one of them.
+    files |= {
+        "model.sig": signature.signature_path(folder),
+        signature.PUBLIC_KEY: folder.with_name(signature.PUBLIC_KEY),
+    }
     api = HfApi()
     try:
         api.create_repo(repo, private=private, exist_ok=True)
-        commit = api.create_commit(
+        commit = api.create_commit(  # one commit: a reader never finds half of the files
             repo,
             [CommitOperationAdd(path_in_repo=name, path_or_fileobj=path) for name, path in files.items()],
             commit_message=f"{folder.name}, signed by the key {key[:16]}",
@@ -63,11 +68,7 @@ def push(folder: Path | None, repo: str, *, private: bool = True) -> None:
         raise UserError(f"--repo {repo}: {error}", "write OWNER/NAME") from None
     except (HTTPError, OSError) as error:
         raise ClusterError(
-            f"{api.endpoint} did not take {folder}: {error}",
+            f"{api.endpoint} did not accept {folder}: {error}",
             "check the token (HF_TOKEN, or `hf auth login`) and its right to write; the same command continues",
         ) from None
     print(commit.commit_url)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

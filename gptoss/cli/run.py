@@ -1,54 +1,52 @@
-"""The pipeline under Prefect: `python -m gptoss.cli.run [--target STAGE] [--dry-run]`.
+"""Run the pipeline under Prefect.
 
-The flow reads the stage graph from DVC and runs each stage that is out of date as a task named after it
-(`dvc repro --single-item`). DVC decides what runs; Prefect decides when and shows it live. It works with no
-server (Prefect's temporary one) and with the one of `make ui`; `dvc repro` gives the same outputs without it.
+The flow reads the stage graph from DVC and runs each stage that is out of date as a task named after the stage
+(`dvc repro --single-item`). DVC decides what runs; Prefect decides when, and shows it live. It works without a server
+(on Prefect's temporary one) and with the server of `gptoss ui`; `dvc repro` gives the same outputs without Prefect.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
 from typing import Any
 
-from gptoss.core.process import exit_code_of
+from gptoss.core.errors import PipelineError, Preempted
+from gptoss.core.process import set_quiet_env
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the pipeline; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m gptoss.cli.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument("--target", metavar="STAGE", help="run only this stage and what it needs")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and the estimated time, run nothing")
-    options = parser.parse_args(arguments)
-    return exit_code_of(lambda: plan(options.target) if options.dry_run else run(options.target))
 
 
-def plan(target: str | None = None) -> None:
-    """Print what would run, why, and about how long it takes. Raises `PipelineError`."""
-    from gptoss.cli.plan import show
-    from gptoss.core.process import set_quiet_env
+def execute(options: argparse.Namespace) -> None:
+    """Run the pipeline, or print the plan of that run."""
+    if options.dry_run:
+        from gptoss.cli.plan import show
 
-    set_quiet_env()
-    show(target=target)
+        set_quiet_env()
+        show(target=options.target)
+    else:
+        run(options.target)
 
 
 def run(target: str | None = None) -> None:
-    """Check the configuration, run what is out of date, print where everything is. Raises `PipelineError`;
-    `Preempted` when a stage was asked to stop, or all were."""
+    """Check the configuration, run what is out of date, print where the results are.
+
+    Errors: `PipelineError` when a stage failed; `Preempted` when a stage or the whole run was asked to stop.
+    """
     from gptoss.config.cluster import load_cluster
     from gptoss.config.settings import load_settings
-    from gptoss.core.errors import PipelineError, Preempted
     from gptoss.pipeline import prefect_environment
 
     settings, cluster = load_settings(), load_cluster()
+    # Prefect reads its settings from the environment when it is imported, so this precedes the imports below.
     prefect_environment.prepare()
 
     from prefect.task_runners import ThreadPoolTaskRunner
 
-    from flows.pipeline_flow import pipeline
+    from flows.pipeline import pipeline
     from gptoss.pipeline import summary
 
     runner: Any = ThreadPoolTaskRunner(max_workers=cluster.parallel_stages)
@@ -62,7 +60,3 @@ def run(target: str | None = None) -> None:
             state.message or "the pipeline did not finish", "then run the same command again: finished stages are kept"
         )
     summary.show(settings)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

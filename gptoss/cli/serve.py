@@ -1,8 +1,8 @@
-"""Serve a published model with an OpenAI-compatible API on loopback: `python -m gptoss.cli.serve [--model FOLDER]`.
+"""Serve a published model with an OpenAI-compatible API on loopback.
 
-It is `transformers serve` on one model, without network: `GET /v1/models`, `POST /v1/chat/completions`,
-`/v1/completions`, `/v1/responses`, `GET /health`. Without `--model` it serves the champion of the Instruct model where
-the registry keeps its bytes on this machine, otherwise the published Instruct folder.
+It runs `transformers serve` on one model, without network: `GET /v1/models`, `POST /v1/chat/completions`,
+`/v1/completions`, `/v1/responses`, `GET /health`. Without `--model` it serves the champion of the Instruct model if
+the registry keeps its files on this machine, otherwise the published Instruct folder.
 """
 
 from __future__ import annotations
@@ -14,32 +14,34 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from gptoss.core.errors import ClusterError, UserError
-from gptoss.core.process import exit_code_of, set_quiet_env
+from gptoss.core.process import set_quiet_env
 
 PORT = 8000
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until interrupted; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m gptoss.cli.serve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument("--model", type=Path, help="a published folder")
     parser.add_argument("--port", type=int, default=PORT, help=f"on 127.0.0.1; default {PORT}")
-    options = parser.parse_args(arguments)
+
+
+def execute(options: argparse.Namespace) -> None:
+    """Serve until interrupted."""
     set_quiet_env()
-    return exit_code_of(lambda: serve(options.model or champion_folder(), options.port))
+    serve(options.model or champion_folder(), options.port)
 
 
 def champion_folder() -> Path:
-    """Where the bytes of the Instruct champion are; the published folder when there is no champion, or, which is said,
-    its bytes are elsewhere. Raises `ClusterError` when the registry does not answer."""
+    """The folder with the files of the Instruct champion. If there is no champion, or (with a message) if its files are
+    on another machine, the published Instruct folder.
+
+    Errors: `ClusterError` when the registry does not answer.
+    """
     from gptoss.config.settings import load_settings
     from gptoss.core import paths
     from gptoss.registry.champions import get_champion
@@ -59,25 +61,33 @@ def champion_folder() -> Path:
         return folder
     print(
         f"the champion, version {version.version}, is at {version.source} and not on this machine: "
-        f"taking {published} in its place",
+        f"using {published} instead",
         file=sys.stderr,
     )
     return published
 
 
-def serve(folder: Path, port: int) -> None:
-    """Run the server in a process of its own. Raises `UserError` when there is no model, `ClusterError` when the
-    server ends by itself."""
+def require_model(folder: Path, fix: str = "run `make run` first, or name a folder with --model") -> None:
+    """Errors: `UserError` when the folder holds no model."""
     if not (folder / "config.json").exists():
-        raise UserError(f"there is no model in {folder}", "run `make run` first, or name a folder with --model")
+        raise UserError(f"there is no model in {folder}", fix)
+
+
+def serve(folder: Path, port: int) -> None:
+    """Run the server as a child process until it ends or this process is interrupted.
+
+    Errors: `UserError` when the folder holds no model, `ClusterError` when the server exits with an error.
+    """
+    require_model(folder)
+    # SIGTERM becomes SystemExit, so that the `finally` below also ends the server and the temporary cache is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with tempfile.TemporaryDirectory() as cache:
-        model = as_hub_model(folder, Path(cache))
+        model = link_as_hub_model(folder, Path(cache))
         print(f"{folder} at http://127.0.0.1:{port}/v1 as model {model}; Ctrl-C ends it", flush=True)
         command = [sys.executable, "-m", "transformers.cli.transformers", "serve", model]
         server = subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", str(port)],
-            cwd=cache,  # in the checkout the name would be that of a folder
+            cwd=cache,  # in the checkout, `gpt-oss/NAME` would be read as a local folder, not as a hub model
             env=os.environ | {"HF_HUB_CACHE": cache, "HF_HUB_OFFLINE": "1"},
         )
         try:
@@ -91,12 +101,15 @@ def serve(folder: Path, port: int) -> None:
         )
 
 
-def as_hub_model(folder: Path, cache: Path) -> str:
-    """Make `folder` the one model of a Hugging Face cache, by links, and return its name there: the server lists what
-    is in the cache, and answers to no other name."""
+def link_as_hub_model(folder: Path, cache: Path) -> str:
+    """Make `folder` the only model of a Hugging Face cache, by symbolic links, and return its name there.
+
+    `transformers serve` lists the models of the cache and answers to no other name, so serving a plain folder would
+    show its path, or none, to clients.
+    """
     folder = folder.resolve()
-    called = folder.parent.name if folder.name == "model" else folder.name  # a version's files are in NAME/model
-    name = re.sub(r"[^A-Za-z0-9]+", "-", called.removeprefix("gpt-oss-")).strip("-") or "model"
+    base = folder.parent.name if folder.name == "model" else folder.name  # a registry version's files are in NAME/model
+    name = re.sub(r"[^A-Za-z0-9]+", "-", base.removeprefix("gpt-oss-")).strip("-") or "model"
     entry = cache / f"models--gpt-oss--{name}"
     (entry / "refs").mkdir(parents=True)
     (entry / "refs" / "main").write_text("published")
@@ -106,7 +119,3 @@ def as_hub_model(folder: Path, cache: Path) -> str:
         if path.is_file():
             (snapshot / path.name).symlink_to(path)
     return f"gpt-oss/{name}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

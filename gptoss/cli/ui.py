@@ -1,7 +1,7 @@
-"""The two web pages, on loopback: `python -m gptoss.cli.ui` starts Prefect's and MLflow's servers until Ctrl-C.
+"""Serve the Prefect and MLflow pages on loopback until Ctrl-C.
 
-Both read the SQLite databases in the checkout, so every earlier run is there; a pipeline that starts while they
-run is watched live.
+Both read the SQLite databases in the checkout, so every earlier run is shown, and a pipeline started while they run
+can be watched live. `GPTOSS_PREFECT_PORT` and `GPTOSS_MLFLOW_PORT` choose other ports.
 """
 
 from __future__ import annotations
@@ -13,26 +13,23 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 
 from gptoss.core.errors import ClusterError
-from gptoss.core.process import exit_code_of
 
 PORTS = {"prefect": 4200, "mlflow": 5000}
 START_SECONDS = 120.0
+"""Both servers migrate their databases at the first start, which takes tens of seconds on a slow disk."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until interrupted; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m gptoss.cli.ui", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.parse_args(arguments)
-    return exit_code_of(serve)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """This command has no options."""
 
 
-def serve() -> None:
-    """Start both servers, wait until they answer, say where they are. Raises `ClusterError` for a taken port."""
+def execute(_: argparse.Namespace) -> None:
+    """Start both servers, wait until they answer, print their addresses, and serve until interrupted.
+
+    Errors: `ClusterError` for a port that is in use or a server that does not start.
+    """
     from gptoss.core.atomic_files import write_json
     from gptoss.pipeline import prefect_environment
     from gptoss.tracking.mlflow_run import tracking_uri
@@ -42,10 +39,17 @@ def serve() -> None:
     for name, port in ports.items():
         _require_free(name, port)
     servers = [
-        subprocess.Popen(_prefect_command(ports["prefect"]), stdout=subprocess.DEVNULL),
-        subprocess.Popen(_mlflow_command(ports["mlflow"], tracking_uri()), stdout=subprocess.DEVNULL),
-    ]
+        subprocess.Popen([sys.executable, "-m", *command, "--host", "127.0.0.1", "--port", str(ports[name])],
+                         stdout=subprocess.DEVNULL)
+        for name, command in (
+            ("prefect", ["prefect", "server", "start"]),
+            # One worker is enough for one person, and SQLite allows one writer.
+            ("mlflow", ["mlflow", "server", "--workers", "1", "--backend-store-uri", tracking_uri(),
+                        "--default-artifact-root", "mlruns"]),
+        )
+    ]  # fmt: skip
     addresses = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+    # SIGTERM becomes SystemExit, so that the `finally` below runs and leaves neither a server nor a stale address.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         _wait_until_up(addresses, servers)
@@ -55,28 +59,18 @@ def serve() -> None:
             server.wait()
     finally:
         prefect_environment.UI_STATE.unlink(missing_ok=True)
-        for server in servers:
+        for server in servers:  # ask both before waiting for either
             server.terminate()
         for server in servers:
             server.wait()
-
-
-def _prefect_command(port: int) -> list[str]:
-    return [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-
-
-def _mlflow_command(port: int, uri: str) -> list[str]:
-    return [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-        "--backend-store-uri", uri, "--default-artifact-root", "mlruns",
-    ]  # fmt: skip
 
 
 def _require_free(name: str, port: int) -> None:
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise ClusterError(
-                f"port {port} for {name} is in use", f"end what listens there, or set GPTOSS_{name.upper()}_PORT"
+                f"port {port} for {name} is in use",
+                f"stop the program that listens there, or set GPTOSS_{name.upper()}_PORT",
             )
 
 
@@ -91,7 +85,3 @@ def _wait_until_up(addresses: dict[str, str], servers: list[subprocess.Popen[byt
                 "a server did not start", "see its messages above; another program may hold the database"
             )
         time.sleep(0.5)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,1 +1,1 @@
-"""Raw file sizes to estimated documents, tokens and time per stage, without running anything."""
+"""What a run will need, before it runs: raw files and their sizes, documents, text, tokens and time per data stage."""

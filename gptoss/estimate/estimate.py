@@ -1,4 +1,4 @@
-"""From raw files to estimated documents, text, tokens and time, stage by stage, with the arithmetic."""
+"""From raw files to estimated documents, text, tokens and time per data stage, with the arithmetic."""
 
 from __future__ import annotations
 
@@ -9,43 +9,45 @@ from dataclasses import dataclass, field
 from gptoss.config.cluster import ClusterConfig
 from gptoss.config.source import SourceConfig
 from gptoss.core.formatting import count, duration, size
-from gptoss.estimate.rates import SCALED, Rate, Rates
+from gptoss.estimate.rates import PARALLEL_STAGES, Rate, Rates
 from gptoss.estimate.raw_file_sizes import RawFiles
 
-START = 5.0
-"""Seconds every stage takes besides its work: an interpreter, DVC's hashes, MLflow."""
+STARTUP_SECONDS = 5.0
+"""What every stage takes besides its work: starting an interpreter, DVC's hashes, MLflow. Without it the estimate of a
+tiny corpus would be milliseconds."""
 DOCUMENTS_PER_PART = 50_000
-"""As `ingest.documents_per_file`: a part is the work of one task."""
+"""As `ingest.documents_per_file`: one part is the work of one task."""
 TOKENIZER_SAMPLE = 10_000_000
-"""Bytes the tokenizer reads at most, where no configuration says it."""
+"""Bytes that the tokenizer reads at most, where no configuration says it."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Row:
-    """One stage: what it reads, what it makes, how long it takes."""
+    """One stage: its input, its output and its time."""
 
     stage: str
     runs: bool
     """Whether DVC would run it."""
-    reads: float
-    makes: float
-    """Bytes of text; of `shards` tokens."""
-    documents: float
+    input_bytes: float
+    output: float
+    """Bytes of text; for `shards`, tokens."""
     seconds: float
     arithmetic: str
     rate: Rate
+    documents: float = 0.0
+    """Documents of the output."""
 
 
 @dataclass
 class Estimate:
-    """All rows, and the sources of which nothing can be said."""
+    """The rows of all data stages, and the sources without a file of a known size."""
 
     rows: list[Row] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
-        """Of the stages that would run, one after the other."""
+        """Time of the stages that would run, one after the other: an upper bound, as sources can run in parallel."""
         return sum(row.seconds for row in self.rows if row.runs)
 
 
@@ -55,63 +57,61 @@ def estimate(
     rates: Rates,
     cluster: ClusterConfig,
     runs: set[str] | None = None,
-    sample: int = TOKENIZER_SAMPLE,
+    tokenizer_sample: int = TOKENIZER_SAMPLE,
     documents_per_part: int = DOCUMENTS_PER_PART,
 ) -> Estimate:
-    """The rows of the data stages. `runs` are the stages DVC would run (None: all); `sample` is what the tokenizer
-    reads."""
-    plan = Estimate()
+    """The rows of the data stages. `runs` are the stages that DVC would run; None means all."""
+    result = Estimate()
     text = documents = 0.0
     parts = 0
 
-    def stage(name: str, format_: str, reads: float, tasks: int) -> Row:
-        rate = rates.of(name.partition("@")[0], format_, reads)
-        seconds, arithmetic = _time(rate, reads, cluster, tasks)
-        makes = reads * rate.out
-        row = Row(name, runs is None or name in runs, reads, makes, 0.0, seconds, arithmetic, rate)
-        plan.rows.append(row)
+    def add(name: str, format_: str, input_bytes: float, tasks: int) -> Row:
+        rate = rates.of(name.partition("@")[0], format_, input_bytes)
+        seconds, arithmetic = _time(rate, input_bytes, cluster, tasks)
+        row = Row(
+            name, runs is None or name in runs, input_bytes, input_bytes * rate.output_ratio, seconds, arithmetic, rate
+        )
+        result.rows.append(row)
         return row
 
-    for source, settings in sorted(sources.items()):
+    for source, config in sorted(sources.items()):
         raw = files[source].bytes
         if raw is None or not files[source].chosen:
-            plan.unknown.append(source)
+            result.unknown.append(source)
             continue
-        ingested = stage(f"ingest@{source}", settings.format, raw, files[source].chosen)
-        made = ingested.makes / ingested.rate.document if ingested.rate.document else 0.0
-        of_source = max(1, math.ceil(made / documents_per_part))
-        curated = stage(f"curate@{source}", settings.format, ingested.makes, of_source)
-        _replace(plan, ingested, made)
-        kept = curated.makes / curated.rate.document if curated.rate.document else made * curated.rate.out
-        _replace(plan, curated, kept)
-        text, documents, parts = text + curated.makes, documents + kept, parts + of_source
-    if not plan.rows:
-        return plan
+        ingested = add(f"ingest@{source}", config.format, raw, files[source].chosen)
+        if ingested.rate.document_bytes:
+            ingested.documents = ingested.output / ingested.rate.document_bytes
+        source_parts = max(1, math.ceil(ingested.documents / documents_per_part))
+        curated = add(f"curate@{source}", config.format, ingested.output, source_parts)
+        # Where the table gives no size of curated documents, curation keeps the same share of documents as of bytes.
+        per_document = curated.rate.document_bytes
+        curated.documents = (
+            curated.output / per_document if per_document else ingested.documents * curated.rate.output_ratio
+        )
+        text, documents, parts = text + curated.output, documents + curated.documents, parts + source_parts
+    if not result.rows:
+        return result
     for name in ("dedup", "decontaminate"):
-        row = stage(name, "", text, parts)
-        documents *= row.rate.out
-        _replace(plan, row, documents)
-        text = row.makes
-    stage("tokenizer", "", min(sample, text), 1)
-    _replace(plan, stage("shards", "", text, 1), documents)
-    return plan
+        row = add(name, "", text, parts)
+        row.documents = documents = documents * row.rate.output_ratio
+        text = row.output
+    add("tokenizer", "", min(tokenizer_sample, text), 1)
+    add("shards", "", text, 1).documents = documents
+    return result
 
 
-def _replace(plan: Estimate, row: Row, documents: float) -> None:
-    """Tell how many documents a row makes."""
-    values = vars(row) | {"documents": documents}
-    plan.rows[plan.rows.index(row)] = Row(**values)
-
-
-def _time(rate: Rate, reads: float, cluster: ClusterConfig, tasks: int) -> tuple[float, str]:
-    """Seconds of a stage, and how they come about."""
-    spread = rate.stage in SCALED
-    workers = max(1, min(cluster.data_workers, tasks)) if spread else 1
-    seconds = reads / (rate.bytes_per_second * workers) + START
-    by = f" × {workers}" if workers > 1 else ""
-    why = ""
-    if spread and workers < cluster.data_workers:
+def _time(rate: Rate, input_bytes: float, cluster: ClusterConfig, tasks: int) -> tuple[float, str]:
+    """Seconds of a stage, and the arithmetic behind them."""
+    parallel = rate.stage in PARALLEL_STAGES
+    # Never more workers than tasks: one large file is read by one task, however many workers the cluster has.
+    workers = max(1, min(cluster.data_workers, tasks)) if parallel else 1
+    seconds = input_bytes / (rate.bytes_per_second * workers) + STARTUP_SECONDS
+    factor = f" × {workers}" if workers > 1 else ""
+    remark = ""
+    if parallel and workers < cluster.data_workers:
         busy = f"{workers} of {cluster.data_workers} busy"
-        why = f" ({count(tasks)} {'task keeps' if tasks == 1 else 'tasks keep'} {busy})"
-    arithmetic = f"{size(reads)} / ({size(rate.bytes_per_second)}/s{by}) + {START:.0f} s = {duration(seconds)}{why}"
+        remark = f" ({count(tasks)} {'task keeps' if tasks == 1 else 'tasks keep'} {busy})"
+    speed = f"{size(rate.bytes_per_second)}/s{factor}"
+    arithmetic = f"{size(input_bytes)} / ({speed}) + {STARTUP_SECONDS:.0f} s = {duration(seconds)}{remark}"
     return seconds, arithmetic

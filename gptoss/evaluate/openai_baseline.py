@@ -1,6 +1,6 @@
 """A live baseline: the same suites asked of a model behind an OpenAI-compatible completions server.
 
-    python -m gptoss.evaluate.openai_baseline MODEL --url http://HOST/v1/completions [--suite gpt4] [--limit 20]
+    gptoss baseline MODEL --url http://HOST/v1/completions [--suite gpt4] [--limit 20]
 
 In: the frozen items `data/benchmarks`; `OPENAI_API_KEY` where the server wants one. Out: `reports/live/MODEL.json`, its
 rows as in `scores.json`; it observes another model, so no stage depends on it. Before anything is sent, requests,
@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,30 +184,3 @@ def live(arguments: argparse.Namespace) -> Path:
     for file in files.values():
         file.unlink(missing_ok=True)
     return path
-
-
-def parse(words: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m gptoss.evaluate.openai_baseline",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("model", help="the name the server knows it by")
-    parser.add_argument("--url", required=True, help="the completions endpoint")
-    parser.add_argument("--suite", default="gpt4", choices=("smoke", "language", "gpt4"))
-    parser.add_argument("--limit", type=int, default=20, help="items a task, spread evenly")
-    parser.add_argument("--tokenizer", type=Path, help="folder with the server's tokenizer")
-    parser.add_argument("--context", type=int, default=4096, help="tokens the model can read")
-    parser.add_argument("--concurrent", type=int, default=1, help="requests at a time")
-    parser.add_argument("--input-price", type=float, required=True, help="dollars a million tokens; 0 for one's own")
-    parser.add_argument("--output-price", type=float, required=True, help="dollars a million tokens; 0 for one's own")
-    parser.add_argument("--yes", action="store_true", help="do not ask before sending")
-    return parser.parse_args(words)
-
-
-if __name__ == "__main__":
-    from gptoss.core.process import exit_code_of, set_quiet_env
-
-    set_quiet_env()
-    sys.exit(exit_code_of(lambda: print(live(parse()))))

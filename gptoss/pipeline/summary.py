@@ -28,7 +28,7 @@ def show(settings: Settings) -> None:
         *_registry(settings),
         ("pages", "make ui    (Prefect http://127.0.0.1:4200, MLflow http://127.0.0.1:5000)"),
         ("talk to it", "make chat"),
-        ("lineage", f"python -m gptoss.registry.lineage gpt-oss-{settings.name}@champion"),
+        ("lineage", f"gptoss lineage gpt-oss-{settings.name}@champion"),
     ]
     print()
     for name, value in rows:

@@ -1,4 +1,4 @@
-"""Set the report from its facts and from what was observed: `python -m gptoss.report.render`.
+"""Set the report from its facts and from what was observed: `gptoss report`.
 
 In: `reports/facts.json`, MLflow and `dvc.lock` as far as they answer. Out: `reports/report.html` and the page of the
 data, `reports/data.html` (each one file, nothing loaded from elsewhere, no script), the report's twin
@@ -10,16 +10,14 @@ control characters and escaped in one place for each format, by the environments
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from gptoss.config.settings import Settings, load_settings
+from gptoss.config.settings import Settings
 from gptoss.core import formatting, paths
 from gptoss.core.atomic_files import atomic_folder, read_json, write_text
 from gptoss.core.errors import UserError
@@ -104,26 +102,3 @@ def _context(facts: dict[str, Any], observed: Observed, pictures: dict[str, Pict
         "tables": tables,
         "summary": summary_text.summary(facts, observed),
     }
-
-
-def main() -> int:
-    """Set the report again from the facts there are."""
-    from gptoss.core.process import QUIET, exit_code_of
-
-    argparse.ArgumentParser(
-        prog="python -m gptoss.report.render", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
-    import os
-
-    for variable, value in QUIET.items():
-        os.environ.setdefault(variable, value)
-
-    def call() -> None:
-        for path in render(load_settings())[:3]:
-            print(path)
-
-    return exit_code_of(call)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

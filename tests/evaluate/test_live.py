@@ -11,15 +11,20 @@ from typing import Any
 
 import pytest
 
+from gptoss.cli.__main__ import parse as parse_command
 from gptoss.config.settings import Settings
 from gptoss.core import paths
 from gptoss.core.atomic_files import read_json
 from gptoss.core.errors import ClusterError, UserError
 from gptoss.eval_items.suites import load_suite
 from gptoss.evaluate import harness
-from gptoss.evaluate.openai_baseline import Estimate, answers_file, live, parse
+from gptoss.evaluate.openai_baseline import Estimate, answers_file, live
 from gptoss.evaluate.published_model import load
 from tests.evaluate.conftest import CONTEXT
+
+
+def parse(arguments: list[str]) -> Any:
+    return parse_command("baseline", arguments)[1]
 
 
 class Server(ThreadingHTTPServer):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flows import assistant_flow
+from flows import assistant
 from gptoss.assistant.base import require_teachable
 from gptoss.assistant.build import build, dependencies, instruct_settings, write
 from gptoss.assistant.quiz import rouge_l
@@ -81,17 +81,17 @@ def test_a_finished_run_leaves_nothing_to_continue_from(
         (run.state / "trainer" / "checkpoint-50").mkdir(parents=True)
         return {}
 
-    monkeypatch.setattr(assistant_flow, "stage_run", lambda *_: nullcontext(run))
-    monkeypatch.setattr(assistant_flow, "build", built)
+    monkeypatch.setattr(assistant, "stage_run", lambda *_: nullcontext(run))
+    monkeypatch.setattr(assistant, "build", built)
     base = make_published_base(settings.name)
-    assert assistant_flow.teach_and_ask.fn([], base, Path("out"), settings, settings.instruct) == {}
+    assert assistant.teach_and_ask.fn([], base, Path("out"), settings, settings.instruct) == {}
     assert not run.state.exists()
 
 
 def test_a_base_that_cannot_be_published_or_stop_is_refused_at_once(workspace: Path, settings: Settings) -> None:
     def refused(reason: str) -> None:
         with pytest.raises(UserError, match=reason) as caught:
-            assistant_flow.build_assistant.fn(Path("no documents"), base, Path("out"), settings, None)
+            assistant.build_assistant.fn(Path("no documents"), base, Path("out"), settings, None)
         assert "--base" in caught.value.fix
 
     base = make_published_base(settings.name)

@@ -12,8 +12,9 @@ from typing import Any
 from gptoss.config.settings import Settings
 from gptoss.core import paths
 from gptoss.core.atomic_files import write_json
-from gptoss.tables.documents import REJECTED, REMOVED, document_id, read_table, write_documents, write_table
+from gptoss.tables.documents import REJECTED, REMOVED, document_id, read_table, write_table
 from tests.report.evaluation_inputs import HOSTILE, evaluations
+from tests.documents import write_documents
 
 SENTENCES = (
     "Anarchism is a political philosophy that advocates stateless societies.",

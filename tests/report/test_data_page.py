@@ -14,11 +14,12 @@ import pytest
 from gptoss.config.settings import Settings
 from gptoss.core import paths
 from gptoss.report import corpus_stats, counts, data_charts, facts, removed, render
-from gptoss.tables.documents import REMOVED, document_files, write_documents, write_table
+from gptoss.tables.documents import REMOVED, document_files, write_table
 from gptoss.tracking.mlflow_run import StageRun
 from stages.report import report
 from tests.report import inputs
 from tests.report.page import Page
+from tests.documents import write_documents
 
 
 def test_the_page_is_one_file_and_harmless(made: Settings) -> None:

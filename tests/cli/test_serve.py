@@ -1,4 +1,4 @@
-"""`make serve`, asked over HTTP as any OpenAI client would."""
+"""`gptoss serve`, used over HTTP as any OpenAI client would."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from gptoss.cli import serve
+from gptoss.cli.__main__ import main
 from tests.conftest import ROOT
 from tests.publish.toy import make_published_base
 
@@ -20,19 +20,19 @@ START_SECONDS = 150
 
 
 def test_a_folder_without_a_model_is_named(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert serve.main(["--model", "nowhere"]) == 2
+    assert main(["serve", "--model", "nowhere"]) == 2
     assert "there is no model in nowhere" in capsys.readouterr().err
 
 
-def test_a_registry_that_does_not_answer_is_said(
+def test_a_registry_that_does_not_answer_is_reported(
     workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("params.yaml").write_text((ROOT / "profiles" / "tiny.yaml").read_text())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    assert serve.main([]) == 4
-    said = capsys.readouterr().err
-    assert "127.0.0.1:9" in said and "Traceback" not in said
+    assert main(["serve"]) == 4
+    printed = capsys.readouterr().err
+    assert "127.0.0.1:9" in printed and "Traceback" not in printed
 
 
 @pytest.mark.slow
@@ -42,7 +42,7 @@ def test_a_chat_completion_over_http(workspace: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, "-m", "gptoss.cli.serve", "--model", str(folder), "--port", str(port)],
+        [sys.executable, "-m", "gptoss.cli", "serve", "--model", str(folder), "--port", str(port)],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     address = f"http://127.0.0.1:{port}"

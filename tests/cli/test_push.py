@@ -1,4 +1,4 @@
-"""`python -m gptoss.cli.push` against a hub of our own on loopback that takes what the real one takes."""
+"""`gptoss push` against a stand-in for the hub on loopback, with the calls that a commit makes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 
 
 class Hub(BaseHTTPRequestHandler):
-    """The three calls of a commit; `received` keeps what was asked and sent."""
+    """The three calls of a commit; `received` records requests and bodies."""
 
     received: dict[str, Any]
 
@@ -47,7 +47,7 @@ class Hub(BaseHTTPRequestHandler):
         self.wfile.write(raw)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @pytest.fixture
@@ -76,13 +76,13 @@ def push(endpoint: str, token: str = "hf_right", repo: str = "owner/toy") -> sub
         key: value for key, value in os.environ.items() if key not in ("HF_HUB_OFFLINE", "GPTOSS_SIGNING_KEY")
     }
     return subprocess.run(
-        [sys.executable, "-m", "gptoss.cli.push", "--repo", repo, "--model", "gpt-oss/toy"],
+        [sys.executable, "-m", "gptoss.cli", "push", "--repo", repo, "--model", "gpt-oss/toy"],
         env=environment | {"PYTHONPATH": str(ROOT), "HF_ENDPOINT": endpoint, "HF_TOKEN": token},
         capture_output=True, text=True, timeout=100,
     )  # fmt: skip
 
 
-def test_the_folder_and_its_signature_go_in_one_commit(hub: tuple[str, dict[str, Any]], folder: Path) -> None:
+def test_the_folder_and_its_signature_are_uploaded_in_one_commit(hub: tuple[str, dict[str, Any]], folder: Path) -> None:
     endpoint, received = hub
     done = push(endpoint)
     assert done.returncode == 0, done.stderr
@@ -92,14 +92,14 @@ def test_the_folder_and_its_signature_go_in_one_commit(hub: tuple[str, dict[str,
     sent = {
         line["value"]["path"]: base64.b64decode(line["value"]["content"]) for line in lines if line["key"] == "file"
     }
-    verify_as_strangers_do(sent)
+    verify_as_documented(sent)
     assert sent.pop("model.sig") == Path("gpt-oss/toy.sig").read_bytes()
     assert sent.pop("signing-key.pub").startswith(b"-----BEGIN PUBLIC KEY-----")
     assert sent == {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def verify_as_strangers_do(sent: dict[str, bytes]) -> None:
-    """The command of docs/publishing.md on what a download gives."""
+def verify_as_documented(sent: dict[str, bytes]) -> None:
+    """Run the command of docs/publishing.md on the downloaded files."""
     for name, raw in (sent | {".gitattributes": b"the hub adds it"}).items():
         path = Path("downloaded") / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,10 +111,10 @@ def verify_as_strangers_do(sent: dict[str, bytes]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_wrong_token_and_tampered_bytes_are_told_in_two_lines(hub: tuple[str, dict[str, Any]], folder: Path) -> None:
+def test_a_wrong_token_and_tampered_bytes_end_in_two_lines(hub: tuple[str, dict[str, Any]], folder: Path) -> None:
     endpoint, received = hub
     refused = push(endpoint, token="hf_wrong")
-    assert refused.returncode == 4 and "did not take gpt-oss/toy" in refused.stderr, refused.stderr
+    assert refused.returncode == 4 and "did not accept gpt-oss/toy" in refused.stderr, refused.stderr
     assert "Traceback" not in refused.stderr
     received.clear()
     (folder / "model.safetensors").write_bytes(b"others")

@@ -46,7 +46,7 @@ def project(tmp_path: Path) -> Path:
 def start(project: Path) -> subprocess.Popen[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
     return subprocess.Popen(
-        [sys.executable, "-m", "gptoss.cli.run"], cwd=project, env=environment | {"PYTHONPATH": str(ROOT)},
+        [sys.executable, "-m", "gptoss.cli", "run"], cwd=project, env=environment | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -58,16 +58,16 @@ def run(project: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_fail_mend_finish_and_nothing_to_do(project: Path) -> None:
+def test_a_failed_run_is_fixed_continued_and_then_has_nothing_to_do(project: Path) -> None:
     failed = run(project)
     assert failed.returncode == 1
     assert "error: last: allow is missing\n  fix: touch allow" in failed.stderr
     assert (project / "joined").read_text() == "x\ny\n"
 
     (project / "allow").touch()
-    mended = run(project)
-    assert mended.returncode == 0, mended.stdout + mended.stderr
-    output = mended.stdout + mended.stderr
+    fixed = run(project)
+    assert fixed.returncode == 0, fixed.stdout + fixed.stderr
+    output = fixed.stdout + fixed.stderr
     assert "Unchanged('join is up to date'" in output
     assert (project / "last").exists()
     lock = (project / "dvc.lock").read_text()

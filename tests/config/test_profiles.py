@@ -1,13 +1,10 @@
-"""Composing profiles."""
+"""Profiles compose to complete configurations."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from gptoss.config.profiles import compose, merge, use
-from gptoss.config.settings import load_settings
+from gptoss.config.profiles import compose, merge
 from gptoss.core.errors import UserError
 from tests.conftest import ROOT
 
@@ -19,14 +16,6 @@ def test_mappings_merge_and_sources_are_replaced() -> None:
     assert below["a"] == {"x": 1, "y": 2}
 
 
-def test_use_writes_params_that_load(workspace: Path) -> None:
-    (workspace / "profiles").symlink_to(ROOT / "profiles")
-    use("20b")
-    assert load_settings().name == "20B"
-    use("tiny")
-    assert Path("params.yaml").read_text() == (ROOT / "profiles" / "tiny.yaml").read_text()
-
-
-def test_an_unknown_profile_names_those_there_are() -> None:
+def test_an_unknown_profile_names_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"20b, 30b, 70b, tiny"):
         compose("huge", ROOT / "profiles")
