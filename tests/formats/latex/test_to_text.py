@@ -1,12 +1,10 @@
-"""LaTeX sources to text: structure, macros, inclusions, and sources that mean harm."""
+"""LaTeX to text: structure, symbols, and broken or hostile sources."""
 
 from __future__ import annotations
 
 import pytest
 
-from gptoss.formats.latex.macros import MAX_EXPANSIONS
-from gptoss.formats.latex.paper_source import assembled, main_file, without_comments
-from gptoss.formats.latex.to_text import to_text
+from tests.formats.latex.convert import body, convert
 
 PAPER = r"""
 \documentclass{article} % a comment
@@ -46,6 +44,7 @@ and \[ a \leq b. \]
 trash
 """
 
+
 EXPECTED = """\
 We study rivers—fast ones—with Net and Müller's étude.
 
@@ -75,16 +74,6 @@ $$\\begin{align} x &= 1 \\\\ y &= 2 \\end{align}$$
 Data. It is bold and kept red link."""
 
 
-def convert(source: str, **files: str) -> tuple[str, str]:
-    found = assembled({"main.tex": source} | {name.replace("__", "/") + ".tex": text for name, text in files.items()})
-    assert found is not None
-    return to_text(found.text)
-
-
-def body(markup: str) -> str:
-    return convert(f"\\documentclass{{a}}\\begin{{document}}{markup}\\end{{document}}")[1]
-
-
 def test_a_paper_becomes_the_text_that_is_read() -> None:
     title, text = convert(PAPER)
     assert title == "On Rivers and Seas"
@@ -107,46 +96,6 @@ def test_marks_and_symbols(markup: str, text: str) -> None:
     assert body(markup) == text
 
 
-def test_files_are_included_within_the_paper_and_never_in_circles() -> None:
-    _, text = convert(
-        r"\documentclass{a}\begin{document}\input{parts/one}\include{two}\input{/etc/passwd}\input{../../x}\end{document}",
-        parts__one=r"One. \input{parts/one} \input{main}",
-        two="Two.",
-    )
-    assert text == "One.\n\nTwo."
-
-
-def test_a_comment_ends_neither_a_paragraph_nor_begins_one() -> None:
-    assert without_comments("a% x\n  b\n\n c\\% d %\n\ne") == "a" + "b\n\nc\\% d \n\ne"
-    assert without_comments("x\\\\% y\nz") == "x\\\\z"
-
-
-def test_main_file() -> None:
-    begin = "\\documentclass{a}\n\\begin{document}"
-    assert main_file({"b.tex": begin + "x" * 99, "a.tex": begin, "c.tex": "\\section{x}"}) == "b.tex"
-    assert main_file({"b.tex": begin + "x" * 99, "ms.tex": begin}) == "ms.tex"
-    assert main_file({"fig.tex": begin.replace("{a}", "{standalone}") + "x" * 999, "z.tex": begin}) == "z.tex"
-    assert main_file({"a.tex": begin, "z.tex": begin, "00README.XXX": "z.tex toplevelfile\n"}) == "z.tex"
-    assert main_file({"a.tex": "\\magnification=1200 x \\bye", "b.tex": "x"}) == "a.tex"
-    assert main_file({"a.tex": "x", "b.tex": "y"}) is None
-
-
-@pytest.mark.parametrize(
-    "definitions",
-    [
-        r"\def\a{\a\a}\a",
-        "".join(f"\\newcommand{{\\m{chr(97 + i)}}}{{\\m{chr(98 + i)}\\m{chr(98 + i)}}}" for i in range(25)) + r"\ma",
-        r"\newcommand{\a}[1]{#1#1#1#1#1#1#1#1#1}" + r"\a{" * 12 + "x" * 100 + "}" * 12,
-        "\\newcommand{\\a}{" + "y" * 1900 + "}" + "\\a" * 40_000,
-    ],
-)
-def test_macro_bombs_stay_unexpanded(definitions: str) -> None:
-    found = assembled({"a.tex": f"\\documentclass{{a}}{definitions}\\begin{{document}}Still here.\\end{{document}}"})
-    assert found is not None
-    assert not found.expanded
-    assert to_text(found.text)[1] == "Still here."
-
-
 OPENINGS = [
     r"\begin{x}",
     r"\end{x}",
@@ -161,6 +110,8 @@ OPENINGS = [
     "(",
     r"\verb|",
 ]
+
+
 COMMANDS = [
     r"\begin{verbatim}",
     r"\iffalse",
@@ -171,6 +122,8 @@ COMMANDS = [
     r"\item[",
     r"\caption{",
 ]
+
+
 SPACED = [r"\begin{itemize}\item ", r"\newcommand{\x}      ", " \n", "~", "--", "%", "\\", "{", "}"]
 
 
@@ -183,8 +136,3 @@ def test_broken_source_neither_hangs_nor_crashes(piece: str) -> None:
 def test_deep_nesting_is_left_out() -> None:
     assert body("start " + "\\begin{center}" * 3000 + "deep" + "\\end{center}" * 3000 + " end") == "start\n\nend"
     assert body("\\footnote{" * 3000 + "deep" + "}" * 3000 + " end") == "end"
-
-
-def test_more_macros_than_any_paper_has() -> None:
-    assert MAX_EXPANSIONS >= 10_000
-    assert body(r"\newcommand{\x}{y}" + r"\x\ " * 5000) == " ".join(["y"] * 5000)

@@ -1,9 +1,9 @@
-"""Main text of pages: what stays, what goes, and what is left alone."""
+"""Main text of HTML pages."""
 
 from __future__ import annotations
 
 from gptoss.formats.html import main_text, prose
-from tests.ingest.conftest import prose as sentences
+from tests.raw_files import prose as sentences
 
 ARTICLE = [sentences(number) for number in range(1, 5)]
 

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from gptoss.formats.records import clean
 from gptoss.sources import compression
 from gptoss.sources.compression import HashingStream, decompressed, stored_at
-from gptoss.sources.streams import BytesIterator, DamagedError, lines
+from gptoss.sources.streams import DamagedError
 
 
 def file(data: bytes) -> io.RawIOBase:
@@ -37,12 +36,6 @@ def test_no_damage_goes_unnoticed(compress: Any, harm: str) -> None:
     harmed = {"cut": raw[:-7], "flipped": raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :], "garbage after": raw + b"xy"}
     with pytest.raises(DamagedError):
         decompressed(file(harmed[harm])).read()
-
-
-def test_clean_and_lines() -> None:
-    assert clean("a\r\nb\rc\0\ud800") == "a\nb\nc\ufffd\ufffd"
-    stream = io.BufferedReader(BytesIterator(iter([b"one\r\ntw", b"o" * 30, b"\nthree"])))
-    assert list(lines(stream, limit=10)) == [(1, b"one"), (2, None), (3, b"three")]
 
 
 def test_where_a_record_is_stored() -> None:

@@ -13,8 +13,8 @@ import pytest
 from gptoss.config.source import SourceConfig
 from gptoss.formats import catalogue, gutenberg
 from gptoss.formats.records import Document, Rejection, Skip
-from tests.ingest.conftest import prose
-from tests.ingest.reading import read, texts
+from tests.formats.run_reader import read, texts
+from tests.raw_files import prose
 
 BOOK = (
     "The Project Gutenberg EBook of A Tale\r\n\r\nTitle: A Tale\r\n       of Rivers\r\n\r\nAuthor: R. Writer\r\n\r\n"
@@ -199,7 +199,7 @@ def test_catalogue_says_language_rights_and_type(a_source: SourceConfig, tmp_pat
         '7,Text,1999-05-01,"Un conte,\nlong",fr; en,"Écrivain, R., 1800-1880",Rivers,PQ,Tales\n'
         "8,Sound,2000-01-01,A tune,en,,,M,\n"
     )
-    source = catalogue.prepared(a_source.model_copy(update={"catalogue": str(listed)}), tmp_path)
+    source = catalogue.prepare(a_source.model_copy(update={"catalogue": str(listed)}), tmp_path)
     records, _ = read(gutenberg.read, a_book("[EBook #7]"), source)
     first = records[0]
     assert isinstance(first, Document)

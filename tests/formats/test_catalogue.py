@@ -33,14 +33,18 @@ Prejudice</dcterms:title>
     <dcterms:subject><rdf:Description><rdf:value>Courtship -- Fiction</rdf:value></rdf:Description></dcterms:subject>
   </pgterms:ebook>
 </rdf:RDF>"""
+
+
 COPYRIGHTED = "Copyrighted. Read the copyright notice inside this book for details."
+
+
 BOMB = '<!DOCTYPE r [<!ENTITY a "aaaa">]><r>&a;</r>'
 
 
 def opened(raw: bytes, source: SourceConfig, folder: Path) -> Catalogue:
     file = folder / "catalogue"
     file.write_bytes(raw)
-    found = catalogue.of(catalogue.prepared(source.model_copy(update={"catalogue": str(file)}), folder))
+    found = catalogue.open_catalogue(catalogue.prepare(source.model_copy(update={"catalogue": str(file)}), folder))
     assert found is not None
     return found
 
@@ -97,10 +101,10 @@ def test_a_changed_catalogue_makes_another_table(a_source: SourceConfig, tmp_pat
     listed = tmp_path / "pg_catalog.csv"
     source = a_source.model_copy(update={"catalogue": str(listed)})
     listed.write_text("Text#,Type,Title\n1,Text,A\n")
-    first = catalogue.prepared(source, tmp_path)
-    assert catalogue.prepared(source, tmp_path) == first
+    first = catalogue.prepare(source, tmp_path)
+    assert catalogue.prepare(source, tmp_path) == first
     listed.write_text("Text#,Type,Title\n1,Text,Other\n")
-    second = catalogue.prepared(source, tmp_path)
+    second = catalogue.prepare(source, tmp_path)
     assert first.catalogue != second.catalogue
     entry = Catalogue(Path(second.catalogue)).get("1")
     assert entry is not None
@@ -123,9 +127,9 @@ def test_a_glob_of_several_files_is_no_catalogue(a_source: SourceConfig, tmp_pat
     for pattern, number in (("*.csv", 2), ("none.paths", 0)):
         source = a_source.model_copy(update={"catalogue": f"{tmp_path}/{pattern}"})
         with pytest.raises(UserError, match=f"^catalogue = .*{re.escape(pattern)}: it means {number} files"):
-            catalogue.prepared(source, tmp_path)
+            catalogue.prepare(source, tmp_path)
 
 
 def test_no_catalogue(a_source: SourceConfig, tmp_path: Path) -> None:
-    assert catalogue.prepared(a_source, tmp_path) == a_source
-    assert catalogue.of(a_source) is None
+    assert catalogue.prepare(a_source, tmp_path) == a_source
+    assert catalogue.open_catalogue(a_source) is None

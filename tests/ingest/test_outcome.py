@@ -1,0 +1,15 @@
+"""Counts of the records of a file."""
+
+from __future__ import annotations
+
+import pytest
+
+from gptoss.ingest.outcome import FileOutcome
+
+
+def test_sums_that_do_not_add_up_are_noticed() -> None:
+    outcome = FileOutcome("a", records=4, documents=1, rejected={"x": 1}, skipped={"y": 2})
+    outcome.check()
+    outcome.records = 5
+    with pytest.raises(RuntimeError, match="a: 5 records, but 1 documents"):
+        outcome.check()
