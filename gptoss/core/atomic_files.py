@@ -1,6 +1,6 @@
-"""Files that are either whole or absent: written under a temporary name, fsynced, renamed.
+"""Files and folders that are either complete or absent: written under a temporary name, fsynced, renamed.
 
-A stage killed at any point leaves at most a `.NAME.partial`, which the next run removes.
+A stage that is killed at any point leaves at most a `.NAME.partial`, which the next run removes.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from typing import Any
 
 
 def _partial(path: Path) -> Path:
+    # Beside the target, because a rename is atomic only within one file system. The dot hides it from globs.
     return path.with_name(f".{path.name}.partial")
 
 
 def _fsync(path: Path) -> None:
+    # Without it a file system may reorder the rename before the data: after a power loss the final name would hold an
+    # empty file. Folders are synced too, since the rename itself is an entry of the folder.
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -45,7 +48,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`; on success it replaces `path` as a whole."""
+    """Yield an empty temporary folder beside `path`; on success it replaces `path`."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
@@ -57,6 +60,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             for name in names:
                 _fsync(Path(folder) / name)
             _fsync(Path(folder))
+        # rename(2) replaces a folder only if it is empty. A kill between the two calls leaves no folder: the stage
+        # then runs again, which is safe.
         if path.exists():
             shutil.rmtree(path)
         partial.replace(path)
@@ -67,14 +72,15 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def assembled_folder(path: Path) -> Iterator[Callable[[str, Path], None]]:
-    """An atomic folder made of files that exist: yields `add(name, file)`, which links the file (or copies it, where
-    the file system cannot link). The files stay where they are, so a killed stage assembles again."""
+    """An atomic folder made of existing files: yields `add(name, file)`, which hard-links the file, or copies it where
+    the file system cannot link. The files stay where they are, so that a killed stage can assemble them again."""
     with atomic_folder(path) as partial:
 
         def add(name: str, file: Path) -> None:
             try:
                 os.link(file, partial / name)
             except OSError as error:
+                # Another file system; one without hard links (FAT, some network file systems); too many links.
                 if error.errno not in (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
                     raise
                 shutil.copyfile(file, partial / name)
@@ -89,7 +95,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically: sorted keys, two spaces, so that equal values are equal bytes."""
+    """Write JSON atomically, with sorted keys and two spaces, so that equal values have equal bytes."""
+    # allow_nan=False: NaN is no JSON, and a metric that is NaN is a bug of the stage.
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
 
 

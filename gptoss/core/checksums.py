@@ -11,8 +11,11 @@ CHECKSUMS = "checksums.sha256"
 
 
 def write(folder: Path, known: Mapping[str, str] | None = None) -> None:
-    """Add a line for each file below `folder` that has none yet. `known` holds the hashes, by relative path, of files
-    that were hashed while they were written: those are not read again here, but by `differing`."""
+    """Append a line for each file below `folder` that has none yet.
+
+    `known`: SHA-256, by relative path, of files that were hashed while they were written; they are not read again.
+    """
+    # Appending, because a folder is completed in steps (weights, tokenizer, model card) and weights are large.
     known = known or {}
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     names = (found | set(known)) - {CHECKSUMS} - set(_lines(folder))
@@ -22,7 +25,7 @@ def write(folder: Path, known: Mapping[str, str] | None = None) -> None:
 
 
 def differing(folder: Path) -> list[str]:
-    """Files that are absent, differ from their checksum, or have none; each is read from disk."""
+    """Relative paths of files that are missing, differ from their checksum, or have none. Reads every file."""
     listed = _lines(folder)
     wrong = [
         name
@@ -34,7 +37,8 @@ def differing(folder: Path) -> list[str]:
 
 
 def _lines(folder: Path) -> dict[str, str]:
-    """The listed files by relative path; none when there is no list yet."""
+    """SHA-256 of the listed files by relative path; empty without a list."""
     path = folder / CHECKSUMS
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    # sha256sum marks files that it read in binary mode with an asterisk.
     return {name.lstrip("*"): expected for expected, name in (line.split(maxsplit=1) for line in lines)}

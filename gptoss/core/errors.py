@@ -1,6 +1,6 @@
-"""The one exception tree. Each error says what is wrong, where, and how to fix it.
+"""The exception tree. Each error says what is wrong, where, and how to fix it.
 
-A traceback reaches a person only when it is our bug; everything below is printed as two lines.
+These errors are printed as two lines. A person sees a traceback only when it is our bug.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import errno
 
 
 class PipelineError(Exception):
-    """An error with a known owner: `problem` says what and where, `fix` says what to do about it."""
+    """An error that somebody can fix: `problem` says what is wrong and where, `fix` what to do about it."""
 
     exit_code = 1
 
@@ -22,30 +22,29 @@ class PipelineError(Exception):
 class UserError(PipelineError):
     """The configuration or the request is wrong."""
 
-    exit_code = 2
+    exit_code = 2  # argparse exits with 2 too: both mean that the request is wrong
 
 
 class DataError(PipelineError):
-    """The input is damaged beyond `ingest.max_reject_fraction`, or breaks what a stage promises."""
+    """The input is damaged beyond `ingest.max_reject_fraction`, or violates what a stage guarantees."""
 
     exit_code = 3
 
 
 class ClusterError(PipelineError):
-    """The machine, the network or a remote service is at fault; the same command may succeed later."""
+    """The machine, the network or a remote service failed; the same command may succeed later."""
 
     exit_code = 4
 
 
 class Preempted(PipelineError):  # noqa: N818 - no error
-    """The run was asked to stop, saved its state and did: no failure. 75 is EX_TEMPFAIL of sysexits.h, at which a
-    scheduler puts the job into its queue again."""
+    """The run was asked to stop, and saved its state before it did. Not a failure."""
 
-    exit_code = 75
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: "the user is invited to retry"; our Slurm and Kubernetes files requeue
 
 
 def from_os_error(error: OSError) -> PipelineError | None:
-    """Translate the operating system errors a person can act on; None for the others."""
+    """Translate operating system errors that a person can fix; None for all others."""
     where = error.filename or "a file of this stage"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ClusterError(

@@ -1,8 +1,8 @@
-"""Numbers and hostile text, made fit for a person to read.
+"""Numbers and untrusted text, formatted for people.
 
-Text of documents comes from strangers: it may hold control characters, characters that reverse the direction
-of what follows, HTML, or Markdown. `plain` makes the invisible visible; the HTML templates escape (Jinja's
-autoescape); `cell` escapes for Markdown.
+Text of documents is untrusted: it may contain control characters, characters that reverse the text direction, HTML, or
+Markdown. `plain` makes invisible characters visible, `cell` escapes Markdown; the HTML templates escape by themselves
+(Jinja's autoescape).
 """
 
 from __future__ import annotations
@@ -12,18 +12,23 @@ import unicodedata
 
 NOT_MEASURED = "not measured"
 
+# Characters that hide or reorder text: Arabic letter mark, zero-width characters, line and paragraph separators, byte
+# order mark, bidirectional embeddings, overrides and isolates (the "Trojan Source" characters).
 _DIRECTION = {0x061C, 0x200B, 0x200E, 0x200F, 0x2028, 0x2029, 0xFEFF, *range(0x202A, 0x202F), *range(0x2060, 0x2070)}
+# Characters with a meaning inside a line of Markdown. An underscore inside a word has none (CommonMark 6.2).
 _INLINE = re.compile(r"[\\`*\[\]<>|~$]|(?<![^\W_])_|_(?![^\W_])")
-"""What starts something inside a line of Markdown; an underscore inside a word does not."""
 _ENTITY = re.compile(r"&(?=#?\w+;)")
+# What begins a heading, list or rule at the start of a line; `\d*` for numbered lists.
 _BLOCK = re.compile(r"^(\d*)([#+=.)-])")
-"""What starts a block at the start of a line: headings, lists, rules."""
+# No orthography needs more marks on one letter; "Zalgo" text stacks dozens and covers neighbouring lines.
 _MAX_COMBINING = 3
+# Rounds to 1000 of the smaller unit in three digits: 999,600 is "1 million", not "1000 thousand".
+_ROUNDS_UP = 0.9995
 
 
 def plain(text: object) -> str:
-    """Text with control, direction, tag and non-characters replaced by a visible sign; line feeds and tabs stay.
-    Towers of combining marks are cut to three."""
+    """Text with control, direction, tag and non-characters replaced by a visible sign. Line feeds and tabs stay;
+    combining marks are limited to three per letter."""
     characters: list[str] = []
     marks = 0
     for character in str(text):
@@ -36,7 +41,7 @@ def plain(text: object) -> str:
 
 
 def _visible(character: str, code: int) -> str:
-    if code < 0x20:
+    if code < 0x20:  # the block "Control Pictures" has a symbol for each
         return chr(0x2400 + code)
     if code == 0x7F:
         return "\u2421"
@@ -52,20 +57,22 @@ def line(text: object) -> str:
 
 
 def cell(text: object) -> str:
-    """One line of Markdown that renders as exactly this text, in a table cell or anywhere but at a line's start."""
+    """One line of Markdown that renders as exactly this text, in a table cell or anywhere except at a line's start."""
+    # Entities for < and >: some renderers treat a backslash before them as text and then parse the tag.
     return _ENTITY.sub("&amp;", _INLINE.sub(r"\\\g<0>", line(text))).replace("\\<", "&lt;").replace("\\>", "&gt;")
 
 
 def code(text: object) -> str:
     """One line as Markdown code, in a table cell or anywhere else."""
     inner = line(text).replace("|", "\\|")
+    # CommonMark: a code span ends at the next run of as many backticks as it began with.
     fence = "`" * (max((len(run) for run in re.findall("`+", inner)), default=0) + 1)
     pad = " " if inner.startswith("`") or inner.endswith("`") else ""
     return f"{fence}{pad}{inner}{pad}{fence}" if inner else ""
 
 
 def quote(text: object) -> str:
-    """A Markdown block quote that renders as this text, line for line."""
+    """A Markdown block quote that renders as this text, with its line breaks."""
     lines = [_BLOCK.sub(r"\1\\\2", cell(part)) for part in plain(text).strip("\n").split("\n")]
     return "\n".join(f"> {part}\\" if part else ">" for part in lines).removesuffix("\\")
 
@@ -76,11 +83,11 @@ def count(number: float | None) -> str:
 
 
 def words(number: float | None) -> str:
-    """1315000 as 1.3 million: three digits at most, for sentences."""
+    """1315000 as 1.31 million: at most three digits, for sentences."""
     if number is None:
         return NOT_MEASURED
     for limit, name in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
-        if number >= limit * 0.9995:
+        if number >= limit * _ROUNDS_UP:
             return f"{number / limit:.3g} {name}"
     return count(number)
 
@@ -90,7 +97,7 @@ def size(number: float | None) -> str:
     if number is None:
         return NOT_MEASURED
     for limit, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if number >= limit * 0.9995:
+        if number >= limit * _ROUNDS_UP:
             value = number / limit
             return f"{value:.0f} {unit}" if value >= 99.95 else f"{value:.3g} {unit}"
     return f"{number:.0f} B"
@@ -120,12 +127,10 @@ def percent(fraction: float | None, digits: int = 1) -> str:
 
 
 def decimal(number: float | None, digits: int = 3) -> str:
-    """A number with a fixed count of decimals."""
+    """A number with a fixed number of decimals."""
     return NOT_MEASURED if number is None else f"{number:,.{digits}f}"
 
 
 def significant(number: float | None, digits: int = 3) -> str:
-    """A number with so many significant digits; very small and very large ones in powers of ten."""
-    if number is None:
-        return NOT_MEASURED
-    return f"{number:.{digits}g}"
+    """A number with `digits` significant digits; very small and very large ones in powers of ten."""
+    return NOT_MEASURED if number is None else f"{number:.{digits}g}"

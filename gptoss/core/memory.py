@@ -1,4 +1,4 @@
-"""Memory of this process: its peak, what it may still take, and keeping what it freed."""
+"""Memory of this process: peak, available, and the policy of malloc for freed memory."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ import ctypes
 import resource
 from pathlib import Path
 
-CONTROL_GROUP_LIMITS = (
+# The container's limit. cgroup v2 says "max" when there is none; v1 (older hosts and Docker releases) says a number
+# near 2**63, which `min` below ignores.
+CGROUP_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
-"""Of the container, in the second and the first version of control groups."""
+# Parameters of glibc's mallopt(3), from <malloc.h>.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-"""Parameters of glibc's `mallopt(3)`."""
 LARGEST_INT = 2**31 - 1
 
 
 def peak_memory() -> int:
-    """Bytes: the most this process had resident. Where the kernel tells (`VmHWM`), without what the process that
-    started it had: Linux counts that in `ru_maxrss`."""
+    """Largest resident size of this process so far, in bytes.
+
+    `VmHWM` where the kernel provides it: Linux keeps `ru_maxrss` across exec, so the peak of a large parent would be
+    counted as that of its child.
+    """
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
@@ -28,22 +32,22 @@ def peak_memory() -> int:
 
 
 def available_memory() -> int:
-    """Bytes: the least of what the machine has free, and what the container's limit and the process's own limits
-    (`ulimit -v`, `ulimit -d`) leave."""
+    """Bytes that this process can still allocate: the minimum of the machine's free memory and what the container's
+    limit and the process's own limits (`ulimit -v`, `ulimit -d`) leave."""
     import psutil
 
     used = psutil.Process().memory_info()
     left = [psutil.virtual_memory().available]
-    left += [limit - used.rss for limit in map(_control_group_limit, CONTROL_GROUP_LIMITS) if limit is not None]
-    for kind, taken in ((resource.RLIMIT_AS, used.vms), (resource.RLIMIT_DATA, used.data)):
+    left += [limit - used.rss for limit in map(_cgroup_limit, CGROUP_LIMITS) if limit is not None]
+    for kind, size in ((resource.RLIMIT_AS, used.vms), (resource.RLIMIT_DATA, used.data)):
         limit = resource.getrlimit(kind)[0]
         if limit != resource.RLIM_INFINITY:
-            left.append(limit - taken)
+            left.append(limit - size)
     return max(0, int(min(left)))
 
 
-def _control_group_limit(path: Path) -> int | None:
-    """The limit in a file; None without the file, or when it says `max`."""
+def _cgroup_limit(path: Path) -> int | None:
+    """The limit in a file; None when the file is missing or says `max`."""
     try:
         return int(path.read_text())
     except (OSError, ValueError):
@@ -51,12 +55,14 @@ def _control_group_limit(path: Path) -> int | None:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc's malloc hold on to freed memory instead of giving it back to the kernel.
+    """Make glibc's malloc keep freed memory instead of returning it to the kernel. Without glibc: no effect.
 
-    Every step frees and allocates the same large tensors; each time, the kernel would map and zero their pages anew.
-    Without glibc nothing happens.
+    Every training step frees and allocates the same large tensors. By default malloc maps each block above 128 kB with
+    mmap and unmaps it on free, so the kernel maps and zeroes all pages again in every step.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
+        # No block gets a mapping of its own: all come from the heap, where free can reuse them.
         libc.mallopt(M_MMAP_MAX, 0)
+        # And the top of the heap is never trimmed. The parameter is a C int, so this is as high as it goes.
         libc.mallopt(M_TRIM_THRESHOLD, LARGEST_INT)

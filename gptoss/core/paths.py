@@ -1,4 +1,4 @@
-"""Where every stage reads and writes, relative to the checkout's root. `dvc.yaml` declares the same paths."""
+"""Paths that stages read and write, relative to the root of the checkout. `dvc.yaml` declares the same paths."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ PRETRAINED = Path("models/base")
 INSTRUCT = Path("models/instruct")
 REPORTS = Path("reports")
 METRICS = Path("metrics")
+# Resume state of unfinished stages and downloaded archives. Never a DVC output: DVC deletes outputs before a run.
 RUNS = Path(".runs")
-"""Resume state of unfinished stages and downloaded archives: never a DVC output (DVC deletes outputs before a run)."""
 
 HEADS = ("base", "instruct")
 

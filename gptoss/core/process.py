@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import ctypes
 import os
@@ -12,6 +13,7 @@ from typing import NoReturn
 
 from gptoss.core.errors import PipelineError, Preempted, from_os_error
 
+# No telemetry, and no network unless a source says so (the stage `benchmarks` lifts the hub's switch itself).
 QUIET = {
     "DO_NOT_TRACK": "1",
     "DAFT_ANALYTICS_ENABLED": "0",
@@ -20,67 +22,78 @@ QUIET = {
     "HF_HUB_OFFLINE": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the outbox tries again by itself
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the outbox retries by itself, with a longer backoff
     "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "TOKENIZERS_PARALLELISM": "false",
+    "TOKENIZERS_PARALLELISM": "false",  # its thread pool deadlocks in forked children, and warns about that
     "TRANSFORMERS_VERBOSITY": "warning",
 }
-"""No telemetry, and no network unless a source says so (`benchmarks` lifts the hub's switch itself)."""
 
-PARENT = "GPTOSS_PRETRAIN_PARENT"
-"""Environment: process id of the launcher, to notice that it was gone before the lifeline was tied."""
-
+# From <linux/prctl.h>; Python has no binding for prctl(2).
 PR_SET_PDEATHSIG = 1
+# Shells report a process that Ctrl-C ended as 128 + SIGINT.
+INTERRUPTED = 130
+
+
+def set_quiet_env() -> None:
+    """Apply `QUIET` to variables that are not set."""
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
+
+
+def command_parser(module: str, description: str | None) -> argparse.ArgumentParser:
+    """Parser for `python -m MODULE`; the description, a module docstring, is printed as it is written."""
+    return argparse.ArgumentParser(
+        prog=f"python -m {module}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
 
 
 def die_with_parent(sign: signal.Signals, parent: int | None = None) -> None:
-    """Ask the kernel to send `sign` to this process when its parent dies (Linux; elsewhere nothing happens)."""
+    """Ask the kernel to send `sign` to this process when its parent dies. Linux only; elsewhere it does nothing.
+
+    `parent`: the expected parent's process id. If that process has already died, `sign` is sent immediately.
+    """
     if not sys.platform.startswith("linux"):
         return
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(sign), 0, 0, 0)
+    # The kernel only signals deaths after the call. An orphan has been given another parent by then.
     if parent is not None and os.getppid() != parent:
         os.kill(os.getpid(), sign)
 
 
 def run_and_exit(call: Callable[[], None]) -> NoReturn:
-    """Run `call` and end this process with its exit code (`guarded`), once all exit handlers have run, but without
-    tearing the interpreter down: the threads of a native library (Daft has some) cannot be stopped, and one that still
-    asks for Python's lock would abort the process (PyO3/pyo3-async-runtimes#40), a finished stage with it."""
-    code = 1  # of an unforeseen error, after its traceback
+    """Run `call` and end this process with its exit code (`exit_code_of`), after all exit handlers but without
+    finalising the interpreter.
+
+    Threads of native libraries (Daft starts some) cannot be stopped. One that asks for the GIL during finalisation
+    aborts the process, although the stage has finished (PyO3/pyo3-async-runtimes#40).
+    """
+    code = 1  # of an unexpected error, after its traceback
 
     def leave() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
-    atexit.register(leave)  # the first that is registered is the last that runs
+    # Exit handlers run in reverse order of registration, so the one registered first runs last.
+    atexit.register(leave)
     code = exit_code_of(call)
     sys.exit(code)
 
 
-def set_quiet_env() -> None:
-    """Apply `QUIET` where the environment does not say otherwise."""
-    for variable, value in QUIET.items():
-        os.environ.setdefault(variable, value)
-
-
 def exit_code_of(call: Callable[[], None]) -> int:
-    """Run `call`; print a known error as one message and return its exit code."""
+    """Run `call`; print a known error as one message, without traceback, and return its exit code."""
     try:
         call()
     except Preempted as stop:
         print(f"{stop.problem}; {stop.fix}", file=sys.stderr)
         return stop.exit_code
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        known = from_os_error(error)
+    except (PipelineError, OSError) as error:
+        known = from_os_error(error) if isinstance(error, OSError) else error
         if known is None:
             raise
         print(f"error: {known}", file=sys.stderr)
         return known.exit_code
     except KeyboardInterrupt:
         print("interrupted; the same command continues", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return 0

@@ -1,4 +1,4 @@
-"""Progress a person can follow: a bar on a terminal, a plain line every few seconds anywhere else."""
+"""Progress display: a bar on a terminal, a plain line every few seconds anywhere else."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+# Logs of a day-long stage stay readable, and a person who follows one still sees that it is alive.
 SECONDS_BETWEEN_LINES = 5.0
 
 
 def progress(items: Iterable[T], description: str, *, total: int | None = None, unit: str = "it") -> Iterator[T]:
-    """Yield `items`, showing how many passed, of how many, and how fast."""
+    """Yield `items` and show count, total and rate. `total` defaults to `len(items)` where that exists."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     if sys.stderr.isatty():
@@ -21,13 +22,13 @@ def progress(items: Iterable[T], description: str, *, total: int | None = None, 
 
         yield from tqdm(items, desc=description, total=total, unit=unit, mininterval=0.5)
         return
+    # tqdm outside a terminal would fill log files with carriage returns, hence lines of our own.
     start = shown = time.monotonic()
+    of_total = f"/{total}" if total else ""
     for count, item in enumerate(items, 1):
         yield item
         now = time.monotonic()
         if now - shown >= SECONDS_BETWEEN_LINES:
-            of = f"/{total}" if total else ""
-            print(
-                f"{description}: {count}{of} {unit}, {count / (now - start):.1f} {unit}/s", file=sys.stderr, flush=True
-            )
+            rate = count / (now - start)
+            print(f"{description}: {count}{of_total} {unit}, {rate:.1f} {unit}/s", file=sys.stderr, flush=True)
             shown = now

@@ -1,7 +1,6 @@
-"""A request to stop: SIGTERM (a scheduler, a cancelled flow, `kill`) or Ctrl-C.
+"""Requests to stop: SIGTERM (a scheduler, a cancelled flow, `kill`) or Ctrl-C.
 
-The first one is a wish, granted after the step under way; the next one is an order. A scheduler signals every process
-of a job, and launchers pass on what they get, so what arrives within `REPEAT_SECONDS` counts as one request.
+The first request asks for an orderly stop: the current step is finished and saved. A second one stops immediately.
 """
 
 from __future__ import annotations
@@ -12,34 +11,36 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-REPEAT_SECONDS = 3.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# A scheduler signals every process of a job, and launchers forward the signals they get, so one request can arrive
+# several times. A person who insists needs longer than this to press Ctrl-C again.
+REPEAT_SECONDS = 3.0
 
 
 class StopRequest:
-    """Whether this process was asked to stop; when it is asked again, `insist` is called."""
+    """`requested` is True once this process was asked to stop; `insist` is called when it is asked again."""
 
     def __init__(self, insist: Callable[[], None]) -> None:
         self.requested = False
         self._insist = insist
-        self._since = 0.0
+        self._requested_at = 0.0
 
-    def take(self, number: int, frame: FrameType | None) -> None:
-        """The signal handler."""
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """The signal handler. It only sets a flag: the training loop agrees on a stop with the other ranks."""
         now = time.monotonic()
         if not self.requested:
-            self.requested, self._since = True, now
-        elif now - self._since >= REPEAT_SECONDS:
+            self.requested, self._requested_at = True, now
+        elif now - self._requested_at >= REPEAT_SECONDS:
             self._insist()
 
 
 @contextmanager
 def stop_request(insist: Callable[[], None]) -> Iterator[StopRequest]:
-    """Take requests to stop in this process, from its main thread."""
+    """Handle stop requests inside the block. Only the main thread can set signal handlers."""
     request = StopRequest(insist)
-    before = {number: signal.signal(number, request.take) for number in SIGNALS}
+    previous = {number: signal.signal(number, request.handle) for number in SIGNALS}
     try:
         yield request
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

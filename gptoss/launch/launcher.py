@@ -1,7 +1,7 @@
-"""Start the ranks, follow what rank 0 measures, and end them: the parent's side of a training run.
+"""Start the ranks of a training run, follow what rank 0 measures, and end them: the parent's side of pretraining.
 
-Ranks never import MLflow: rank 0 appends rows to a file, the parent reads them, shows a line and logs them, so an
-unreachable MLflow cannot stop training. The ranks' own output goes to `state/ranks.log`.
+Ranks never import MLflow: rank 0 appends rows to a file, and the parent reads them, shows a progress line and logs
+them. So an unreachable MLflow server cannot stop training. The output of all ranks goes to `state/ranks.log`.
 """
 
 from __future__ import annotations
@@ -15,25 +15,24 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-import gptoss
-from gptoss.config.cluster import ClusterConfig, load_cluster
-from gptoss.core import process
+from gptoss.config.cluster import ClusterConfig
 from gptoss.core.errors import Preempted, UserError
 from gptoss.core.signals import StopRequest, stop_request
 from gptoss.launch import failures, slurm
-from gptoss.launch.monitor import Observer
+from gptoss.launch.environment import config_file, worker_environment
+from gptoss.launch.monitor import Monitor
 from gptoss.tracking.mlflow_run import StageRun
-from gptoss.train.run_config import PLAN, RunConfig
+from gptoss.train.run_config import RunConfig
 
+# One `stat` of the rows file and one `waitpid` per poll; short enough for the progress line to feel live.
 POLL_SECONDS = 0.2
+# After SIGQUIT, torchrun gives its ranks 5 s (SHUTDOWN_SECONDS of torchrun_agent) and then kills them.
 END_SECONDS = 10.0
-RANK = [sys.executable, "-u", "-m", "stages.pretrain"]
-AGENT = [sys.executable, "-m", "gptoss.launch.torchrun_agent"]
-PLACE = ("PET_NODE_RANK", "PET_MASTER_ADDR", "PET_MASTER_PORT")
+TORCHRUN = [sys.executable, "-m", "gptoss.launch.torchrun_agent"]
 
 
-class Ranks(Protocol):
-    """What runs the ranks, as far as this module uses it: a process here, or a job of a cluster."""
+class RankProcesses(Protocol):
+    """What runs the ranks: a local process or a Slurm job. The part of `subprocess.Popen` that this module uses."""
 
     def poll(self) -> int | None: ...
     def wait(self, timeout: float | None = None) -> int: ...
@@ -42,138 +41,126 @@ class Ranks(Protocol):
     def kill(self) -> None: ...
 
 
-def launch(plan: RunConfig, run: StageRun) -> None:
-    """Run the plan to its end. Raises the error of the rank that failed first, or `Preempted` after SIGTERM or Ctrl-C,
-    when the ranks have finished their step and saved. A second request ends them at once."""
-    log = plan.state / "ranks.log"
-    job = slurm.unfinished(plan.state) if slurm.submits(plan.cluster) else None
+def launch(run_config: RunConfig, run: StageRun) -> None:
+    """Train on all ranks until the last step.
+
+    Errors: the error of the rank that failed first; `Preempted` after SIGTERM or Ctrl-C, once the ranks have finished
+    their step and saved. A second request ends them immediately.
+    """
+    check_started_correctly(run_config.cluster)
+    log = run_config.state / "ranks.log"
+    job = slurm.unfinished_job(run_config.state) if slurm.needs_job(run_config.cluster) else None
     if job:
-        plan = plan.model_copy(update={"attempt": job.attempt})
+        run_config = run_config.model_copy(update={"attempt": job.attempt})
         print(f"pretrain: following Slurm job {job.number}, which was submitted before", file=sys.stderr, flush=True)
-    observer = Observer(plan, run)
+    monitor = Monitor(run_config, run)
     with stop_request(insist=interrupt) as stop:
-        process: Ranks = job or start(plan, log)
+        ranks: RankProcesses = job or start(run_config, log)
         try:
-            code = follow(plan, observer, process, stop)
+            code = follow(run_config, monitor, ranks, stop)
         finally:
-            end(process)
-    stopped = failures.stopped(plan.state)
-    if stopped:
-        raise stopped
+            end(ranks)
+    # Checked before the exit code: torchrun and srun do not pass on a rank's 75, and may end with 0 or 1.
+    if preempted := failures.preemption(run_config.state):
+        raise preempted
     if code:
-        error = failures.explain(plan.state, log, "from the last checkpoint", plan.cluster.mesh.size)
-        for unfinished in (plan.state / "checkpoints").glob("*.partial"):
+        error = failures.explain(run_config.state, log, run_config.cluster.mesh.size)
+        # An unfinished save is useless, and may be what filled the disk.
+        for unfinished in (run_config.state / "checkpoints").glob("*.partial"):
             shutil.rmtree(unfinished, ignore_errors=True)
         raise error
 
 
-def start(plan: RunConfig, log: Path) -> Ranks:
-    """Start all ranks that are ours to start, their output in `log`."""
-    plan.state.mkdir(parents=True, exist_ok=True)
-    failures.clear(plan.state)
-    plan.write(plan.state / "plan.json")
-    mesh = plan.cluster.mesh
-    layout = f"pp {mesh.pp} x dp {mesh.dp} x tp {mesh.tp}, {plan.precision} on {plan.cluster.device}"
-    print(f"pretrain: starting {mesh.size} ranks ({layout})", file=sys.stderr, flush=True)
-    with open(log, "w") as output:
-        if slurm.submits(plan.cluster):
-            return slurm.submit(plan, environment(plan), log)
-        if plan.cluster.launcher == "slurm":
-            return slurm.Step(plan, environment(plan), output)
-        return subprocess.Popen(command(plan), env=environment(plan), stdout=output, stderr=output)
-
-
-def command(plan: RunConfig) -> list[str]:
-    """torchrun on this node, or this very rank when another launcher has started us as rank 0."""
-    if "RANK" in os.environ:
-        return RANK
-    if plan.cluster.launcher == "external":
+def check_started_correctly(cluster: ClusterConfig) -> None:
+    """Raise `UserError` with the right command when this process cannot start the ranks that the cluster file asks
+    for. `gptoss.launch.external` sets RANK=0 for the stage that it starts."""
+    rank = os.environ.get("RANK")
+    if rank not in (None, "0"):
+        raise UserError(
+            f"RANK is {rank}: another launcher started the stage on every rank",
+            "start `python -m gptoss.launch.external` on every rank; it runs the stage on rank 0",
+        )
+    if cluster.launcher == "external" and rank is None:
         raise UserError(
             "the cluster file says launcher: external, but RANK is not set",
-            "start `python -m stages.pretrain` on every rank with srun or torchrun, or set launcher: torchrun",
+            "start `python -m gptoss.launch.external` on every rank with srun or torchrun, or set launcher: torchrun",
         )
-    place = ["--standalone", "--local-addr=127.0.0.1", f"--max-restarts={plan.cluster.restarts}"]
-    return [*AGENT, *place, *ranks_of_a_node(plan.cluster)]
-
-
-def become_agent() -> None:
-    """Turn this process into the torchrun of its node, where the cluster file says torchrun on several nodes and this
-    was started once on each of them; rank 0 then is the stage. Returns in every other case. Raises `UserError` when
-    the node's place is not in the environment; the names are torchrun's own."""
-    cluster = load_cluster()
-    if "RANK" in os.environ or cluster.launcher != "torchrun" or cluster.nodes == 1:
-        return
-    missing = [name for name in PLACE if name not in os.environ]
-    if missing:
+    if cluster.launcher == "torchrun" and cluster.nodes > 1 and rank is None:
         raise UserError(
-            f"launcher: torchrun with nodes({cluster.nodes}) > 1 needs {', '.join(missing)} in the environment",
-            "start `python -m stages.pretrain` once on every node with PET_NODE_RANK=0, 1, … and the address and a "
-            "free port of node 0 in PET_MASTER_ADDR and PET_MASTER_PORT, or set launcher: slurm",
+            f"launcher: torchrun with nodes({cluster.nodes}) > 1: the stage can only start the ranks of its own node",
+            "start `python -m gptoss.launch.node` once on every node, or set launcher: slurm",
         )
-    os.execv(sys.executable, node_command(cluster))
 
 
-def node_command(cluster: ClusterConfig) -> list[str]:
-    """torchrun on one node of several. It restarts nothing, since one of its ranks is the stage, whose exit code must
-    reach the scheduler: that one starts all nodes again."""
-    return [*AGENT, f"--nnodes={cluster.nodes}", *ranks_of_a_node(cluster)]
+def start(run_config: RunConfig, log: Path) -> RankProcesses:
+    """Start the ranks with their output in `log`: all of them, or rank 0 alone where another launcher starts the
+    others."""
+    run_config.state.mkdir(parents=True, exist_ok=True)
+    failures.clear(run_config.state)
+    run_config.write(config_file(run_config.state))
+    mesh, environment = run_config.cluster.mesh, worker_environment(run_config)
+    layout = f"pp {mesh.pp} x dp {mesh.dp} x tp {mesh.tp}, {run_config.precision} on {run_config.cluster.device}"
+    print(f"pretrain: starting {mesh.size} ranks ({layout})", file=sys.stderr, flush=True)
+    with open(log, "w") as output:
+        if slurm.needs_job(run_config.cluster):
+            return slurm.submit(run_config, environment, log)
+        if run_config.cluster.launcher == "slurm":
+            return slurm.Step(run_config, environment, output)
+        return subprocess.Popen(command(run_config.cluster), env=environment, stdout=output, stderr=output)
 
 
-def ranks_of_a_node(cluster: ClusterConfig) -> list[str]:
-    """What torchrun starts."""
-    return [f"--nproc-per-node={cluster.processes_per_node}", "--no-python", *RANK]
+def command(cluster: ClusterConfig) -> list[str]:
+    """torchrun for all ranks of this node, or rank 0 alone when another launcher started this process as rank 0."""
+    if "RANK" in os.environ:
+        return slurm.WORKER
+    # --standalone picks a free port itself; the address is explicit because the host name may not resolve.
+    options = ["--standalone", "--local-addr=127.0.0.1", f"--max-restarts={cluster.restarts}"]
+    return [*TORCHRUN, *options, f"--nproc-per-node={cluster.processes_per_node}", "--no-python", *slurm.WORKER]
 
 
-def environment(plan: RunConfig) -> dict[str, str]:
-    """The ranks' environment: threads, the plan, and where to find this code."""
-    root = str(Path(gptoss.__file__).resolve().parent.parent)
-    values = {
-        **os.environ,
-        PLAN: str((plan.state / "plan.json").resolve()),
-        process.PARENT: str(os.getpid()),
-        "OMP_NUM_THREADS": str(plan.cluster.threads_per_process),
-        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
-    }
-    if plan.cluster.nodes == 1 and plan.cluster.device == "cpu" and sys.platform.startswith("linux"):
-        values.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    return values
-
-
-def follow(plan: RunConfig, observer: Observer, process: Ranks, stop: StopRequest) -> int:
-    """Show and log the rows until the ranks have ended; returns their exit code. Passes on a request to stop."""
-    asked: float | None = None
+def follow(run_config: RunConfig, monitor: Monitor, ranks: RankProcesses, stop: StopRequest) -> int:
+    """Show and log rows until the ranks have ended, and forward a stop request to them. Returns their exit code."""
+    requested_at: float | None = None
+    grace = run_config.cluster.grace_seconds
     while True:
-        code = process.poll()
-        if stop.requested and asked is None and code is None:
-            if not observer.ready and not failures.any_told(plan.state):  # torchrun also stops us when a rank fails
+        code = ranks.poll()
+        if stop.requested and requested_at is None and code is None:
+            # Before the first step there is nothing to save. A rank that has reported is the exception: torchrun on
+            # several nodes sends SIGTERM to rank 0 when another rank fails, and that rank's report must be shown.
+            if not monitor.training_started and not failures.any_rank_reported(run_config.state):
                 raise Preempted("stopped on request before the first step", "the same command continues")
-            asked = time.monotonic()
-            process.terminate()
-            print("pretrain: stopping after this step, saving (once more: stop at once)", file=sys.stderr, flush=True)
-        if asked is not None and time.monotonic() - asked > plan.cluster.grace_seconds:
+            requested_at = time.monotonic()
+            ranks.terminate()
+            print(
+                "pretrain: stopping after this step, then saving (a second request stops immediately)",
+                file=sys.stderr, flush=True,
+            )  # fmt: skip
+        if requested_at is not None and time.monotonic() - requested_at > grace:
             raise Preempted(
-                f"stopped on request; the ranks did not save within grace_seconds({plan.cluster.grace_seconds:g})",
+                f"stopped on request; the ranks did not save within grace_seconds({grace:g})",
                 "the same command continues from the last checkpoint",
             )
-        observer.look()
+        # After `poll`, so that the rows written just before the end are read too.
+        monitor.update()
         if code is not None:
-            observer.close()
+            monitor.close()
             return code
         time.sleep(POLL_SECONDS)
 
 
 def interrupt() -> None:
-    """Leave `follow` at once."""
+    """Leave `follow` immediately."""
     raise KeyboardInterrupt
 
 
-def end(process: Ranks) -> None:
-    """End the launcher with its ranks, which are tied to it."""
-    if process.poll() is not None:
+def end(ranks: RankProcesses) -> None:
+    """End the launcher of the ranks; the kernel ends the ranks with it (`die_with_parent`)."""
+    if ranks.poll() is not None:
         return
-    process.send_signal(signal.SIGQUIT)
+    # SIGTERM would only ask them to save; SIGQUIT is what torchrun_agent handles as an order to end.
+    ranks.send_signal(signal.SIGQUIT)
     try:
-        process.wait(END_SECONDS)
+        ranks.wait(END_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        ranks.kill()
+        ranks.wait()

@@ -1,60 +1,51 @@
-"""Training as a Slurm job: what Slurm is told, what a task of srun is, and the job as the stage sees it.
+"""Training as a Slurm job: options for sbatch, the job as the stage follows it, and the rank of a task of srun.
 
 With `launcher: slurm` the stage submits `infra/slurm/pretrain.sbatch` from a login node and follows the job through
-preemptions until it ends. A stage that dies leaves its job alone, and the same command finds it again; one that is
-asked to stop stops the job. In an allocation of the right size (`salloc`, or the script submitted by hand) the stage
-starts the ranks there. `python -m gptoss.launch.slurm` prints the options for sbatch and salloc.
+preemptions until it ends. When the stage dies the job goes on, and the same command finds it again; when the stage is
+asked to stop it stops the job. Inside an allocation of the right size (`salloc`, or the script submitted by hand) the
+stage starts the ranks there.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import gptoss
-from gptoss.config.cluster import ClusterConfig, cluster_name, load_cluster
+from gptoss.config.cluster import ClusterConfig, cluster_name
 from gptoss.core.atomic_files import read_json, write_json
-from gptoss.core.errors import ClusterError, Preempted, UserError
-from gptoss.core.process import exit_code_of
-from gptoss.launch import failures
-from gptoss.train.run_config import PLAN, RESTARTS, RunConfig
+from gptoss.core.errors import ClusterError, UserError
+from gptoss.train.run_config import RunConfig
 
 SCRIPT = Path(gptoss.__file__).resolve().parent.parent / "infra" / "slurm" / "pretrain.sbatch"
+WORKER = [sys.executable, "-u", "-m", "gptoss.launch.worker"]
+JOB_MODULE = "gptoss.launch.slurm_job"
 PYTHON = "GPTOSS_PYTHON"
-"""Environment of the job: the interpreter of the stage that submitted it."""
+"""Environment variable of the job: the interpreter of the stage that submitted it."""
+# slurmctld serves all users of the cluster; its documentation asks not to query it in tight loops.
 POLL_SECONDS = 5.0
-"""Between two questions to the controller, which serves everybody."""
+# Final states of a job. A requeued one is PENDING, REQUEUED or COMPLETING.
 ENDED = {
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT",
 }  # fmt: skip
-"""States that a job does not leave. One that is put into the queue again is PENDING, REQUEUED or COMPLETING."""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the options of the chosen cluster; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m gptoss.launch.slurm",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.parse_args(arguments)
-    return exit_code_of(lambda: print(" ".join(options(load_cluster()))))
 
 
 def options(cluster: ClusterConfig) -> list[str]:
-    """For sbatch: the shape of the job, the time to save in before the limit, a GPU for each task of a node, and the
-    site's section of the file."""
-    chosen = [*shape(cluster), f"--signal=TERM@{math.ceil(cluster.grace_seconds)}"]
+    """Options for sbatch and salloc: size of the job, signal before the time limit, GPUs, and the slurm section of the
+    cluster file."""
+    # Without the prefix B: the signal goes to the ranks, not to the batch shell.
+    chosen = [*job_size(cluster), f"--signal=TERM@{math.ceil(cluster.grace_seconds)}"]
     if cluster.device == "cuda":
-        chosen.append(f"--gres=gpu:{cluster.processes_per_node}")  # of the node: every task sees all, and takes its own
+        # Per node, not per task: a rank uses the GPU with the number of its LOCAL_RANK, so every task must see all GPUs
+        # of its node; --gpus-per-task would show it a single one.
+        chosen.append(f"--gres=gpu:{cluster.processes_per_node}")
     if cluster.slurm:
         named = {key: getattr(cluster.slurm, key) for key in ("partition", "account", "qos", "time")}
         chosen += [f"--{key}={value}" for key, value in named.items() if value]
@@ -62,8 +53,8 @@ def options(cluster: ClusterConfig) -> list[str]:
     return chosen
 
 
-def shape(cluster: ClusterConfig) -> list[str]:
-    """A task a rank, with its threads."""
+def job_size(cluster: ClusterConfig) -> list[str]:
+    """One task per rank, with its threads."""
     return [
         f"--nodes={cluster.nodes}",
         f"--ntasks-per-node={cluster.processes_per_node}",
@@ -72,61 +63,34 @@ def shape(cluster: ClusterConfig) -> list[str]:
 
 
 def srun(cluster: ClusterConfig, name: str) -> list[str]:
-    """The command that starts all ranks in this allocation; one that fails ends the others."""
-    rank = [sys.executable, "-u", "-m", "stages.pretrain"]
-    return ["srun", *shape(cluster), f"--job-name={name}", "--kill-on-bad-exit=1", "--label", *rank]
+    """The command that starts all ranks in this allocation; when one fails, Slurm ends the others."""
+    return ["srun", *job_size(cluster), f"--job-name={name}", "--kill-on-bad-exit=1", "--label", *WORKER]
 
 
-def submits(cluster: ClusterConfig) -> bool:
-    """Whether this process has to submit a job: it is in no allocation that could hold the ranks."""
-    held = os.environ.get("SLURM_JOB_NUM_NODES") if "SLURM_JOB_ID" in os.environ else None
-    return cluster.launcher == "slurm" and held != str(cluster.nodes)
+def needs_job(cluster: ClusterConfig) -> bool:
+    """True when this process must submit a job because it is in no allocation of as many nodes."""
+    allocated = os.environ.get("SLURM_JOB_NUM_NODES") if "SLURM_JOB_ID" in os.environ else None
+    return cluster.launcher == "slurm" and allocated != str(cluster.nodes)
 
 
-def run_submitted() -> int:
-    """In the batch script of a submitted job: run the ranks of its plan, again after one of them died, as often as the
-    cluster file says; 75 when they stopped on request."""
-    plan = RunConfig.read(Path(os.environ[PLAN]))
-    failures.clear(plan.state)  # of an earlier go of the same job
-    code = 0
-    for restarts in range(plan.cluster.restarts + 1):
-        environment = os.environ | {RESTARTS: str(restarts)}
-        code = subprocess.run(srun(plan.cluster, plan.attempt), env=environment).returncode
-        if failures.stopped(plan.state):
-            return Preempted.exit_code
-        if code == 0 or failures.hopeless(plan.state):
-            break
-    return code
-
-
-def become_rank() -> None:
-    """In a task of srun that is one of the mesh's ranks, set what torch.distributed reads, where nobody has."""
-    if "RANK" not in os.environ and is_task(os.environ):
+def set_rank_environment() -> None:
+    """In a task of srun, set the variables that torch.distributed reads, unless another launcher has set them."""
+    if "RANK" not in os.environ and {"SLURM_STEP_ID", "SLURM_PROCID"} <= os.environ.keys():
         os.environ.update(rank_environment(os.environ))
 
 
-def is_task(environment: Mapping[str, str]) -> bool:
-    """Whether srun started this process as a rank: by our plan, or as the cluster file's external launcher."""
-    if "SLURM_STEP_ID" not in environment or "SLURM_PROCID" not in environment:
-        return False
-    if PLAN in environment:
-        return True
-    try:
-        return load_cluster().launcher == "external"
-    except UserError:
-        return False  # the stage itself will say so
-
-
 def rank_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Place of a task in the world. Rank 0 is on the step's first node, where the others meet it at a port that
-    follows from the number of the job."""
-    place = {
+    """RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT of a task of srun. Rank 0 is on the first node of the
+    step."""
+    return {
         "RANK": environment["SLURM_PROCID"],
         "LOCAL_RANK": environment["SLURM_LOCALID"],
         "WORLD_SIZE": environment["SLURM_STEP_NUM_TASKS"],
+        "MASTER_ADDR": environment.get("MASTER_ADDR") or first_address(environment["SLURM_STEP_NODELIST"]),
+        # All tasks must derive the same port without talking to each other, and two jobs on one node need different
+        # ones: the job number modulo a range below Linux's ephemeral ports (32768 and up).
         "MASTER_PORT": environment.get("MASTER_PORT") or str(20_000 + int(environment["SLURM_JOB_ID"]) % 10_000),
     }
-    return place | {"MASTER_ADDR": environment.get("MASTER_ADDR") or first_address(environment["SLURM_STEP_NODELIST"])}
 
 
 def first_address(nodes: str) -> str:
@@ -138,17 +102,19 @@ def first_address(nodes: str) -> str:
 class Step(subprocess.Popen[bytes]):
     """The ranks, started by srun in the allocation that this process is in."""
 
-    def __init__(self, plan: RunConfig, environment: Mapping[str, str], log: IO[str]) -> None:
-        self._name = plan.attempt
-        command = srun(plan.cluster, self._name)
+    def __init__(self, run_config: RunConfig, environment: Mapping[str, str], log: IO[str]) -> None:
+        self._name = run_config.attempt
+        command = srun(run_config.cluster, self._name)
+        # A session of its own: srun would take Ctrl-C on the terminal as an order to kill the ranks.
         super().__init__(command, env=dict(environment), stdout=log, stderr=log, start_new_session=True)
 
     def terminate(self) -> None:
-        """SIGTERM to the ranks; srun itself would take it as an order to kill them."""
+        """Send SIGTERM to the ranks, not to srun, which would kill them. The step is found by its name, which is unique
+        to the attempt; srun does not tell its number."""
         for line in _slurm("squeue", "--steps", "--noheader", "--format=%i %j").splitlines():
             number, _, name = line.strip().partition(" ")
             if name == self._name:
-                _attempt("scancel", "--signal=TERM", number)
+                _try_slurm("scancel", "--signal=TERM", number)
 
 
 @dataclass
@@ -157,46 +123,50 @@ class Job:
 
     number: str
     attempt: str
-    """Of the plan it runs."""
+    """`RunConfig.attempt` of the run."""
     returncode: int | None = None
-    _said: str = ""
-    _asked: float = -math.inf
+    _last_state: str = ""
+    _polled_at: float = -math.inf
 
     def poll(self) -> int | None:
-        """Exit code of the job, or None while it waits, runs or is put into the queue again."""
-        if self.returncode is not None or time.monotonic() - self._asked < POLL_SECONDS:
+        """Exit code of the job, or None while it waits, runs or is requeued."""
+        if self.returncode is not None or time.monotonic() - self._polled_at < POLL_SECONDS:
             return self.returncode
-        self._asked = time.monotonic()
+        self._polled_at = time.monotonic()
         try:
             fields = _fields(_slurm("scontrol", "--oneliner", "show", "job", self.number))
         except ClusterError as error:
-            if "Invalid job id" not in error.problem:  # the controller is away: the job is not
-                self._say(f"out of sight ({error.problem})")
+            # An unreachable controller says nothing about the job, which goes on; a forgotten number has ended long
+            # ago (MinJobAge, five minutes by default).
+            if "Invalid job id" not in error.problem:
+                self._print_state(f"unreachable ({error.problem})")
                 return None
             fields = {"JobState": "CANCELLED", "ExitCode": "1:0"}
         state, reason = fields["JobState"], fields.get("Reason", "None")
-        self._say(f"{state} ({reason})" if state == "PENDING" else state)
+        self._print_state(f"{state} ({reason})" if state == "PENDING" else state)
         if state in ENDED:
-            code, sign = (int(part) for part in fields["ExitCode"].split(":"))
-            self.returncode = code or (128 + sign if sign else int(state != "COMPLETED"))
+            code, number = (int(part) for part in fields["ExitCode"].split(":"))
+            # As shells do: 128 + signal. A job that was cancelled before it started has 0:0 and still failed.
+            self.returncode = code or (128 + number if number else int(state != "COMPLETED"))
         return self.returncode
 
     def terminate(self) -> None:
-        """Let the ranks save and end, and the job with them; one that has not started leaves the queue."""
-        _attempt("scontrol", "update", f"JobId={self.number}", "Requeue=0")
-        _attempt("scancel", "--state=PENDING", self.number)
-        _attempt("scancel", "--state=RUNNING", "--signal=TERM", self.number)
+        """Let the ranks save and end, and the job with them; a pending job leaves the queue."""
+        # First, because the batch script requeues the job when the ranks have stopped on request.
+        _try_slurm("scontrol", "update", f"JobId={self.number}", "Requeue=0")
+        _try_slurm("scancel", "--state=PENDING", self.number)
+        _try_slurm("scancel", "--state=RUNNING", "--signal=TERM", self.number)
 
     def send_signal(self, number: int) -> None:
-        """The one signal that is sent is an order to end."""
+        """The launcher sends only the signal to end."""
         self.kill()
 
     def kill(self) -> None:
-        """End it now."""
-        _attempt("scancel", self.number)
+        """Cancel the job."""
+        _try_slurm("scancel", self.number)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Exit code; raises `subprocess.TimeoutExpired`."""
+        """Wait for the exit code. Raises `subprocess.TimeoutExpired`."""
         deadline = time.monotonic() + timeout if timeout is not None else math.inf
         while (code := self.poll()) is None:
             if time.monotonic() > deadline:
@@ -204,37 +174,38 @@ class Job:
             time.sleep(POLL_SECONDS / 10)
         return code
 
-    def _say(self, state: str) -> None:
-        if state != self._said:
+    def _print_state(self, state: str) -> None:
+        if state != self._last_state:
             print(f"pretrain: Slurm job {self.number} is {state}", file=sys.stderr, flush=True)
-        self._said = state
+        self._last_state = state
 
 
-def submit(plan: RunConfig, environment: Mapping[str, str], log: Path) -> Job:
-    """Put the plan's job into the queue. Raises `UserError` without an sbatch here, `ClusterError` when it refuses."""
+def submit(run_config: RunConfig, environment: Mapping[str, str], log: Path) -> Job:
+    """Submit the job of a run. Raises `UserError` without sbatch on this machine, `ClusterError` when Slurm refuses."""
+    # --parsable prints NUMBER or NUMBER;CLUSTER.
     number = _slurm(
-        "sbatch", "--parsable", f"--output={log}", *options(plan.cluster), str(SCRIPT),
+        "sbatch", "--parsable", f"--output={log}", *options(run_config.cluster), str(SCRIPT), JOB_MODULE,
         environment={**environment, PYTHON: sys.executable},
     ).split(";")[0].strip()  # fmt: skip
-    write_json(_record(plan.state), {"job": number, "attempt": plan.attempt})
-    return Job(number, plan.attempt)
+    write_json(_job_file(run_config.state), {"job": number, "attempt": run_config.attempt})
+    return Job(number, run_config.attempt)
 
 
-def unfinished(state: Path) -> Job | None:
-    """The job of an earlier start of this run, where it is still in the queue or training."""
-    if not _record(state).exists():
+def unfinished_job(state: Path) -> Job | None:
+    """The job that an earlier start of this run submitted, if it has not ended."""
+    if not _job_file(state).exists():
         return None
-    record = read_json(_record(state))
+    record = read_json(_job_file(state))
     job = Job(record["job"], record["attempt"])
     return job if job.poll() is None else None
 
 
-def _record(state: Path) -> Path:
+def _job_file(state: Path) -> Path:
     return state / "slurm.json"
 
 
-def _attempt(*command: str) -> None:
-    """Run a command whose failure changes nothing, and say when it fails."""
+def _try_slurm(*command: str) -> None:
+    """Run a command and only print its failure: the job may have ended meanwhile."""
     try:
         _slurm(*command)
     except ClusterError as error:
@@ -252,7 +223,7 @@ def _slurm(*command: str, environment: Mapping[str, str] | None = None) -> str:
     if done.returncode:
         raise ClusterError(
             f"`{' '.join(command)}` failed: {done.stderr.strip() or done.stdout.strip()}",
-            f"mend the slurm section of infra/clusters/{cluster_name()}.yaml, or see with `sinfo` whether Slurm is up",
+            f"fix the slurm section of infra/clusters/{cluster_name()}.yaml, or check with `sinfo` whether Slurm is up",
         )
     return done.stdout
 
@@ -260,7 +231,3 @@ def _slurm(*command: str, environment: Mapping[str, str] | None = None) -> str:
 def _fields(line: str) -> dict[str, str]:
     """`Key=value` pairs of scontrol's one-line output."""
     return dict(pair.split("=", 1) for pair in line.split() if "=" in pair)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

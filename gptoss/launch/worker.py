@@ -1,4 +1,9 @@
-"""What one rank does: join the mesh, learn the plan, train, and leave a note when it fails or stops."""
+"""Run one rank: `python -m gptoss.launch.worker`, started by our torchrun agent or by srun.
+
+It initialises the process group, trains, and reports when it fails or stops. Ranks that our launcher starts read the
+run configuration from the file named in the environment; those that another launcher starts (`gptoss.launch.external`)
+receive it from rank 0.
+"""
 
 from __future__ import annotations
 
@@ -15,98 +20,113 @@ from pathlib import Path
 from typing import Any
 
 from gptoss.config.cluster import load_cluster
-from gptoss.core import process
 from gptoss.core.errors import ClusterError, Preempted
+from gptoss.core.process import die_with_parent
 from gptoss.core.signals import StopRequest, stop_request
-from gptoss.launch import failures
-from gptoss.train.run_config import PLAN, RESTARTS, STOPPED, RunConfig
+from gptoss.launch import failures, slurm
+from gptoss.launch.environment import RUN_CONFIG_ENV, STOPPED_ENV, restart_count
+from gptoss.train.run_config import RunConfig
 
-PATIENCE_SECONDS = 60
-
-
-def main() -> int:
-    """Run this rank to its end: 0, or the exit code of its error (1 for a bug) with a note in `state/failures`.
-
-    Stopped on request: 0 where our launcher reads the note or our agent finds the mark, 75 where a stranger started
-    the rank.
-    """
-    if os.environ.get(PLAN):
-        process.die_with_parent(signal.SIGKILL)
-    rank = int(os.environ["RANK"])
-    given = RunConfig.read(Path(os.environ[PLAN])) if os.environ.get(PLAN) else None
-    if given and restarts() and failures.hopeless(given.state):
-        return 1
-    member = Member(rank, given)
-    try:
-        with stop_request(insist=lambda: os._exit(128 + signal.SIGTERM)) as stop:
-            run(member, stop)
-    except Preempted as error:
-        if given and rank == 0:
-            failures.report(given.state, failures.of(error, rank))
-        if not given and STOPPED in os.environ:
-            Path(os.environ[STOPPED]).touch()
-        return 0 if given or STOPPED in os.environ else error.exit_code
-    except BaseException as error:  # torch.distributed.checkpoint's error is no Exception
-        failure = failures.of(error, rank)
-        with contextlib.suppress(OSError):  # the disk may be full
-            print(f"rank {rank}: {failure.problem}\n{failure.trace}", file=sys.stderr, flush=True)
-            if member.plan:
-                failures.report(member.plan.state, failure)
-        os._exit(failure.exit_code)  # a rank that others wait for cannot leave in good order
-    return 0
+# The last processes of a killed run need a few seconds to end, more when they are writing a checkpoint.
+LOCK_SECONDS = 60
 
 
 @dataclass
-class Member:
-    """A rank and what it knows."""
+class Worker:
+    """One rank."""
 
     rank: int
-    plan: RunConfig | None
-    """None on a rank that another launcher started, until rank 0 has told it."""
+    run_config: RunConfig | None
+    """None on a rank that another launcher started, until rank 0 has broadcast it."""
 
 
-def run(member: Member, stop: StopRequest) -> None:
-    """Train by the plan; a rank that another launcher started without one gets it from rank 0."""
+def main() -> int:
+    """Run this rank to its end and return its exit code; on an error, exit with the code of that error.
+
+    A rank that stopped on request returns 0 where its launcher learns of it in another way (rank 0's report, or the
+    file that the torchrun agent of its node looks for), and 75 under a foreign launcher.
+    """
+    slurm.set_rank_environment()
+    file = os.environ.get(RUN_CONFIG_ENV)
+    if file:
+        die_with_parent(signal.SIGKILL)
+    own = RunConfig.read(Path(file)) if file else None
+    # torchrun restarts the ranks after any failure; one caused by the configuration or the data would only repeat.
+    if own and restart_count() and failures.is_permanent(own.state):
+        return 1
+    worker = Worker(int(os.environ["RANK"]), own)
+    try:
+        with stop_request(insist=lambda: os._exit(128 + signal.SIGTERM)) as stop:
+            run(worker, stop)
+    except Preempted as error:
+        if own and worker.rank == 0:
+            failures.report(own.state, failures.from_exception(error, worker.rank))
+        if not own and STOPPED_ENV in os.environ:
+            Path(os.environ[STOPPED_ENV]).touch()
+        return 0 if own or STOPPED_ENV in os.environ else error.exit_code
+    except BaseException as error:  # torch.distributed.checkpoint's CheckpointException is no Exception
+        report_and_exit(worker, error)
+    return 0
+
+
+def report_and_exit(worker: Worker, error: BaseException) -> None:
+    """Write the failure report and end this process."""
+    failure = failures.from_exception(error, worker.rank)
+    with contextlib.suppress(OSError):  # the disk may be full
+        print(f"rank {worker.rank}: {failure.problem}\n{failure.trace}", file=sys.stderr, flush=True)
+        if worker.run_config:
+            failures.report(worker.run_config.state, failure)
+    # Not sys.exit: destroying the process group waits for collectives that the other ranks wait in as well.
+    os._exit(failure.exit_code)
+
+
+def run(worker: Worker, stop: StopRequest) -> None:
+    """Train; a rank that another launcher started first receives the run configuration from rank 0."""
+    from gptoss.launch.watchdog import Watchdog  # these import torch, which takes longer than reading a bad config
     from gptoss.train.loop import train
     from gptoss.train.parallel_context import init_parallel_context
 
-    with init_parallel_context(member.plan.cluster if member.plan else load_cluster()) as ranks:
-        agreed: RunConfig = ranks.broadcast(member.plan)
-        member.plan = agreed
-        with alone(agreed.state, member.rank):
-            train(agreed, ranks, stop, restarted(agreed.state, ranks.size) if member.rank == 0 else {})
+    cluster = worker.run_config.cluster if worker.run_config else load_cluster()
+    with init_parallel_context(cluster) as parallel:
+        run_config: RunConfig = parallel.broadcast_object(worker.run_config)
+        worker.run_config = run_config
+        with exclusive(run_config.state, worker.rank):
+            watchdog = Watchdog(run_config.cluster.watchdog_seconds, run_config.state, worker.rank)
+            restart = restart_info(run_config.state, parallel.world_size) if worker.rank == 0 else {}
+            train(run_config, parallel, stop, watchdog, restart)
 
 
-def restarts() -> int:
-    """How often torchrun, or the Slurm job, has started the ranks again."""
-    return int(os.environ.get(RESTARTS, "0"))
-
-
-def restarted(state: Path, size: int) -> dict[str, Any]:
-    """How often, and because of what the ranks said when they failed, which is forgotten now that all are back."""
-    if not restarts():
+def restart_info(state: Path, world_size: int) -> dict[str, Any]:
+    """Number of restarts and the reason for the last one; deletes the reports it is taken from."""
+    if not restart_count():
         return {"restarts": 0}
-    reason = failures.restart_reason(state, size)
+    reason = failures.restart_reason(state, world_size)
+    # All ranks are back (the broadcast has succeeded), so a later failure must not be explained by these reports.
     failures.clear(state)
-    return {"restarts": restarts(), "restarted_because": reason}
+    return {"restarts": restart_count(), "restarted_because": reason}
 
 
 @contextmanager
-def alone(state: Path, rank: int) -> Iterator[None]:
-    """Rank 0 holds a lock on the state folder, so that two runs never write the same checkpoints. A killed run's
-    last processes get a minute to end."""
+def exclusive(state: Path, rank: int) -> Iterator[None]:
+    """Rank 0 holds a lock on the state folder, so that two runs never write the same checkpoints. It waits for the
+    lock up to `LOCK_SECONDS`, then raises `ClusterError`."""
     if rank != 0:
         yield
         return
     with open(state / "lock", "w") as lock:
-        for waited in range(PATIENCE_SECONDS + 1):
+        for waited in range(LOCK_SECONDS + 1):
             try:
+                # flock, not a lock file: the kernel releases it however the process ends.
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if waited == PATIENCE_SECONDS:
+                if waited == LOCK_SECONDS:
                     raise ClusterError(
                         f"another run is training in {state}", "wait for it, or stop it, then run the same command"
                     ) from None
                 time.sleep(1)
         yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())

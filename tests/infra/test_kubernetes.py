@@ -54,7 +54,7 @@ def test_the_pods_are_the_nodes_of_the_cluster_file(job: dict[str, Any], monkeyp
     assert job["parallelism"] == job["completions"] == cluster.nodes
     assert container["resources"]["limits"]["nvidia.com/gpu"] == str(cluster.processes_per_node)
     assert int(container["resources"]["requests"]["cpu"]) == cluster.processes_per_node * cluster.threads_per_process
-    assert container["command"][1:] == ["-m", "stages.pretrain"]
+    assert container["command"][1:] == ["-m", "gptoss.launch.node"]
     assert environment["PET_MASTER_ADDR"] == "gpt-oss-pretrain-node-0-0.gpt-oss-pretrain"  # JobSet's name of pod 0
     claims = {volume["name"]: volume.get("persistentVolumeClaim") for volume in pod["volumes"]}
     (claim,) = documents("storage.yaml")

@@ -1,4 +1,4 @@
-"""The stage as a person runs it: kill it, damage its checkpoints, start it from another launcher, break its shards."""
+"""The stage as a person runs it: killed, with damaged checkpoints or shards, started by another launcher."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ import pytest
 from gptoss.config.settings import Settings
 from gptoss.core.errors import ClusterError, DataError, Preempted
 from gptoss.core.paths import RUNS
-from gptoss.train.checkpoint import fault
+from gptoss.launch.archive import archive_checkpoints
+from gptoss.train.checkpoint import find_damage
 from gptoss.train.run_config import RunConfig
-from stages.pretrain import keep_checkpoints, pretrain
+from stages.pretrain import pretrain
+from tests.launch.stage_process import RUN, checkpoints, finished, kill, outputs, start, training_rows, wait_for
 from tests.train.conftest import VOCABULARY, cluster, free_port, rank_environment
-from tests.train.runs import RUN, STAGE, checkpoints, finished, kill, outputs, start, training_rows, wait_for
 
 
 @pytest.mark.slow
-def test_a_killed_run_ends_as_an_undisturbed_one_byte_for_byte(checkout: Callable[..., Path]) -> None:
+def test_a_killed_run_gives_the_bytes_of_an_undisturbed_one(checkout: Callable[..., Path]) -> None:
     """Killed in a step, its newest checkpoint damaged, killed again in a save: weights and curves are the same bytes,
     and stock Llama loads them."""
     on = cluster(pp=2, shard=2, checkpoints={"every_steps": 5, "keep": 2})
@@ -67,10 +68,10 @@ def assert_llama_loads_it() -> None:
 
     llama = AutoModelForCausalLM.from_pretrained("models/base")
     assert llama.dtype == torch.float32 and type(llama).__name__ == "LlamaForCausalLM"
-    shape = load_settings().model
-    native = Decoder(shape, VOCABULARY, range(shape.layers))
+    config = load_settings().model
+    native = Decoder(config, VOCABULARY, range(config.layers))
     native.load_state_dict(load_file("models/base/model.safetensors"), strict=True)
-    tokens = torch.arange(shape.context).unsqueeze(0)
+    tokens = torch.arange(config.context).unsqueeze(0)
     assert torch.equal(llama(tokens).logits, native(tokens))
 
 
@@ -84,9 +85,8 @@ def test_another_launcher_gives_the_same_model(checkout: Callable[..., Path]) ->
     RUN.state.rename("finished")
     checkout(cluster(pp=2, launcher="external"))
     port = free_port()
-    script = f"import sys; sys.argv[0] = 'rank'\nfrom gptoss.launch.worker import main\nsys.exit(main())\n# {STAGE}"
     environments = [rank_environment(rank, 2, port) for rank in range(2)]
-    second = subprocess.Popen([sys.executable, "-c", script], env=environments[1])
+    second = subprocess.Popen([sys.executable, "-m", "gptoss.launch.external"], env=environments[1])
     _, err = start(**{key: environments[0][key] for key in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")}
     ).communicate()  # fmt: skip
     assert second.wait() == 0, err
@@ -142,18 +142,18 @@ def test_checkpoints_by_the_clock_are_made_and_some_kept_for_good(checkout: Call
     _, err = start().communicate()
     assert finished() == ["step-00000006", "step-00000007"], err
     (kept,) = (RUNS / "kept").rglob("step-*")
-    assert kept.name == "step-00000004" and fault(kept) is None
+    assert kept.name == "step-00000004" and find_damage(kept) is None
 
 
-def test_a_kept_checkpoint_of_an_earlier_run_stays(plan: Callable[..., RunConfig]) -> None:
+def test_a_kept_checkpoint_of_an_earlier_run_stays(make_run_config: Callable[..., RunConfig]) -> None:
     """The stage was forced to run again, or killed between keeping its checkpoints and its end."""
-    run = plan(cluster(checkpoints={"every_steps": 4, "keep": 2, "keep_every": 4}))
+    run = make_run_config(cluster(checkpoints={"every_steps": 4, "keep": 2, "keep_every": 4}))
     for which in ("first", "second"):
         for name in ("step-00000003", "step-00000004", "step-00000004.damaged", "step-00000008.partial"):
             folder = run.state / "checkpoints" / name
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "manifest.json").write_text(which)
-        keep_checkpoints(run)
+        archive_checkpoints(run)
         assert not (run.state / "checkpoints" / "step-00000004").exists()
     (kept,) = (RUNS / "kept").rglob("step-*")
     assert kept.name == "step-00000004" and (kept / "manifest.json").read_text() == "first"

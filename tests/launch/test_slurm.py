@@ -1,4 +1,4 @@
-"""Training as a Slurm job, on a cluster of two nodes that runs on this machine."""
+"""Training as a Slurm job, on a cluster of two nodes on this machine."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ import pytest
 
 from gptoss.config.cluster import ClusterConfig
 from gptoss.core.errors import Preempted, UserError
-from gptoss.launch import failures, slurm
-from gptoss.train.run_config import PLAN, RESTARTS, RunConfig
+from gptoss.launch import failures, slurm, slurm_job
+from gptoss.launch.environment import RESTART_COUNT_ENV, RUN_CONFIG_ENV, config_file
+from gptoss.train.run_config import RunConfig
+from tests.launch.slurm_site import missing, slurm_site
+from tests.launch.stage_process import RUN, STAGE, finished, outputs, start, wait_for
 from tests.train.conftest import ROOT, cluster
-from tests.train.runs import RUN, STAGE, finished, outputs, start, wait_for
-from tests.train.slurm_site import missing, slurm_site
 
 STEPS = {"pretrain.steps": 100, "pretrain.loss_scale.growth_interval": 7}
 CHECKPOINTS = {"every_steps": 5, "keep": 2}
@@ -36,7 +37,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def on_slurm(site: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> ClusterConfig:
-    """Two nodes of one rank. Both are this machine, so the ranks talk over the loopback device."""
+    """Two nodes with one rank each. Both are this machine, so the ranks use the loopback device."""
     for key, value in site.items():
         monkeypatch.setenv(key, value)
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
@@ -52,11 +53,11 @@ def job_number() -> str:
 
 
 @pytest.mark.slow
-def test_a_preempted_job_ends_as_an_undisturbed_run_byte_for_byte(
+def test_a_preempted_job_gives_the_bytes_of_an_undisturbed_run(
     checkout: Callable[..., Path], on_slurm: ClusterConfig
 ) -> None:  # fmt: skip
-    """The stage on the login node is killed and finds its job again; the job is preempted and put into the queue
-    again. The weights are those of the same mesh under torchrun."""
+    """The stage on the login node is killed and finds its job again; the job is requeued as after a preemption. The
+    weights are those of the same mesh under torchrun."""
     checkout(cluster(shard=2, checkpoints=CHECKPOINTS), **STEPS)
     _, err = start().communicate()
     expected = outputs()
@@ -80,7 +81,7 @@ def test_a_preempted_job_ends_as_an_undisturbed_run_byte_for_byte(
 
 @pytest.mark.slow
 def test_cancelling_saves_and_leaves_no_job(checkout: Callable[..., Path], on_slurm: ClusterConfig) -> None:
-    """SIGTERM to the stage: the ranks finish a step and save, the job is not put into the queue again."""
+    """SIGTERM to the stage: the ranks finish their step and save, and the job is not requeued."""
     checkout(on_slurm, **STEPS | {"pretrain.steps": 5000})
     login = start()
     wait_for(lambda: len(finished()) >= 1, login)
@@ -95,8 +96,8 @@ def test_cancelling_saves_and_leaves_no_job(checkout: Callable[..., Path], on_sl
 
 @pytest.mark.slow
 def test_the_script_by_hand_trains_in_its_allocation(checkout: Callable[..., Path], on_slurm: ClusterConfig) -> None:
-    """No stage on a login node: the batch script runs it, is told to stop as before a time limit, is put into the
-    queue again and ends."""
+    """No stage on a login node: the batch script runs it, gets SIGTERM as before a time limit, is requeued and
+    finishes."""
     folder = checkout(on_slurm, **STEPS)
     stage = folder / "stage.sh"
     stage.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "$(cat stage.py)"\n')
@@ -113,26 +114,30 @@ def test_the_script_by_hand_trains_in_its_allocation(checkout: Callable[..., Pat
     subprocess.run(["scancel", "--signal=TERM", number], check=True)
     assert job.wait(300) == 0, (folder / "job.log").read_text()
     log = (folder / "job.log").read_text()
-    assert re.search(r"stopped on request after step (\d+)(.|\n)*go 2(.|\n)*resumed after step \1\n", log), log
+    assert re.search(r"stopped on request after step (\d+)(.|\n)*run 2(.|\n)*resumed after step \1\n", log), log
     assert len(outputs()) == 4
 
 
 def test_a_task_of_srun_is_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     task = {
         "SLURM_JOB_ID": "40123", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "16", "SLURM_PROCID": "9",
-        "SLURM_LOCALID": "1", "SLURM_STEP_NODELIST": "gpu[03-04]", PLAN: "plan.json",
+        "SLURM_LOCALID": "1", "SLURM_STEP_NODELIST": "gpu[03-04]",
     }  # fmt: skip
     said = {"hostnames": "gpu03\ngpu04\n", "node": "NodeName=gpu03 Arch=x86_64 NodeAddr=10.0.0.3 NodeHostName=gpu03\n"}
     monkeypatch.setattr(slurm, "_slurm", lambda *command: said[command[-2]])
-    assert slurm.is_task(task)
-    assert slurm.rank_environment(task) == {
-        "RANK": "9", "LOCAL_RANK": "1", "WORLD_SIZE": "16", "MASTER_ADDR": "10.0.0.3", "MASTER_PORT": "20123",
-    }  # fmt: skip
-    assert not slurm.is_task({key: value for key, value in task.items() if key != "SLURM_STEP_ID"})
-    assert not slurm.is_task({key: value for key, value in task.items() if key != PLAN}), "a shell by `srun --pty`"
+    rank = {"RANK": "9", "LOCAL_RANK": "1", "WORLD_SIZE": "16", "MASTER_ADDR": "10.0.0.3", "MASTER_PORT": "20123"}
+    assert slurm.rank_environment(task) == rank
+
+    monkeypatch.setattr(slurm.os, "environ", dict(task))
+    slurm.set_rank_environment()
+    assert slurm.os.environ == task | rank
+    for environment in ({key: value for key, value in task.items() if key != "SLURM_STEP_ID"}, task | {"RANK": "3"}):
+        monkeypatch.setattr(slurm.os, "environ", dict(environment))
+        slurm.set_rank_environment()
+        assert slurm.os.environ == environment
 
 
-def test_what_sbatch_is_told() -> None:
+def test_the_options_for_sbatch() -> None:
     section = {"partition": "a100", "time": "1-00:00:00", "options": ["--exclusive"]}
     on = cluster(shard=16, nodes=2, processes_per_node=8, device="cuda", launcher="slurm", slurm=section)
     assert slurm.options(on) == [
@@ -141,33 +146,33 @@ def test_what_sbatch_is_told() -> None:
     ]  # fmt: skip
 
 
-def test_without_slurm_the_fix_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_slurm_the_error_names_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match="there is no `squeue` here\n  fix: run this on a login node"):
         slurm._slurm("squeue")
 
 
-def test_a_job_starts_its_ranks_again_where_that_can_help(
-    plan: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch
+def test_a_job_restarts_its_ranks_only_where_that_can_help(
+    make_run_config: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A death is followed by a restart, twice at most; a mistake in the request is not."""
-    run = plan(cluster(nodes=2, processes_per_node=1, shard=2, launcher="slurm", restarts=2))
+    """After a death, at most twice; not after a mistake in the configuration."""
+    run = make_run_config(cluster(nodes=2, processes_per_node=1, shard=2, launcher="slurm", restarts=2))
     run.state.mkdir(parents=True)
-    run.write(run.state / "plan.json")
-    monkeypatch.setenv(PLAN, str(run.state / "plan.json"))
+    run.write(config_file(run.state))
+    monkeypatch.setenv(RUN_CONFIG_ENV, str(config_file(run.state)))
     outcomes = iter([("died", 137), ("UserError", 1), ("died", 137), ("died", 137), ("died", 137)])
     counted: list[str] = []
 
     def srun(command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
         assert command[0] == "srun"
         kind, code = next(outcomes)
-        counted.append(env[RESTARTS])
+        counted.append(env[RESTART_COUNT_ENV])
         failures.clear(run.state)
-        failures.report(run.state, failures.Failure(1, 0.0, kind, "what happened"))
+        failures.report(run.state, failures.Failure(1, 0.0, kind, "problem"))
         return subprocess.CompletedProcess(command, code)
 
-    monkeypatch.setattr(slurm.subprocess, "run", srun)
-    assert slurm.run_submitted() == 1
+    monkeypatch.setattr(slurm_job.subprocess, "run", srun)
+    assert slurm_job.main() == 1
     assert counted == ["0", "1"]
-    assert slurm.run_submitted() == 137
+    assert slurm_job.main() == 137
     assert counted == ["0", "1", "0", "1", "2"]

@@ -1,4 +1,4 @@
-"""The stage in a process of its own, for tests that disturb it."""
+"""The stage `pretrain` in its own process, for tests that disturb it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.train.conftest import ROOT
 RUN = StageRun("pretrain")
 STAGE = """
 import json, sys
-from stages.pretrain.__main__ import pretrain
 from gptoss.config.settings import load_settings
 from gptoss.tracking.mlflow_run import StageRun
-from gptoss.tracking.runner import guarded
-sys.exit(guarded(lambda: print(json.dumps(pretrain(load_settings(), StageRun("pretrain"))))))
+from gptoss.core.process import exit_code_of
+from stages.pretrain import pretrain
+sys.exit(exit_code_of(lambda: print(json.dumps(pretrain(load_settings(), StageRun("pretrain"))))))
 """
-"""The stage in a process of its own, without DVC and MLflow."""
+"""Program that runs the stage without DVC and MLflow."""
 
 
 def start(**environment: str) -> subprocess.Popen[str]:
@@ -38,6 +38,7 @@ def start(**environment: str) -> subprocess.Popen[str]:
 
 
 def outputs() -> dict[str, str]:
+    """SHA-256 of the weights and curves by path."""
     return {str(path): sha256_file(path) for top in ("models", "reports") for path in Path(top).rglob("*.*")}
 
 
@@ -50,7 +51,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """`kill -9` of the parent; its ranks must follow by themselves."""
+    """`kill -9` of the parent; the kernel must end its ranks."""
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) >= 2
     process.kill()
@@ -68,12 +69,12 @@ def checkpoints() -> list[str]:
 
 
 def finished() -> list[str]:
-    """Neither partial nor damaged."""
+    """Checkpoints that are neither partial nor damaged."""
     return [name for name in checkpoints() if "." not in name]
 
 
 def ranks_of(process: subprocess.Popen[str]) -> dict[int, psutil.Process]:
-    """The ranks by number: the oldest processes with their environment, which what they start has too."""
+    """The ranks by number. Their own children inherit RANK, so the oldest process with it is the rank."""
     found: dict[int, psutil.Process] = {}
     for child in sorted(psutil.Process(process.pid).children(recursive=True), key=psutil.Process.create_time):
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -1,5 +1,5 @@
-"""What happens to a long run: preemption, kills at bad moments, a dead or hanging rank, a full disk, another mesh. Each
-time one clear message, and nothing lost but the step under way."""
+"""Interruptions of a long run: preemption, kills at bad moments, dead or hanging ranks, a full disk, another mesh.
+Each gives one clear message, and only the current step is lost."""
 
 from __future__ import annotations
 
@@ -18,8 +18,18 @@ from gptoss.core.atomic_files import read_json
 from gptoss.core.errors import ClusterError, Preempted
 from gptoss.core.signals import REPEAT_SECONDS
 from gptoss.train import metrics_log
+from tests.launch.stage_process import (
+    RUN,
+    checkpoints,
+    finished,
+    kill,
+    outputs,
+    ranks_of,
+    start,
+    training_rows,
+    wait_for,
+)
 from tests.train.conftest import cluster
-from tests.train.runs import RUN, checkpoints, finished, kill, outputs, ranks_of, start, training_rows, wait_for
 
 KILLS = int(os.environ.get("GPTOSS_TEST_PRETRAIN_KILLS", "3"))
 """Kills of the whole run, in turns while it saves, while it publishes, and in a step."""

@@ -1,4 +1,4 @@
-"""A Slurm cluster of two nodes on this machine: munged, slurmctld and two slurmd, all their files in one folder."""
+"""A Slurm cluster of two nodes on this machine: munged, slurmctld and two slurmd, with all files in one folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.train.conftest import free_port
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 CREDENTIAL_SECONDS = 5
-"""A job that is put into the queue again waits so long: until its old credentials have expired."""
+"""A requeued job waits until its old credentials have expired, by default two minutes."""
 
 CONFIGURATION = """
 ClusterName=test
@@ -53,13 +53,13 @@ def missing() -> list[str]:
 
 
 def search_path() -> str:
-    """PATH with the folders where daemons are."""
+    """PATH with the folders of daemons."""
     return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
 @contextmanager
 def slurm_site(folder: Path) -> Iterator[dict[str, str]]:
-    """Run the cluster; yields the environment in which Slurm's commands find it."""
+    """Run the cluster; yields the environment variables with which Slurm's commands find it."""
     environment = os.environ | {"PATH": search_path(), "SLURM_CONF": str(folder / "slurm.conf")}
     for name in ("state", "spool-n1", "spool-n2"):
         (folder / name).mkdir()
@@ -88,7 +88,7 @@ def slurm_site(folder: Path) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def daemon(command: list[str], log: Path, environment: dict[str, str]) -> Iterator[None]:
-    """A process that ends with the block."""
+    """Run a process until the end of the block."""
     with open(log, "w") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     try:

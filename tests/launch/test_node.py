@@ -1,4 +1,4 @@
-"""torchrun on several nodes: one command a node, as in the pods of Kubernetes. Both nodes are this machine."""
+"""torchrun on several nodes: one command per node, as in the pods of Kubernetes. Both nodes are this machine."""
 
 from __future__ import annotations
 
@@ -13,54 +13,52 @@ import pytest
 
 from gptoss.core.atomic_files import read_json
 from gptoss.core.errors import DataError, Preempted, UserError
-from gptoss.launch import launcher
+from gptoss.launch import node
 from gptoss.launch.torchrun_agent import exit_code
+from tests.launch.stage_process import RUN, STAGE, finished, outputs, wait_for
 from tests.train.conftest import ROOT, cluster, free_port
-from tests.train.runs import RUN, STAGE, finished, outputs, wait_for
 
-RANK = f"""
-import os, sys
-if os.environ["RANK"] != "0":
-    from stages.pretrain import rank
-    sys.exit(rank.main())
-{STAGE}
+EXTERNAL = f"""
+import sys
+from gptoss.launch import external
+external.STAGE = [sys.executable, "-c", {STAGE!r}]
+sys.exit(external.main())
 """
-"""`python -m stages.pretrain` without DVC and MLflow."""
-
+"""`python -m gptoss.launch.external` with a stage without DVC and MLflow."""
 
 DAMAGED = f"""
 import os
 if os.environ["RANK"] == "3":
     from gptoss.core.errors import DataError
-    from stages.pretrain import train
+    from gptoss.train.step import Trainer
     def damaged(self):
         raise DataError("train-00001.bin is damaged", "make it again")
-    train.Trainer.open_data = damaged
-{RANK}
+    Trainer.open_data = damaged
+{EXTERNAL}
 """
-"""The same with a shard that is damaged where the last rank reads it."""
+"""The same with a shard whose copy is damaged on the last rank."""
 
 
 def start_nodes(command: list[str], port: int) -> list[subprocess.Popen[str]]:
-    place = {"PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
+    rendezvous = {"PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
     return [
         subprocess.Popen(
             command, text=True, stderr=subprocess.PIPE,
-            env=os.environ | place | {"PET_NODE_RANK": str(node), "PYTHONPATH": str(ROOT)},
+            env=os.environ | rendezvous | {"PET_NODE_RANK": str(node), "PYTHONPATH": str(ROOT)},
         )
         for node in range(2)
     ]  # fmt: skip
 
 
 @pytest.mark.slow
-def test_one_node_that_is_told_to_stop_stops_all_and_all_continue(
+def test_a_stop_request_to_one_node_stops_all_and_all_resume(
     checkout: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     """An evicted pod: every rank saves, every node exits with 75, and the same commands end the run."""
     on = cluster(pp=2, shard=2, nodes=2, processes_per_node=2, checkpoints={"every_steps": 5, "keep": 2})
     checkout(on, **{"pretrain.steps": 60})
-    monkeypatch.setattr(launcher, "RANK", [sys.executable, "-c", RANK])
-    command, port = launcher.node_command(on), free_port()
+    monkeypatch.setattr(node, "EXTERNAL", [sys.executable, "-c", EXTERNAL])
+    command, port = node.command(on), free_port()
     nodes = start_nodes(command, port)
     wait_for(lambda: len(finished()) >= 1, nodes[0])
     nodes[1].send_signal(signal.SIGTERM)
@@ -76,31 +74,31 @@ def test_one_node_that_is_told_to_stop_stops_all_and_all_continue(
 
 
 @pytest.mark.slow
-def test_damaged_data_on_another_node_is_told_by_the_stage_and_not_tried_again(
+def test_damaged_data_on_another_node_is_reported_by_the_stage_and_permanent(
     checkout: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
-    """The rank that meets it leaves a note, and its node ends with the code at which a scheduler gives up."""
+    """The rank writes a report, and its node exits with the code on which a scheduler gives up."""
     on = cluster(pp=2, shard=2, nodes=2, processes_per_node=2)
     checkout(on)
-    monkeypatch.setattr(launcher, "RANK", [sys.executable, "-c", DAMAGED])
-    nodes = start_nodes(launcher.node_command(on), free_port())
+    monkeypatch.setattr(node, "EXTERNAL", [sys.executable, "-c", DAMAGED])
+    nodes = start_nodes(node.command(on), free_port())
     said = [node.communicate(timeout=120)[1] for node in nodes]
     assert nodes[1].returncode == DataError.exit_code, said
-    note = read_json(RUN.state / "failures" / "rank-3.json")
-    assert (note["kind"], note["problem"]) == ("DataError", "train-00001.bin is damaged")
+    report = read_json(RUN.state / "failures" / "rank-3.json")
+    assert (report["kind"], report["problem"]) == ("DataError", "train-00001.bin is damaged")
     assert "error: train-00001.bin is damaged" in said[0], said
 
 
-def test_the_code_of_a_node_is_that_of_the_rank_at_which_it_makes_no_sense_to_go_on() -> None:
+def test_the_exit_code_of_a_node_is_a_permanent_error_or_that_of_the_stage() -> None:
     assert [exit_code(codes) for codes in ({2: 3, 3: 1}, {0: 4, 1: 2}, {0: 4, 1: 1}, {1: -9}, {0: -15})] == [
         3, 2, 4, 1, 1,
     ]  # fmt: skip
 
 
-def test_a_node_that_does_not_know_its_place_is_told(
+def test_a_node_without_rendezvous_is_refused(
     checkout: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     checkout(cluster(shard=2, nodes=2, processes_per_node=1))
     monkeypatch.setenv("PET_NODE_RANK", "1")
     with pytest.raises(UserError, match="needs PET_MASTER_ADDR, PET_MASTER_PORT in the environment"):
-        launcher.become_agent()
+        node.become_torchrun()

@@ -1,0 +1,7 @@
+"""Training runs of tiny models: the fixtures of `tests/train`."""
+
+from __future__ import annotations
+
+from tests.train.conftest import checkout, make_run_config, tiny
+
+__all__ = ["checkout", "make_run_config", "tiny"]
