@@ -4,10 +4,10 @@ Followed: `import` statements anywhere in a module, and string constants that na
 subprocess, `import_module`): a dynamic import is declared by spelling out the module where it happens. Not followed:
 imports under `if TYPE_CHECKING:`, and imports that only annotations use.
 
-Files beside a module that it names by a string constant (templates, shipped conversations) are part of it.
+Files beside a module that it names by a string constant are part of it: templates, shipped conversations, scripts.
 
 Modules chosen by configuration are in the tables of `gptoss/config/extensions.py`: a module that imports such a table
-loads the entries that the configuration selects, and no others.
+and `load` loads the entries that the configuration selects, and no others.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gptoss.core.atomic_files import write_json
 PACKAGES = ("gptoss", "stages")
 EXTENSIONS = "gptoss.config.extensions"
 DOTTED_NAME = re.compile(rf"(?:{'|'.join(PACKAGES)})(?:\.[a-z_0-9]+)+")
-FILE_NAME = re.compile(r"[\w-]+(?:[./][\w-]+)*\.(?:jinja|jsonl|json|yaml|css|txt|md)")
+FILE_NAME = re.compile(r"[\w-]+(?:[./][\w-]+)*\.(?:py|jinja|jsonl|json|yaml|css|txt|md)")
 
 
 class Syntax(NamedTuple):
@@ -37,8 +37,8 @@ class Syntax(NamedTuple):
     """Hash of its normalised syntax; empty when it runs nothing."""
     names: list[str]
     """Dotted names that are modules it loads, where there are such modules."""
-    tables: list[str]
-    """The extension tables it imports."""
+    from_extensions: list[str]
+    """What it imports from `EXTENSIONS`."""
     files: list[str]
     """Strings that are names of files beside it, where there are such files."""
 
@@ -47,7 +47,7 @@ def parse_module(source: str, *, is_table: bool = False) -> Syntax:
     """Parse a module. `is_table`: its strings name modules that it does not load. Raises `SyntaxError`."""
     tree = normalised(ast.parse(source))
     names: set[str] = set()
-    tables: set[str] = set()
+    from_extensions: set[str] = set()
     files: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -55,13 +55,13 @@ def parse_module(source: str, *, is_table: bool = False) -> Syntax:
         elif isinstance(node, ast.ImportFrom):
             package = node.module or ""
             if package == EXTENSIONS:
-                tables |= {alias.name for alias in node.names}
+                from_extensions |= {alias.name for alias in node.names}
             names |= {package, *(f"{package}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and not is_table:
             names.add(node.value)
             files |= {node.value} if FILE_NAME.fullmatch(node.value) else set()
     names = {name for name in names if DOTTED_NAME.fullmatch(name)}
-    return Syntax(digest(tree), sorted(names), sorted(tables), sorted(files))
+    return Syntax(digest(tree), sorted(names), sorted(from_extensions), sorted(files))
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ class ModuleGraph:
     def __init__(self, root: Path, cache: Path | None = None) -> None:
         self.root = root
         self.modules = {module.name: module for module in _find_modules(root)}
+        self._by_path = {module.path: module.name for module in self.modules.values()}
         self._cache_file = cache
         self._cached = _load_cache(cache) if cache else {}
         self._parsed: dict[str, Syntax] = {}
@@ -107,17 +108,21 @@ class ModuleGraph:
     def loads(self, name: str) -> set[str]:
         """Names of the modules that a module loads, without those of extension tables."""
         found = self.modules.keys() & self.syntax(name).names
+        found |= {self._by_path[path] for path in self._named_files(name) if path in self._by_path}
         # Importing a.b.c runs a/__init__.py and a/b/__init__.py as well.
         parents = {".".join(name.split(".")[:end]) for name in found for end in range(1, name.count(".") + 1)}
         return found | parents
 
     def files(self, name: str) -> list[Path]:
         """Data files of the library that are part of a module: beside it, or named by their path from `root`."""
-        if not name.startswith("gptoss."):
-            return []
-        places = (self.modules[name].path.parent, self.root)
+        return [path for path in self._named_files(name) if path not in self._by_path and path.is_file()]
+
+    def _named_files(self, name: str) -> list[Path]:
+        """Where the files that a module of the library names by a string constant would be."""
+        library = self.root / "gptoss"
+        places = (self.modules[name].path.parent, self.root) if name.startswith("gptoss.") else ()
         found = {place / file for file in self.syntax(name).files for place in places}
-        return [path for path in sorted(found) if path.is_relative_to(self.root / "gptoss") and path.is_file()]
+        return sorted(path for path in found if path.is_relative_to(library))
 
     def save_cache(self) -> None:
         """Keep what was parsed, and forget what was not asked for."""

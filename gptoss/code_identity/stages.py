@@ -143,7 +143,8 @@ def _digests(graph: ModuleGraph, start: set[str], selected: Mapping[str, set[str
         if name == SETTINGS:
             continue
         waiting |= graph.loads(name) - reached
-        for table in graph.syntax(name).tables:
+        imported = graph.syntax(name).from_extensions
+        for table in imported if "load" in imported else ():
             waiting |= selected.get(table, set()) - reached
     hashed = [name for name in reached if not changes_no_result(name) and graph.syntax(name).digest]
     digests = {graph.modules[name].key: graph.syntax(name).digest for name in hashed}

@@ -40,7 +40,7 @@ BEFORE_THE_END = "1 / 0"
 """Python compiles what stands after it, unlike after a `raise`: the end mark is there to be found."""
 TIMED_OUT = "timed out"
 ENDED_EARLY = "ended early"
-CONFINE = Path(__file__).with_name("confine.py")
+CONFINE = Path(__file__).with_name("namespaces.py")
 
 
 class SandboxUnavailable(Exception):  # noqa: N818 (a state of the machine, reported as the reason a row is not run)
