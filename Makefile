@@ -11,9 +11,11 @@ READY := $(VENV)/.installed
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(READY): requirements.lock
+# The project itself is installed editable, which puts the command `gptoss` on the PATH of the environment.
+$(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 run: $(READY) ## set up and run the whole pipeline: raw text to registered checkpoint
@@ -40,11 +42,12 @@ use: $(READY) ## choose a size: make use PROFILE=125m (tiny, 125m, 1b, 20b, 30b,
 verify: $(READY) ## check the champion's signature and every hash back to the raw files
 	@$(RUN) -m gptoss.cli verify
 
-lint: $(READY) ## formatting, lint, types
+lint: $(READY) ## formatting, lint, types, layers
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m ruff check .
 	@$(RUN) -m mypy
+	@$(VENV)/bin/lint-imports
 
-format: $(READY) ## format the code and mend what the linter can
+format: $(READY) ## format the code and fix what the linter can
 	@$(RUN) -m ruff format .
 	@$(RUN) -m ruff check --fix .
