@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from gptoss.config.evaluate import suite_names
 from gptoss.core.process import set_quiet_env
 
 
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("model", help="the name of the model on the server")
     parser.add_argument("--url", required=True, help="the completions endpoint")
-    parser.add_argument("--suite", default="gpt4", choices=("smoke", "language", "gpt4"))
+    parser.add_argument("--suite", default="gpt4", choices=suite_names() or None)
     parser.add_argument("--limit", type=int, default=20, help="items per task, evenly spread")
     parser.add_argument("--tokenizer", type=Path, help="folder with the server's tokenizer")
     parser.add_argument("--context", type=int, default=4096, help="context length of the model, in tokens")
@@ -37,6 +38,6 @@ def execute(options: argparse.Namespace) -> None:
     """Estimate the cost, ask for consent, evaluate, print the path of the result."""
     set_quiet_env()
 
-    from gptoss.evaluate.openai_baseline import live
+    from gptoss.evaluate.openai_baseline import ServerOptions, evaluate_server
 
-    print(live(options))
+    print(evaluate_server(ServerOptions(**vars(options))))

@@ -3,33 +3,38 @@
 Protocol: each document is scored by itself, with `<|endoftext|>` before it, in windows of the model's context that
 advance by half of it. Every token of the text is scored exactly once, with at least half a context before it once
 the document is that long. Bits per byte = the sum of -ln p over all tokens / (ln 2 x the UTF-8 bytes of the text);
-unlike a loss a token, it does not depend on the tokenizer (Gao et al. 2020, "The Pile", section 3.1).
+unlike a loss per token, it does not depend on the tokenizer (Gao et al. 2020, "The Pile", section 3.1).
+
+Letters after a tensor's name are its axes: B windows of a batch, T positions, H hidden units, S scored tokens of the
+whole batch, V vocabulary.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from gptoss.core import paths
 from gptoss.core.errors import DataError
 from gptoss.core.progress import progress
+from gptoss.evaluate import ngrams
 from gptoss.evaluate.published_model import PublishedModel
-
-if TYPE_CHECKING:
-    from gptoss.tables.token_files import TokenSplit
+from gptoss.evaluate.statistics import DIGITS
+from gptoss.tables.token_files import TokenSplit, read_index
 
 LOGITS_BYTES = 32 * 2**20
 """About the size of the float32 logits of one batch: small enough for a processor's caches, and never less than
 one window."""
-DIGITS = 6
-"""Decimals of a stored figure."""
 DOCUMENTS_AT_ONCE = 256
 """Documents decoded in one call."""
+NGRAM_ORDERS = {"unigram": 1, "trigram": 3, "fivegram": 5}
 
 
 class Window(NamedTuple):
@@ -41,7 +46,7 @@ class Window(NamedTuple):
     first: int
 
 
-def windows(start: int, stop: int, context: int) -> Iterator[Window]:
+def sliding_windows(start: int, stop: int, context: int) -> Iterator[Window]:
     """The windows of one document that occupies `start:stop` of the split, its `<|endoftext|>` included."""
     predictions = stop - start - 1
     scored = 0
@@ -53,29 +58,28 @@ def windows(start: int, stop: int, context: int) -> Iterator[Window]:
             return
 
 
-def nats(model: PublishedModel, split: TokenSplit) -> float:
-    """Sum of -ln p over every token of the split's documents."""
-    import torch
-
+def negative_log_likelihood(model: PublishedModel, split: TokenSplit) -> float:
+    """Sum of -ln p over every token of the split's documents, in nats."""
     offsets = split.offsets().tolist()
-    todo = [w for start, stop in itertools.pairwise(offsets) for w in windows(start, stop, model.context)]
-    todo.sort(key=lambda window: (-window.inputs, window.start))  # equal lengths together: little padding
-    row_bytes = 4 * model.context * int(model.network.config.vocab_size)
-    size = max(1, LOGITS_BYTES // row_bytes)
-    batches = [todo[at : at + size] for at in range(0, len(todo), size)]
+    windows = [w for start, stop in itertools.pairwise(offsets) for w in sliding_windows(start, stop, model.context)]
+    # Windows of equal length share batches, so that little is padded. The order does not matter to `fsum`.
+    windows.sort(key=lambda window: (-window.inputs, window.start))
+    window_bytes = 4 * model.context * int(model.network.config.vocab_size)
+    size = max(1, LOGITS_BYTES // window_bytes)
+    batches = [windows[at : at + size] for at in range(0, len(windows), size)]
     with torch.inference_mode():
         sums = [
-            total for batch in progress(batches, "bits per byte", unit="batch") for total in _batch(model, split, batch)
+            total
+            for batch in progress(batches, "bits per byte", unit="batch")
+            for total in _score_batch(model, split, batch)
         ]
     return math.fsum(sums)
 
 
-def _batch(model: PublishedModel, split: TokenSplit, batch: Sequence[Window]) -> list[float]:
-    """-ln p of the scored tokens of each window. Padding stands on the right, where a causal model cannot see it;
-    logits are made for the scored positions only."""
-    import torch
-
+def _score_batch(model: PublishedModel, split: TokenSplit, batch: Sequence[Window]) -> list[float]:
+    """-ln p of the scored tokens of each window."""
     width = batch[0].inputs
+    # Padding is on the right, where a causal model cannot see it.
     tokens_BT = np.full((len(batch), width + 1), model.end_of_text, dtype=np.int64)
     scored_BT = np.zeros((len(batch), width), dtype=bool)
     for row, window in enumerate(batch):
@@ -84,58 +88,66 @@ def _batch(model: PublishedModel, split: TokenSplit, batch: Sequence[Window]) ->
     tokens, scored = torch.from_numpy(tokens_BT), torch.from_numpy(scored_BT)
     inputs_BT = tokens[:, :-1].to(model.network.device)
     hidden_BTH = model.network.base_model(input_ids=inputs_BT, use_cache=False).last_hidden_state
+    # The head is applied to scored positions only: overlapping windows score about half of their positions.
     logits_SV = model.network.lm_head(hidden_BTH[scored.to(hidden_BTH.device)]).float()
     targets_S = tokens[:, 1:][scored].to(logits_SV.device)
     losses_S = torch.nn.functional.cross_entropy(logits_SV, targets_S, reduction="none")
     losses: npt.NDArray[np.float64] = losses_S.double().cpu().numpy()
-    return [math.fsum(part) for part in np.split(losses, np.cumsum(scored_BT.sum(axis=1))[:-1])]
+    return [math.fsum(of_window) for of_window in np.split(losses, np.cumsum(scored_BT.sum(axis=1))[:-1])]
 
 
-def text(split: TokenSplit, tokenizer: Any, limit: int | None = None) -> bytes:
+def decode_text(split: TokenSplit, tokenizer: Any, limit: int | None = None) -> bytes:
     """The text of the split's first documents, up to about `limit` bytes, decoded from its tokens.
 
-    Raises `DataError` when the whole split does not decode to the bytes that the index counts."""
+    Raises `DataError` if the whole split does not decode to the number of bytes in its index."""
     offsets = split.offsets().tolist()
-    parts: list[bytes] = []
+    texts: list[bytes] = []
     size = 0
     for at in range(0, len(offsets) - 1, DOCUMENTS_AT_ONCE):
         edges = offsets[at : at + DOCUMENTS_AT_ONCE + 1]
+        # Each document begins with `<|endoftext|>`, which is no text.
         ids = [split[start + 1 : stop].tolist() for start, stop in itertools.pairwise(edges)]
         decoded = tokenizer.backend_tokenizer.decode_batch(ids, skip_special_tokens=False)
-        parts += [document.encode("utf-8") for document in decoded]
-        size = sum(map(len, parts))
+        texts += [document.encode("utf-8") for document in decoded]
+        size = sum(map(len, texts))
         if limit is not None and size >= limit:
-            return b"".join(parts)[:limit]
+            return b"".join(texts)[:limit]
     if size != split.bytes:
         raise DataError(
             f"the {split.name} split decodes to {size} bytes; data/shards/index.json counts {split.bytes}",
             "the tokenizer of the published model is not the one of the shards: run `dvc repro`",
         )
-    return b"".join(parts)
+    return b"".join(texts)
 
 
-def baselines(train: TokenSplit, validation: TokenSplit, tokenizer: Any, train_bytes: int) -> dict[str, float]:
+def ngram_baselines(train: TokenSplit, validation: TokenSplit, tokenizer: Any, train_bytes: int) -> dict[str, float]:
     """Bits per byte of byte n-gram models of order 1, 3 and 5, trained on up to `train_bytes` of the train split."""
-    from gptoss.evaluate.ngrams import bits_per_byte
-
-    learned = text(train, tokenizer, train_bytes)
-    held_out = text(validation, tokenizer)
-    orders = {"unigram": 1, "trigram": 3, "fivegram": 5}
+    train_text, validation_text = decode_text(train, tokenizer, train_bytes), decode_text(validation, tokenizer)
     return {
-        name: round(bits_per_byte(learned, held_out, order), DIGITS)
-        for name, order in progress(list(orders.items()), "n-gram baselines", unit="model")
+        name: round(ngrams.bits_per_byte(train_text, validation_text, order), DIGITS)
+        for name, order in progress(list(NGRAM_ORDERS.items()), "n-gram baselines", unit="model")
     }
 
 
 def held_out(model: PublishedModel, train: TokenSplit, validation: TokenSplit, train_bytes: int) -> dict[str, Any]:
-    """The `bits_per_byte` part of `scores.json`."""
+    """Bits per byte of the model and of the n-gram baselines. Raises `DataError` for an empty validation split."""
     if validation.bytes == 0:
         raise DataError("the validation split has no text", "raise shards.validation_fraction")
+    nats = negative_log_likelihood(model, validation)
     return {
-        "model": round(nats(model, validation) / (math.log(2) * validation.bytes), DIGITS),
+        "model": round(nats / (math.log(2) * validation.bytes), DIGITS),
         "tokens": validation.tokens - validation.documents,
         "bytes": validation.bytes,
         "protocol": f"documents alone after <|endoftext|>, windows of {model.context} tokens, stride "
         f"{max(1, model.context // 2)}, every token once, {model.arithmetic}",
-        "baselines": baselines(train, validation, model.tokenizer, train_bytes),
+        "baselines": ngram_baselines(train, validation, model.tokenizer, train_bytes),
     }
+
+
+def measure(model: PublishedModel, train_bytes: int) -> dict[str, Any]:
+    """The `bits_per_byte` part of `scores.json`, with the identity of the validation shards."""
+    train, validation = TokenSplit.open(paths.SHARDS, "train"), TokenSplit.open(paths.SHARDS, "validation")
+    # Promotion compares bits per byte of two models only if they were measured on the same shards.
+    shards = [shard["sha256"] for shard in read_index(paths.SHARDS)["splits"]["validation"]["shards"]]
+    identity = hashlib.sha256("\n".join(shards).encode()).hexdigest()
+    return held_out(model, train, validation, train_bytes) | {"shards_sha256": identity}

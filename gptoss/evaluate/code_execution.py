@@ -1,6 +1,8 @@
 """Score generated programs by running them: pass@1 of a greedy completion (Chen et al. 2021, section 2.1).
 
-Generation and execution are apart: the completions are kept first, then each runs alone in the sandbox.
+A task whose metric is `pass_at_1` is scored here; its module `evals/tasks/NAME.py` has a function `program` that joins
+item and completion. Generation and execution are separate: first all completions are generated, then each runs alone in
+the sandbox.
 """
 
 from __future__ import annotations
@@ -16,11 +18,16 @@ import pyarrow.parquet as pq
 
 from gptoss.core.progress import progress
 from gptoss.eval_items.items import item_id
+from gptoss.eval_items.suites import Task
 from gptoss.evaluate import sandbox
-from gptoss.evaluate.tasks import hook
+from gptoss.evaluate.tasks import load_hook
 
-EXECUTED = frozenset({"humaneval"})
-"""Formats whose answers are programs."""
+METRIC = "pass_at_1"
+
+
+def is_program(task: Task) -> bool:
+    """True if the answers of a task are programs that have to be run."""
+    return task.metric == METRIC
 
 
 def reason_not_to_run(execute_code: bool) -> str | None:
@@ -33,32 +40,30 @@ def reason_not_to_run(execute_code: bool) -> str | None:
 
 
 def execute(
-    name: str,
-    metric: str,
-    samples: Sequence[Mapping[str, Any]],
-    entries: Sequence[Mapping[str, Any]],
-    folder: Path,
+    name: str, samples: Sequence[Mapping[str, Any]], files: Sequence[Mapping[str, Any]], folder: Path
 ) -> list[dict[str, Any]]:
-    """The samples with `scores[metric]` and how each program ended."""
+    """The samples of a task with `scores[METRIC]` and how each program ended. `files` are the task's entries in the
+    index of frozen items, with paths relative to `folder`."""
     items = {
         item_id(entry["subset"], position): item
-        for entry in entries
+        for entry in files
         if entry["role"] == "evaluated"
         for position, item in enumerate(pq.read_table(folder / entry["path"]).to_pylist())
     }
-    program = hook(name, "program")
+    program = load_hook(name, "program")
     sources = [program(items[sample["item"]], sample["answer"]) for sample in samples]
-    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, sandbox.AT_ONCE)) as pool:
+    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, sandbox.MAX_CONCURRENT)) as pool:
         outcomes = list(progress(pool.map(sandbox.run_python, sources), "programs", total=len(sources), unit="program"))
     return [
-        {**sample, "scores": {metric: float(outcome.passed)}, "outcome": ending(outcome)}
+        {**sample, "scores": {METRIC: float(outcome.passed)}, "outcome": outcome_label(outcome)}
         for sample, outcome in zip(samples, outcomes, strict=True)
     ]
 
 
-def ending(outcome: sandbox.Outcome) -> str:
-    """How a program ended, without what differs between two runs of it (addresses in messages, printed text)."""
+def outcome_label(outcome: sandbox.Outcome) -> str:
+    """How a program ended, the same in every run of it."""
     if outcome.passed or outcome.detail == sandbox.TIMED_OUT:
         return outcome.detail
+    # Only the class of an error: messages contain addresses, and printed text may be random.
     error = re.match(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit|Iteration|Warning)\b", outcome.detail)
-    return error.group() if error else "ended early"
+    return error.group() if error else sandbox.ENDED_EARLY

@@ -1,7 +1,10 @@
-"""Inside fresh namespaces: give up the host, all rights and most resources, then become a Python interpreter.
+"""Runs inside new namespaces: drop the host's file system, all privileges and most resources, then exec Python.
 
-`gptoss/evaluate/sandbox.py` starts this file through `unshare`, with the interpreter's own `-I -S`, so it imports
-the standard library only. Any failure ends it before the program is read.
+`gptoss/evaluate/sandbox.py` starts this file through `unshare` with the interpreter's `-I -S`, so it imports the
+standard library only. The program to run is standard input of the exec'd interpreter: any failure here ends the process
+before the program is read.
+
+References: namespaces(7), capabilities(7), seccomp(2), mount(2), pivot_root(2).
 """
 
 from __future__ import annotations
@@ -15,27 +18,27 @@ import struct
 import sys
 from pathlib import Path
 
-RDONLY, NOSUID, NODEV, REMOUNT, BIND = 1, 2, 4, 32, 4096
-DETACH = 2
-DEATH_SIGNAL, CAPBSET_DROP, NO_NEW_PRIVS = 1, 24, 38
+RDONLY, NOSUID, NODEV, REMOUNT, BIND = 1, 2, 4, 32, 4096  # MS_* of linux/mount.h
+DETACH = 2  # MNT_DETACH
+DEATH_SIGNAL, CAPBSET_DROP, NO_NEW_PRIVS = 1, 24, 38  # PR_* of linux/prctl.h
 RLIMIT_MSGQUEUE = 12  # POSIX message queues; Python has no name for it
-SECCOMP, FILTER = 22, 2
+SECCOMP, FILTER = 22, 2  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
 NOBODY = 65534
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/etc/ld.so.cache")
 
-LOAD, JUMP_IF_EQUAL, JUMP_IF_AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06  # of linux/bpf_common.h
-NUMBER, ARCHITECTURE = 0, 4  # where `struct seccomp_data` has them
+LOAD, JUMP_IF_EQUAL, JUMP_IF_AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06  # BPF_* of linux/bpf_common.h
+NUMBER, ARCHITECTURE = 0, 4  # offsets in `struct seccomp_data`
 ALLOW, REFUSE = 0x7FFF0000, 0x00050000 | errno.ENOSYS
-X32 = 0x40000000  # numbers from here on are those of a second table of x86-64
+X32 = 0x40000000  # system call numbers from here on are those of the x32 table of x86-64
 SYSTEM_V = {"x86_64": (0xC000003E, (29, 64, 68)), "aarch64": (0xC00000B7, (194, 190, 186))}
-"""By machine: its audit architecture, and its numbers of shmget, semget and msgget."""
+"""Audit architecture and numbers of shmget, semget and msgget, by machine."""
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def system_call(name: str, *arguments: object) -> None:
-    """Call libc; a failure is an `OSError` that names the call."""
+    """Call libc. Raises `OSError` that names the call."""
     encoded = [os.fsencode(value) if isinstance(value, str | Path) else value for value in arguments]
     if getattr(LIBC, name)(*encoded) != 0:
         number = ctypes.get_errno()
@@ -43,18 +46,19 @@ def system_call(name: str, *arguments: object) -> None:
 
 
 def bind(source: Path, target: Path) -> None:
-    """Show a path of the host, read-only."""
+    """Mount a path of the host, read-only."""
+    # Linux ignores all other flags of the call that creates a bind mount; a second call sets them.
     system_call("mount", source, target, None, BIND, None)
     system_call("mount", None, target, None, REMOUNT | BIND | RDONLY | NOSUID | (NODEV if source.is_dir() else 0), None)
 
 
 def build_root(root: Path, python: Path) -> None:
-    """A root file system in memory: the system's programs and libraries, this Python, a few devices, `/tmp`."""
+    """Create a root file system in memory: the system's programs and libraries, this Python, a few devices, `/tmp`."""
     system_call("mount", "sandbox", root, "tmpfs", NOSUID, "size=64m,mode=755")
     for path in (*map(Path, SYSTEM), python):
         inside = root / path.relative_to("/")
         if inside.exists():
-            continue  # below one that is already there
+            continue  # inside a folder that is already mounted
         if path.is_symlink():
             inside.symlink_to(path.readlink())
         elif path.is_dir():
@@ -71,7 +75,8 @@ def build_root(root: Path, python: Path) -> None:
 
 
 def enter(root: Path) -> None:
-    """Make `root` the root and forget the old one."""
+    """Make `root` the root and unmount the old one."""
+    # pivot_root, not chroot: a process can leave a chroot as long as the old root is mounted.
     (root / "old").mkdir()
     os.chdir(root)
     system_call("pivot_root", ".", "old")
@@ -81,21 +86,22 @@ def enter(root: Path) -> None:
     os.chdir("/tmp")
 
 
-def give_up_rights(as_nobody: bool) -> None:
-    """No capability survives the next exec, and nothing can give one back."""
+def drop_privileges(as_nobody: bool) -> None:
+    """After the next exec the process has no capability and cannot regain one."""
     for capability in range(64):
         if LIBC.prctl(CAPBSET_DROP, capability, 0, 0, 0) != 0:
-            break  # past the last one the kernel knows
+            break  # past the last capability of this kernel
     system_call("prctl", NO_NEW_PRIVS, 1, 0, 0, 0)
     if as_nobody:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
-        system_call("prctl", DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)  # with unshare; another user clears that wish
+        # The kernel clears the death signal, which makes the process die with `unshare`, when the user changes.
+        system_call("prctl", DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
 
 
-def limit(seconds: int, memory_bytes: int, file_bytes: int, processes: int) -> None:
-    """Hard limits for the program and all it starts."""
+def set_limits(seconds: int, memory_bytes: int, file_bytes: int, processes: int) -> None:
+    """Set hard limits for the program and every process that it starts."""
     limits = {
         resource.RLIMIT_CPU: seconds,
         resource.RLIMIT_AS: memory_bytes,
@@ -110,38 +116,41 @@ def limit(seconds: int, memory_bytes: int, file_bytes: int, processes: int) -> N
 
 
 def forbid_system_v() -> None:
-    """Refuse shared memory, semaphores and message queues of System V, and every call by another machine's numbers:
-    what is left in them when a program detaches counts in no limit. (The kernel's own limits of an IPC namespace can be
-    set by real root only, before Linux 6.9.)"""
+    """Refuse shared memory, semaphores and message queues of System V, and every call by the numbers of another
+    architecture. Raises `OSError` on a machine whose numbers are not listed."""
+    # Memory in them counts in no limit once a program detaches. Before Linux 6.9 only real root could set the limits
+    # of an IPC namespace, hence a seccomp filter.
     if os.uname().machine not in SYSTEM_V:
-        raise OSError(f"the numbers of {os.uname().machine}'s system calls are not known here")
+        raise OSError(f"SYSTEM_V lists no system call numbers of {os.uname().machine}")
     architecture, refused = SYSTEM_V[os.uname().machine]
-    ahead = len(refused)  # instructions between the first comparison by number and the last
+    # Each instruction is (code, jump if true, jump if false, operand); jumps count the instructions to skip.
+    ahead = len(refused)
     filters = [
         (LOAD, 0, 0, ARCHITECTURE),
         (JUMP_IF_EQUAL, 0, ahead + 3, architecture),
         (LOAD, 0, 0, NUMBER),
         (JUMP_IF_AT_LEAST, ahead + 1, 0, X32),
-        *((JUMP_IF_EQUAL, ahead - place, 0, number) for place, number in enumerate(refused)),
+        *((JUMP_IF_EQUAL, ahead - position, 0, number) for position, number in enumerate(refused)),
         (RETURN, 0, 0, ALLOW),
         (RETURN, 0, 0, REFUSE),
     ]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in filters))
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *instruction) for instruction in filters))
     program = ctypes.create_string_buffer(struct.pack("HP", len(filters), ctypes.addressof(code)))
     system_call("prctl", SECCOMP, FILTER, program, 0, 0)
 
 
 def main() -> None:
-    """Arguments: mount point, Python's installation, interpreter, `root` or `user`, and the four limits."""
+    """Command line: mount point, Python's installation, interpreter, `root` or `user`, and the four limits."""
     root, python, interpreter, mode, *limits = sys.argv[1:]
     build_root(Path(root), Path(python))
     enter(Path(root))
-    give_up_rights(as_nobody=mode == "root")
-    limit(*map(int, limits))
+    drop_privileges(as_nobody=mode == "root")
+    set_limits(*map(int, limits))
     forbid_system_v()
-    os.closerange(3, 65536)
-    # Standard library only, no bytecode files; sets iterate alike in every run. The program is standard input.
+    os.closerange(3, 65536)  # a descriptor of the host would be a way out
+    # A fixed hash seed: sets iterate in the same order in every run, so that a score is reproducible.
     environment = {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"}
+    # -s -S -P: the standard library only; -B: no bytecode files, the file system is read-only.
     os.execve(interpreter, [interpreter, "-P", "-s", "-S", "-B", "-"], environment)
 
 

@@ -1,4 +1,4 @@
-"""Byte n-gram language models: what a model of the same text must beat to be worth its training.
+"""Byte n-gram language models, the baselines of bits per byte: a model must beat them to be worth its training.
 
 Interpolated modified Kneser–Ney smoothing (Chen and Goodman 1998, section 3), the strongest n-gram smoothing
 of their study, down to the uniform distribution over the 256 bytes:
@@ -8,10 +8,10 @@ of their study, down to the uniform distribution over the 256 bytes:
 where h' is h without its first byte, N_i(h) how many bytes follow h exactly i times, and p_0 = 1/256. At the
 highest order c counts occurrences; below, it counts how many different bytes stand before, the Kneser–Ney
 counts. The discounts D are estimated from the counts of counts of each order (their equation 26). After a
-context that was never seen, p_k is p_k-1. So p_k sums to 1 over the bytes for every context.
+context that does not occur in the training text, p_k is p_k-1. So p_k sums to 1 over the bytes for every context.
 
-In: training bytes and held-out bytes, each one text (`bits_per_byte.text` puts nothing between documents). A
-text counts as preceded by newlines, so that every byte has a whole context. Order 5 on 20 MB: 1.3 s, 0.6 GB.
+In: training bytes and held-out bytes, each one text (`bits_per_byte.decode_text` puts nothing between documents). A
+text is treated as preceded by newlines, so that every byte has a whole context. Order 5 on 20 MB: 1.3 s, 0.6 GB.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Reals = npt.NDArray[np.float64]
 MAX_ORDER = 8
 """Bytes in a 64-bit key."""
 FALLBACK_DISCOUNT = 0.75
-"""Kneser and Ney's single discount, where a text is too small to estimate one from."""
+"""A common single discount of Kneser-Ney smoothing, for texts too small to estimate one from."""
 
 
 def bits_per_byte(train: bytes, validation: bytes, order: int) -> float:
@@ -45,8 +45,8 @@ class _Level:
     """(c - D(c)) / c(h) of each n-gram."""
     contexts: Keys
     """Sorted, shape (contexts,)."""
-    left_over: Reals
-    """What each context leaves to the order below."""
+    backoff: Reals
+    """Probability mass that discounting frees per context, given to the order below."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class ByteNgrams:
         ngrams, counts = np.unique(_windows(text, order), return_counts=True)
         levels = [_level(ngrams, counts)]
         for length in range(order - 1, 0, -1):
+            # Unique n-grams without their first byte: the count of each is the number of different bytes before it.
             ngrams, counts = np.unique(ngrams & _mask(length), return_counts=True)
             levels.append(_level(ngrams, counts))
         return cls(tuple(reversed(levels)))
@@ -80,12 +81,13 @@ class ByteNgrams:
         return float(counts @ -np.log2(self.probabilities(ngrams)) / len(text))
 
     def probabilities(self, ngrams: Keys) -> Reals:
-        """p(last byte | bytes before it) of each key of `order` bytes."""
+        """p(last byte | bytes before it) of each key of `order` bytes, shape (ngrams,)."""
         p = np.full(len(ngrams), 1 / 256)
         for length, level in enumerate(self.levels, 1):
             wanted = ngrams & _mask(length)
-            left_over = _find(level.contexts, level.left_over, wanted >> np.uint64(8), missing=1.0)
-            p = _find(level.ngrams, level.discounted, wanted, missing=0.0) + left_over * p
+            # A context that was never seen keeps nothing for this order: all of its mass goes to the one below.
+            backoff = _look_up(level.contexts, level.backoff, wanted >> np.uint64(8), missing=1.0)
+            p = _look_up(level.ngrams, level.discounted, wanted, missing=0.0) + backoff * p
         return p
 
     def distribution(self, context: bytes) -> Reals:
@@ -109,33 +111,32 @@ def _windows(text: bytes, order: int) -> Keys:
 
 
 def _level(ngrams: Keys, counts: npt.NDArray[np.int64]) -> _Level:
-    """Discount the counts of sorted n-grams, and give what that frees to their contexts."""
+    """Discount the counts of sorted n-grams, and add up per context what that frees."""
     discounts = _discounts(counts)[np.minimum(counts, 3)]
+    # N-grams are sorted with their last byte lowest, so those of one context are adjacent.
     contexts, starts = np.unique(ngrams >> np.uint64(8), return_index=True)
     totals = np.add.reduceat(counts, starts)
-    after = np.diff(np.append(starts, len(ngrams)))
+    continuations = np.diff(np.append(starts, len(ngrams)))
     return _Level(
         ngrams,
-        (counts - discounts) / np.repeat(totals, after),
+        (counts - discounts) / np.repeat(totals, continuations),
         contexts,
         np.add.reduceat(discounts, starts) / totals,
     )
 
 
 def _discounts(counts: npt.NDArray[np.int64]) -> Reals:
-    """D for counts of 0, 1, 2, and 3 or more: i - (i + 1) Y n_i+1 / n_i with Y = n_1 / (n_1 + 2 n_2).
-
-    In a small text some n_i are 0 or out of proportion, and the estimate leaves (0, i): then D is fixed.
-    """
+    """D for counts of 0, 1, 2, and 3 or more: i - (i + 1) Y n_i+1 / n_i with Y = n_1 / (n_1 + 2 n_2)."""
     n = np.bincount(np.minimum(counts, 5), minlength=5)[:5].astype(float)
     discounts = np.zeros(4)
     for i in (1, 2, 3):
         estimate = i - (i + 1) * n[1] / (n[1] + 2 * n[2]) * n[i + 1] / n[i] if n[1] and n[i] else 0.0
+        # In a small text some n_i are 0 or out of proportion, and the estimate is outside of (0, i).
         discounts[i] = estimate if 0 < estimate < i else FALLBACK_DISCOUNT
     return discounts
 
 
-def _find(keys: Keys, values: Reals, wanted: Keys, *, missing: float) -> Reals:
+def _look_up(keys: Keys, values: Reals, wanted: Keys, *, missing: float) -> Reals:
     """The value of each wanted key, or `missing`."""
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[at] == wanted, values[at], missing)

@@ -1,4 +1,4 @@
-"""The published model, loaded as anyone would load it, and ready to be measured."""
+"""The published model, loaded as anyone would load it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
+
 from gptoss.config.cluster import load_cluster
 from gptoss.core.errors import UserError
+from gptoss.core.memory import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,7 @@ class PublishedModel:
     tokenizer: Any
     """`PreTrainedTokenizerFast`; encoding adds no special tokens."""
     arithmetic: str
-    """The type the network computes in."""
+    """The dtype that the network computes in."""
 
     @property
     def context(self) -> int:
@@ -33,23 +38,16 @@ class PublishedModel:
 
 
 def load(folder: Path) -> PublishedModel:
-    """Load a published folder, offline. On GPUs (spread over all of this node) the network computes in float16, as
-    published; on a CPU the same float16 weights are widened to float32, which is exact and much faster there, and
-    one thread does the sums, because their last bits depend on how many threads share them. Raises `UserError` when
-    there is no such folder."""
+    """Load a published folder, offline: in float16 over all GPUs of this node, or in float32 on one CPU thread. Raises
+    `UserError` if `folder` holds no model."""
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} is not a published model: it has no config.json", "run `dvc repro publish`")
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
-    from gptoss.core.memory import keep_freed_memory
-
     on_cpu = load_cluster().device == "cpu"
+    # Converting float16 weights to float32 is exact, and float32 is much faster than float16 on a CPU.
     dtype = torch.float32 if on_cpu else torch.float16
     if on_cpu:
-        torch.set_num_threads(1)
-        keep_freed_memory()  # each token of an answer makes the whole key-value cache anew
+        torch.set_num_threads(1)  # the last bits of a sum depend on how many threads share it
+        keep_freed_memory()  # every generated token reallocates the whole key-value cache
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # prompts longer than the context are counted, not warned about one by one
     network = AutoModelForCausalLM.from_pretrained(

@@ -1,4 +1,4 @@
-"""Rows of the table of results: one a task, beside the published figure and as comparable as it really is."""
+"""Rows of `scores.json`: one per task, with the published figure and how comparable the two are."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
 
+from gptoss.core import paths
 from gptoss.core.atomic_files import read_json
 from gptoss.eval_items.suites import Baselines, Suite, Task
-from gptoss.evaluate.statistics import by_subset, calibration, lengths, mean_and_stderr
+from gptoss.evaluate.statistics import answer_lengths, by_subset, calibration, mean_and_stderr
 from gptoss.evaluate.tasks import template_sha256, version
 
 BASELINE_MODEL = "GPT-4"
+CONTAMINATION = paths.CLEAN / "contamination.json"
 
-Contaminated = frozenset[tuple[str, str, str]]
+ContaminatedItems = frozenset[tuple[str, str, str]]
+"""`(suite, task, item)`."""
 
 
-def contaminated(path: Path) -> Contaminated | None:
-    """`(suite, task, item)` that decontamination found in the collected text; None where it has not run."""
+def read_contaminated(path: Path = CONTAMINATION) -> ContaminatedItems | None:
+    """The items that decontamination found in the collected text; None if it has not run."""
     if not path.is_file():
         return None
     return frozenset((item["suite"], item["task"], item["item"]) for item in read_json(path)["items"])
@@ -29,11 +32,11 @@ def row(
     name: str,
     task: Task,
     result: Mapping[str, Any],
-    found: Contaminated | None,
+    contaminated: ContaminatedItems | None,
     baselines: Baselines | None,
 ) -> dict[str, Any]:
-    """A row of `scores.json`."""
-    samples = result["samples"]
+    """The row of a task, from what `harness.run_task` returns for it."""
+    samples, source = result["samples"], suite.source(name)
     scores = [sample["scores"][task.metric] for sample in samples]
     return {
         "suite": suite.name,
@@ -45,60 +48,63 @@ def row(
         "content_sha256": result.get("content_sha256"),
         "shots": task.shots,
         "answer_limit": (result["longest_answer"] or {}).get("tokens"),
-        "protocol": protocol(task, result),
+        "protocol": describe_protocol(task, result),
         "higher_is_better": True,
         "task_version": version(name),
         "template_sha256": template_sha256(name),
         "harness": f"lm_eval {package_version('lm_eval')}",
-        "clean": clean(suite.name, suite.source(name), task.metric, samples, found),
-        "baseline": baseline(suite.source(name), task, result, baselines),
+        "clean": clean_score(suite.name, source, task.metric, samples, contaminated),
+        "baseline": compare_to_baseline(source, task, result, baselines) if baselines else None,
         "truncated": result["truncated"],
         "subsets": by_subset(samples, task.metric),
         "calibration": calibration(samples, task.metric),
-        "answer_tokens": lengths(samples),
+        "answer_tokens": answer_lengths(samples),
     }
 
 
-def protocol(task: Task, result: Mapping[str, Any]) -> str:
-    """How the row was measured, with what departed from the plan."""
-    parts = [task.protocol]
+def _answers_cut(result: Mapping[str, Any]) -> bool:
+    """True if answers were limited to fewer tokens than the task asks for."""
+    longest = result["longest_answer"]
+    return bool(longest) and longest["tokens"] < longest["asked"]
+
+
+def describe_protocol(task: Task, result: Mapping[str, Any]) -> str:
+    """How the row was measured, with what differed from the suite's protocol."""
+    sentences = [task.protocol]
     if result["fewshot"] == task.evaluated:
-        parts.append(f"examples from the {task.evaluated} split, never the item itself")
+        sentences.append(f"examples from the {task.evaluated} split, never the item itself")
     elif result["fewshot"]:
-        parts.append(f"examples from the {result['fewshot']} split")
-    if (longest := result["longest_answer"]) and longest["tokens"] < longest["asked"]:
-        parts.append(f"answers of at most {longest['tokens']} tokens instead of {longest['asked']}")
-    return "; ".join(parts)
+        sentences.append(f"examples from the {result['fewshot']} split")
+    if _answers_cut(result):
+        longest = result["longest_answer"]
+        sentences.append(f"answers of at most {longest['tokens']} tokens instead of {longest['asked']}")
+    return "; ".join(sentences)
 
 
-def clean(
-    suite: str, name: str, metric: str, samples: Sequence[Mapping[str, Any]], found: Contaminated | None
+def clean_score(
+    suite: str, name: str, metric: str, samples: Sequence[Mapping[str, Any]], contaminated: ContaminatedItems | None
 ) -> dict[str, Any] | None:
-    """The score on the items that were never found in the text, whatever was then done about the others; None where
-    that is unknown or nothing is left."""
-    if found is None:
+    """The score on the items that were not found in the text; None if that is unknown or no item is left."""
+    # Whatever decontamination did about the others: a removed document may have reworded copies that it did not find.
+    if contaminated is None:
         return None
-    kept = [s["scores"][metric] for s in samples if (suite, name, s["item"]) not in found]
-    return mean_and_stderr(kept) if kept else None
+    scores = [s["scores"][metric] for s in samples if (suite, name, s["item"]) not in contaminated]
+    return mean_and_stderr(scores) if scores else None
 
 
-def baseline(name: str, task: Task, result: Mapping[str, Any], baselines: Baselines | None) -> dict[str, Any] | None:
-    """The published figure as a fraction. The protocol is the same only if it was meant to be and nothing was cut."""
-    if baselines is None:
-        return None
+def compare_to_baseline(name: str, task: Task, result: Mapping[str, Any], baselines: Baselines) -> dict[str, Any]:
+    """The published figure as a fraction. The protocol is the same only if the suite says so and nothing was cut."""
     figure = baselines.models[BASELINE_MODEL][name]
     notes = [task.note] if task.note else []
-    cut_prompts, longest = result["truncated"], result["longest_answer"]
+    cut_prompts, cut_answers = result["truncated"], _answers_cut(result)
     if cut_prompts:
         notes.append(f"{cut_prompts} of {len(result['samples'])} prompts were cut to the model's context")
-    cut_answers = bool(longest) and longest["tokens"] < longest["asked"]
     if cut_answers:
-        notes.append(f"answers were cut at {longest['tokens']} tokens")
-    same = task.same_protocol and figure.shots == task.shots and not cut_prompts and not cut_answers
+        notes.append(f"answers were cut at {result['longest_answer']['tokens']} tokens")
     return {
         "model": BASELINE_MODEL,
         "value": round(figure.value / 100, 6),
         "shots": figure.shots,
-        "same_protocol": same,
+        "same_protocol": task.same_protocol and figure.shots == task.shots and not cut_prompts and not cut_answers,
         "note": "; ".join(notes),
     }

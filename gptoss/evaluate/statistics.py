@@ -1,6 +1,6 @@
-"""What a column of per-item scores says: mean and its error, calibration, lengths, and the difference to another model.
+"""Statistics of per-item scores: mean and its error, calibration, answer lengths, and the difference of two models.
 
-All of it is arithmetic on the lines of `samples.jsonl`, so that two evaluations can be compared without their models.
+All of them need only the lines of `samples.jsonl`, so that two evaluations can be compared without their models.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import numpy as np
 DIGITS = 6
 """Decimals of stored figures."""
 BINS = 10
+"""Of confidence, for the calibration error."""
 RESAMPLES = 10_000
+"""Of the bootstrap: Monte Carlo error of the interval's bounds is then below 1 % of its width."""
 
 Sample = Mapping[str, Any]
 
 
 def mean_and_stderr(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, its standard error (the sample standard deviation over sqrt(n), as lm-eval has it; None for a single
-    value) and the number of values."""
+    """Mean, its standard error (the sample standard deviation over sqrt(n), as in lm-eval; None for a single value) and
+    the number of values."""
     n = len(values)
     mean = sum(values) / n
     if n < 2:
@@ -40,18 +42,18 @@ def by_subset(samples: Sequence[Sample], metric: str) -> dict[str, dict[str, Any
 
 
 def calibration(samples: Sequence[Sample], metric: str) -> dict[str, Any] | None:
-    """How far the confidence in a chosen answer is from how often it is right, where answers are chosen.
-
-    Expected calibration error over `BINS` bins of equal width (Guo et al. 2017, equation 3), and the bins that hold
-    items: mean confidence, accuracy and number of items. Confidence is in the samples, see `harness.ranked`."""
+    """Expected calibration error over `BINS` bins of equal width (Guo et al. 2017, equation 3), and the bins that hold
+    items: mean confidence, accuracy and number of items. None for a task whose samples have no confidence
+    (`harness.describe_choice`)."""
     chosen = [sample for sample in samples if "confidence" in sample]
     if not chosen:
         return None
     confidence = np.array([sample["confidence"] for sample in chosen])
     right = np.array([sample["scores"][metric] for sample in chosen], dtype=float)
-    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    counts = np.bincount(place, minlength=BINS)
-    sums = [np.bincount(place, weights=values, minlength=BINS) for values in (confidence, right)]
+    # A confidence of exactly 1 belongs to the last bin.
+    bin_numbers = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    counts = np.bincount(bin_numbers, minlength=BINS)
+    sums = [np.bincount(bin_numbers, weights=values, minlength=BINS) for values in (confidence, right)]
     bins = [
         {"confidence": round(float(sums[0][at] / n), DIGITS), "accuracy": round(float(sums[1][at] / n), DIGITS),
          "n": int(n)}
@@ -62,8 +64,9 @@ def calibration(samples: Sequence[Sample], metric: str) -> dict[str, Any] | None
     return {"error": round(error, DIGITS), "bins": bins}
 
 
-def lengths(samples: Sequence[Sample]) -> dict[str, Any] | None:
-    """Tokens of generated answers: mean, median, longest, and how many came to the limit; None where none is."""
+def answer_lengths(samples: Sequence[Sample]) -> dict[str, Any] | None:
+    """Tokens of generated answers: mean, median, longest, and how many reached the limit; None without generated
+    answers."""
     tokens = [int(sample["answer_tokens"]) for sample in samples if "answer_tokens" in sample]
     if not tokens:
         return None
@@ -80,14 +83,14 @@ def paired_bootstrap(new: Sequence[float], old: Sequence[float], seed: int) -> d
     over items (Efron 1979; for paired systems: Koehn 2004, section 3.3) and the share of resamples in which the new
     model is not better.
 
-    Drawing n items with replacement means drawing how often each distinct difference occurs from a multinomial
-    distribution, so that `RESAMPLES` resamples cost one call whatever n. Raises `ValueError` when the models were not
-    measured on equally many items."""
+    Raises `ValueError` if the models were not measured on equally many items."""
     if len(new) != len(old) or not new:
         raise ValueError(f"{len(new)} scores cannot be paired with {len(old)}")
     differences = np.asarray(new, dtype=float) - np.asarray(old, dtype=float)
     n = len(differences)
     values, counts = np.unique(differences, return_counts=True)
+    # Drawing n items with replacement is drawing the count of each distinct difference from a multinomial
+    # distribution, so that all resamples cost one call whatever n.
     drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=RESAMPLES)
     means = drawn @ values / n
     low, high = np.percentile(means, [2.5, 97.5])
@@ -102,23 +105,25 @@ def paired_bootstrap(new: Sequence[float], old: Sequence[float], seed: int) -> d
     }
 
 
-def against(
+def compare_evaluations(
     new: Sequence[Sample], old: Sequence[Sample], metrics: Mapping[tuple[str, str], str], seed: int
 ) -> list[dict[str, Any]]:
-    """One comparison for each task in `metrics` (`(suite, task)` to metric) of which both evaluations have items with
-    the same prompts, on those items."""
-    before = {_key(sample): sample for sample in old}
-    columns: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
+    """One paired comparison for each task in `metrics` (`(suite, task)` to metric), on the items that both evaluations
+    asked with the same prompt. Tasks without such items are left out."""
+    old_samples = {_key(sample): sample for sample in old}
+    scores: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
     for sample in new:
-        task, other = (sample["suite"], sample["task"]), before.get(_key(sample))
-        if other and task in metrics and metrics[task] in other["scores"]:
-            for column, one in zip(columns.setdefault(task, ([], [])), (sample, other), strict=True):
-                column.append(one["scores"][metrics[task]])
+        task, old_sample = (sample["suite"], sample["task"]), old_samples.get(_key(sample))
+        if old_sample and task in metrics and metrics[task] in old_sample["scores"]:
+            new_scores, old_scores = scores.setdefault(task, ([], []))
+            new_scores.append(sample["scores"][metrics[task]])
+            old_scores.append(old_sample["scores"][metrics[task]])
     return [
-        {"suite": task[0], "task": task[1], "metric": metrics[task], **paired_bootstrap(mine, theirs, seed)}
-        for task, (mine, theirs) in columns.items()
+        {"suite": task[0], "task": task[1], "metric": metrics[task], **paired_bootstrap(new_scores, old_scores, seed)}
+        for task, (new_scores, old_scores) in scores.items()
     ]
 
 
 def _key(sample: Sample) -> tuple[str, ...]:
+    # With the prompt: another template or other examples make another question of the same item.
     return (sample["suite"], sample["task"], sample["item"], sample["prompt_sha256"])

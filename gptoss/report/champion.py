@@ -14,16 +14,16 @@ from typing import Any
 from gptoss.config.settings import Settings
 from gptoss.core import paths
 from gptoss.core.atomic_files import read_json
-from gptoss.evaluate.statistics import against
-from gptoss.tracking import mlflow_run, provenance
+from gptoss.evaluate.statistics import compare_evaluations
+from gptoss.tracking import mlflow_client, provenance
 
 Comparison = dict[str, Any]
 
 
 def compare(settings: Settings) -> list[Comparison]:
     """One entry a head that has a champion other than itself: `{"head", "version", "rows"}`, a row as
-    `statistics.against` makes it."""
-    client, experiment = mlflow_run.connect(f"gpt-oss-{settings.name}")
+    `compare_evaluations` makes it."""
+    client, experiment = mlflow_client.connect(f"gpt-oss-{settings.name}")
     from mlflow.exceptions import MlflowException  # after `connect`, which loads MLflow in order
 
     found = []
@@ -37,7 +37,7 @@ def compare(settings: Settings) -> list[Comparison]:
         if not paths.evaluation(head).exists() or md5 == provenance.output_hash(str(folder)):
             continue
         before = samples_of(client, experiment, head, str(folder), md5)
-        rows = against(_present(head), before, _metrics(head), settings.seed) if before else []
+        rows = compare_evaluations(_present(head), before, _metrics(head), settings.seed) if before else []
         if rows:
             found.append({"head": head, "version": champion.version, "rows": rows})
     return found

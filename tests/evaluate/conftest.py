@@ -19,8 +19,8 @@ from gptoss.config.settings import Settings
 from gptoss.core import paths
 from gptoss.tracking.mlflow_run import StageRun
 from stages.benchmarks import benchmarks
-from tests.eval_items.checkout import link_evals
 from tests.conftest import ROOT
+from tests.eval_items.checkout import link_evals
 
 CONTEXT = 128
 VOCABULARY = 400

@@ -9,7 +9,13 @@ import pytest
 
 from gptoss.core import paths
 from gptoss.core.errors import DataError
-from gptoss.evaluate.bits_per_byte import baselines, held_out, nats, text, windows
+from gptoss.evaluate.bits_per_byte import (
+    decode_text,
+    held_out,
+    negative_log_likelihood,
+    ngram_baselines,
+    sliding_windows,
+)
 from gptoss.evaluate.published_model import load
 from gptoss.tables.token_files import TokenSplit
 from tests.evaluate.conftest import CONTEXT, DOCUMENTS, publish, write_shards
@@ -19,7 +25,7 @@ from tests.evaluate.conftest import CONTEXT, DOCUMENTS, publish, write_shards
 def test_windows_score_every_token_once_with_half_a_context_before_it(context: int) -> None:
     for length in range(40):
         scored: list[int] = []
-        for window in windows(100, 100 + length, context):
+        for window in sliding_windows(100, 100 + length, context):
             assert 0 < window.inputs <= context
             for place in range(window.first, window.inputs):
                 target = window.start + place + 1
@@ -43,7 +49,7 @@ def test_equals_scoring_token_by_token(checkout: Path) -> None:
                 logits = model.network(torch.tensor([ids[start:place]])).logits[0, -1]
             total -= float(torch.log_softmax(logits.double(), dim=-1)[ids[place]])
     assert max(len(model.tokenizer.encode(document)) for document in DOCUMENTS["validation"]) > CONTEXT + stride
-    assert nats(model, validation) == pytest.approx(total, rel=1e-6)
+    assert negative_log_likelihood(model, validation) == pytest.approx(total, rel=1e-6)
 
 
 def test_counts_and_baselines(checkout: Path) -> None:
@@ -53,9 +59,11 @@ def test_counts_and_baselines(checkout: Path) -> None:
     figures = held_out(model, train, validation, 1000)
     assert figures["bytes"] == sum(len(document.encode()) for document in DOCUMENTS["validation"])
     assert figures["tokens"] == sum(len(model.tokenizer.encode(document)) for document in DOCUMENTS["validation"])
-    assert figures["model"] == pytest.approx(nats(model, validation) / math.log(2) / figures["bytes"], abs=1e-6)
+    assert figures["model"] == pytest.approx(
+        negative_log_likelihood(model, validation) / math.log(2) / figures["bytes"], abs=1e-6
+    )
     assert set(figures["baselines"]) == {"unigram", "trigram", "fivegram"}
-    assert figures["baselines"] != baselines(train, validation, model.tokenizer, 100)
+    assert figures["baselines"] != ngram_baselines(train, validation, model.tokenizer, 100)
 
 
 def test_text_is_decoded_without_loss_and_limited(checkout: Path) -> None:
@@ -63,9 +71,9 @@ def test_text_is_decoded_without_loss_and_limited(checkout: Path) -> None:
     tokenizer = load(publish()).tokenizer
     everything = "".join(DOCUMENTS["train"]).encode()
     train = TokenSplit.open(paths.SHARDS, "train")
-    assert text(train, tokenizer) == everything
-    assert text(train, tokenizer, 100) == everything[:100]
-    assert text(train, tokenizer, 10**9) == everything
+    assert decode_text(train, tokenizer) == everything
+    assert decode_text(train, tokenizer, 100) == everything[:100]
+    assert decode_text(train, tokenizer, 10**9) == everything
 
 
 def test_another_tokenizer_than_the_shards_is_noticed(checkout: Path) -> None:
@@ -74,4 +82,4 @@ def test_another_tokenizer_than_the_shards_is_noticed(checkout: Path) -> None:
     index = paths.SHARDS / "index.json"
     index.write_text(index.read_text().replace(f'"bytes": {len("".join(DOCUMENTS["train"]).encode())}', '"bytes": 1'))
     with pytest.raises(DataError, match=r"index\.json counts 1"):
-        text(TokenSplit.open(paths.SHARDS, "train"), tokenizer)
+        decode_text(TokenSplit.open(paths.SHARDS, "train"), tokenizer)

@@ -14,9 +14,10 @@ from gptoss.core import paths
 from gptoss.core.atomic_files import read_json, write_json
 from gptoss.core.errors import UserError
 from gptoss.evaluate import harness
-from gptoss.evaluate.tasks import FrozenSubset, Items, scored_content
+from gptoss.evaluate.result_rows import CONTAMINATION
+from gptoss.evaluate.tasks import FrozenSubset, ItemList, scored_content
 from gptoss.tracking.mlflow_run import StageRun
-from stages.evaluate import CONTAMINATION, evaluate
+from stages.evaluate import evaluate
 from tests.evaluate.conftest import publish
 
 NAMES = ("scores.json", "samples.jsonl", "generations.json")
@@ -84,7 +85,7 @@ def test_another_wrong_choice_or_example_is_another_content() -> None:
 
     def content(scored: Any, example: Any, shots: int) -> str:
         return scored_content(
-            [FrozenSubset("", [0], Items([scored], list(item)), Items([example], list(item)), False)], shots
+            [FrozenSubset("", [0], ItemList([scored], list(item)), ItemList([example], list(item)), False)], shots
         )
 
     assert content(item, item, 1) == content(dict(item), dict(item), 1)
@@ -161,13 +162,13 @@ def test_stopped_means_the_model_ended_by_itself(
 
     model = load(publish("instruct", always(token)))
     encoded = generations.encode_all(model, "instruct", ["The city"], ["Hello!"], 8)
-    result = generations.generate(model, ["The city"], ["Hello!"], encoded, 8)
+    result = generations.generate(model, encoded, 8)
     (continuation,), (answer,) = result["continuations"], result["answers"]
     assert (continuation["stopped"], answer["stopped"]) == (continued, answered)
     assert (answer["answer"] == "") == answered
     assert "<|im_end|>" not in answer["answer"]
     base = generations.encode_all(model, "base", ["The city"], ["Hello!"], 8)
-    assert generations.generate(model, ["The city"], ["Hello!"], base, 8)["answers"] == []
+    assert generations.generate(model, base, 8)["answers"] == []
 
 
 def test_a_prompt_that_leaves_no_room_is_refused_before_any_work(evaluated: Settings) -> None:

@@ -15,11 +15,11 @@ from gptoss.config.settings import Settings
 from gptoss.core import paths
 from gptoss.core.atomic_files import read_json
 from gptoss.core.errors import DataError
-from gptoss.eval_items.suites import load_suite
+from gptoss.eval_items.suites import load_baselines, load_suite
 from gptoss.evaluate import harness, result_rows
 from gptoss.evaluate.published_model import PublishedModel, load
 from gptoss.evaluate.statistics import mean_and_stderr
-from gptoss.evaluate.tasks import FrozenSubset, Items, build, read_subsets
+from gptoss.evaluate.tasks import FrozenSubset, ItemList, build_task, read_subsets
 from tests.conftest import ROOT
 from tests.evaluate.conftest import CONTEXT, make_network, make_tokenizer
 
@@ -116,9 +116,9 @@ def test_float16_logits_are_scored_in_float32() -> None:
 def test_whole_prompts_equal_the_stock_ones(evaluated: Settings) -> None:
     lm = harness.language_model(load(paths.published("tiny", "base")), 8)
     for name in ("mmlu", "hellaswag", "winogrande"):
-        task = load_suite("smoke").tasks[name]  # type: ignore[index]
+        task = load_suite("smoke").tasks[name]
         (subset,), _ = read_subsets(paths.BENCHMARKS, entries("smoke", name), None)
-        ours = build(name, task, subset, 16)  # type: ignore[arg-type]
+        ours = build_task(name, task, subset, 16)
         ours.build_all_requests()
         _, samples = stock(lm, name, task.shots)
         theirs = [tuple(arguments) for sample in samples for arguments in sample["arguments"]]
@@ -129,7 +129,7 @@ def test_whole_prompts_equal_the_stock_ones(evaluated: Settings) -> None:
 def test_letters_show_every_answer_after_the_same_examples(evaluated: Settings, name: str) -> None:
     task = load_suite("gpt4").tasks[f"{name}_letters"].model_copy(update={"shots": 2})
     (subset,), _ = read_subsets(paths.BENCHMARKS, entries("smoke", name), None)
-    built = build(f"{name}_letters", task, subset, 16)
+    built = build_task(f"{name}_letters", task, subset, 16)
     built.build_all_requests()
     beginnings = set()
     for request in built.instances:
@@ -159,15 +159,15 @@ def test_nothing_stands_before_a_prompt_but_an_empty_one_is_the_end_of_text(eval
 def test_lambada_asks_for_the_last_word(evaluated: Settings) -> None:
     config = load_suite("language").tasks["lambada"]
     subset = FrozenSubset(
-        "default", [0], Items([{"text": "One two\nthree four"}], ["text"]), Items([], ["text"]), False
+        "default", [0], ItemList([{"text": "One two\nthree four"}], ["text"]), ItemList([], ["text"]), False
     )
-    built = build("lambada", config, subset, 16)
+    built = build_task("lambada", config, subset, 16)
     built.build_all_requests()
     assert built.instances[0].args == ("One two\nthree", " four")
     logged = {"arguments": [built.instances[0].args], "filtered_resps": [(-1.5, True)]}
-    assert harness.continued(logged) == {"target": "four", "answer": "four", "log_likelihoods": [-1.5]}
+    assert harness.describe_continuation(logged) == {"target": "four", "answer": "four", "log_likelihoods": [-1.5]}
     logged["filtered_resps"] = [(-9.5, False)]
-    assert harness.continued(logged)["answer"] == ""
+    assert harness.describe_continuation(logged)["answer"] == ""
 
 
 def test_a_limit_is_items_a_row_spread_over_the_subjects(evaluated: Settings) -> None:
@@ -183,8 +183,8 @@ def test_an_item_is_never_its_own_example(evaluated: Settings) -> None:
     """HellaSwag's examples come from the evaluated split here: the mirror has no other."""
     task = load_suite("gpt4").tasks["hellaswag"]
     (subset,), _ = read_subsets(paths.BENCHMARKS, entries("gpt4", "hellaswag"), None)
-    assert subset.from_itself
-    built = build("hellaswag", task, subset, 16)
+    assert subset.pool_is_evaluated
+    built = build_task("hellaswag", task, subset, 16)
     built.build_all_requests()
     for request in built.instances:
         prompt, question = request.args[0], built.doc_to_text(request.doc)
@@ -195,7 +195,7 @@ def test_an_item_is_never_its_own_example(evaluated: Settings) -> None:
 def test_drop_shows_answers_as_answers(evaluated: Settings) -> None:
     task = load_suite("smoke").tasks["drop"]
     (subset,), _ = read_subsets(paths.BENCHMARKS, entries("smoke", "drop"), None)
-    built = build("drop", task, subset, 16)
+    built = build_task("drop", task, subset, 16)
     built.build_all_requests()
     answers = {answer for item in subset.pool for answer in (", ".join(item["answers"][0]),)}
     for request in built.instances:
@@ -216,14 +216,14 @@ def test_cut_prompts_are_counted_and_make_the_protocol_differ(evaluated: Setting
     _, long = run(lm, "smoke", "drop")
     cut = [sample["truncated"] for sample in long["samples"]]
     assert long["truncated"] == sum(cut) > 0
-    baselines = load_suite.__globals__["load_baselines"]("gpt4")
+    baselines = load_baselines("gpt4")
     same = load_suite("gpt4").tasks["drop"]
     uncut = long | {"truncated": 0, "longest_answer": {"tokens": 64, "asked": 64}}
-    assert result_rows.baseline("drop", same, uncut, baselines)["same_protocol"]  # type: ignore[index]
-    row = result_rows.baseline("drop", same, long, baselines)
-    assert row is not None and not row["same_protocol"] and row["value"] == 0.809
+    assert result_rows.compare_to_baseline("drop", same, uncut, baselines)["same_protocol"]
+    row = result_rows.compare_to_baseline("drop", same, long, baselines)
+    assert not row["same_protocol"] and row["value"] == 0.809
     assert f"{sum(cut)} of 24 prompts were cut" in row["note"] and "answers were cut at 16 tokens" in row["note"]
-    assert "instead of 64" in result_rows.protocol(same, long)
+    assert "instead of 64" in result_rows.describe_protocol(same, long)
 
 
 def test_truncation_is_what_lm_eval_does(evaluated: Settings) -> None:
@@ -231,10 +231,10 @@ def test_truncation_is_what_lm_eval_does(evaluated: Settings) -> None:
     lm = harness.language_model(load(paths.published("tiny", "base")), 1)
     assert lm.max_length == CONTEXT
     (subset,), _ = read_subsets(paths.BENCHMARKS, entries("smoke", "arc_challenge"), None)
-    built = build("arc_challenge", load_suite("smoke").tasks["arc_challenge"], subset, 16)
+    built = build_task("arc_challenge", load_suite("smoke").tasks["arc_challenge"], subset, 16)
     built.config.num_fewshot = 0
     built.build_all_requests()
-    found = harness.truncated(lm, built)
+    found = harness.truncated_items(lm, built)
     assert 0 < len(found) < 24
     for request in built.instances:
         changed = copy.deepcopy(request)
@@ -262,14 +262,14 @@ def test_standard_error() -> None:
 def test_clean_scores(tmp_path: Path) -> None:
     samples = [{"item": str(n), "scores": {"acc": float(n > 1)}} for n in range(4)]
     path = tmp_path / "contamination.json"
-    assert result_rows.contaminated(path) is None
-    assert result_rows.clean("gpt4", "gsm8k", "acc", samples, None) is None
+    assert result_rows.read_contaminated(path) is None
+    assert result_rows.clean_score("gpt4", "gsm8k", "acc", samples, None) is None
     items = [{"suite": "gpt4", "task": "gsm8k", "item": str(n), "documents": 1} for n in (0, 1)]
     path.write_text(json.dumps({"items": items}))
-    found = result_rows.contaminated(path)
-    assert result_rows.clean("gpt4", "gsm8k", "acc", samples, found) == {"value": 1.0, "stderr": 0.0, "n": 2}
-    assert result_rows.clean("smoke", "gsm8k", "acc", samples, found) == mean_and_stderr([0.0, 0.0, 1.0, 1.0])
-    assert result_rows.clean("gpt4", "gsm8k", "acc", samples[:2], found) is None
+    found = result_rows.read_contaminated(path)
+    assert result_rows.clean_score("gpt4", "gsm8k", "acc", samples, found) == {"value": 1.0, "stderr": 0.0, "n": 2}
+    assert result_rows.clean_score("smoke", "gsm8k", "acc", samples, found) == mean_and_stderr([0.0, 0.0, 1.0, 1.0])
+    assert result_rows.clean_score("gpt4", "gsm8k", "acc", samples[:2], found) is None
 
 
 def test_bars_become_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 from lm_eval.models.huggingface import HFLM
 
-from gptoss.evaluate.shared_prefix import MIN_SAVED, Row, SharedPrefixLM, common_prefix, groups, rows
+from gptoss.evaluate.shared_prefix import (
+    MIN_SAVED,
+    ScoredSequence,
+    SharedPrefixLM,
+    common_prefix,
+    group_by_prefix,
+    unique_sequences,
+)
 from tests.evaluate.conftest import CONTEXT, make_network, make_tokenizer
 
 EXAMPLES = list(range(10, 10 + 80))
@@ -84,15 +91,20 @@ def test_a_shared_beginning_is_read_once(case: str, most: float, monkeypatch: py
 
 
 def test_groups_are_worth_their_call_and_lose_nobody() -> None:
-    todo = rows([request for case in REQUESTS.values() for request in case], CONTEXT)
-    found = list(groups(todo))
-    assert sorted(row.tokens for group in found for row in group.rows) == sorted(row.tokens for row in todo)
+    todo = unique_sequences([request for case in REQUESTS.values() for request in case], CONTEXT)
+    found = list(group_by_prefix(todo))
+    assert sorted(sequence.tokens for group in found for sequence in group.sequences) == sorted(
+        sequence.tokens for sequence in todo
+    )
     for group in found:
-        beginning = group.rows[0].tokens[: group.shared]
-        assert all(row.tokens[: group.shared] == beginning and row.first >= group.shared for row in group.rows)
-        assert group.shared == 0 or (len(group.rows) - 1) * group.shared >= MIN_SAVED
-    short = [Row((1, 2, 3, number), 3) for number in range(10)]
-    assert [group.shared for group in groups(short)] == [0]
+        beginning = group.sequences[0].tokens[: group.shared]
+        assert all(
+            sequence.tokens[: group.shared] == beginning and sequence.first >= group.shared
+            for sequence in group.sequences
+        )
+        assert group.shared == 0 or (len(group.sequences) - 1) * group.shared >= MIN_SAVED
+    short = [ScoredSequence((1, 2, 3, number), 3) for number in range(10)]
+    assert [group.shared for group in group_by_prefix(short)] == [0]
 
 
 def test_common_prefix() -> None:

@@ -1,4 +1,4 @@
-"""Figures of a column of scores, against values by hand and against the plain bootstrap."""
+"""Figures of a column of scores, compare_evaluations values by hand and compare_evaluations the plain bootstrap."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from gptoss.evaluate.statistics import (
     RESAMPLES,
-    against,
+    answer_lengths,
     by_subset,
     calibration,
-    lengths,
+    compare_evaluations,
     mean_and_stderr,
     paired_bootstrap,
 )
@@ -49,10 +49,10 @@ def test_calibration_by_hand() -> None:
     assert sure == {"error": 0.0, "bins": [{"confidence": 1.0, "accuracy": 1.0, "n": 1}]}
 
 
-def test_lengths() -> None:
+def test_answer_lengths_of_generated_answers() -> None:
     samples = [sample(str(n), 0.0, answer_tokens=tokens, cut_short=tokens == 9) for n, tokens in enumerate([1, 9, 2])]
-    assert lengths(samples) == {"mean": 4.0, "median": 2.0, "longest": 9, "cut": 1}
-    assert lengths([sample("0", 0.0)]) is None
+    assert answer_lengths(samples) == {"mean": 4.0, "median": 2.0, "longest": 9, "cut": 1}
+    assert answer_lengths([sample("0", 0.0)]) is None
 
 
 def test_the_interval_is_that_of_resampled_items() -> None:
@@ -80,7 +80,7 @@ def test_the_same_scores_do_not_differ_and_a_shift_is_certain() -> None:
 def test_only_the_same_prompts_are_compared() -> None:
     new = [sample("0", 1.0), sample("1", 0.0), sample("2", 1.0) | {"prompt_sha256": "changed"}, sample("3", 1.0)]
     old = [sample("0", 0.0), sample("1", 0.0), sample("2", 0.0)]
-    (found,) = against(new, old, {("s", "t"): "acc"}, seed=1)
+    (found,) = compare_evaluations(new, old, {("s", "t"): "acc"}, seed=1)
     assert (found["suite"], found["task"], found["metric"], found["n"]) == ("s", "t", "acc", 2)
     assert (found["difference"], found["better_items"], found["worse_items"]) == (0.5, 1, 0)
-    assert against(new, old, {}, seed=1) == against(new, [], {("s", "t"): "acc"}, seed=1) == []
+    assert compare_evaluations(new, old, {}, seed=1) == compare_evaluations(new, [], {("s", "t"): "acc"}, seed=1) == []

@@ -1,4 +1,4 @@
-"""A live baseline against a real HTTP server that speaks the completions protocol, with the tiny model behind it."""
+"""The baseline against a real HTTP server that speaks the completions protocol, with the tiny model behind it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from gptoss.core.atomic_files import read_json
 from gptoss.core.errors import ClusterError, UserError
 from gptoss.eval_items.suites import load_suite
 from gptoss.evaluate import harness
-from gptoss.evaluate.openai_baseline import Estimate, answers_file, live
+from gptoss.evaluate.openai_baseline import Estimate, ServerOptions, answers_file, evaluate_server
 from gptoss.evaluate.published_model import load
 from tests.evaluate.conftest import CONTEXT
 
 
-def parse(arguments: list[str]) -> Any:
-    return parse_command("baseline", arguments)[1]
+def parse(arguments: list[str]) -> ServerOptions:
+    return ServerOptions(**vars(parse_command("baseline", arguments)[1]))
 
 
 class Server(ThreadingHTTPServer):
@@ -73,7 +73,7 @@ class Completions(BaseHTTPRequestHandler):
         return {"index": index, "text": "", "logprobs": {"token_logprobs": said + ending, "top_logprobs": best}}
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: the test speaks for itself."""
+        """Keep the output of the test clean."""
 
 
 @pytest.fixture
@@ -92,10 +92,10 @@ def words(server: Server, *more: str) -> list[str]:
 
 def test_a_server_gets_the_scores_of_the_model_behind_it(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(paths.published("tiny", "base"))
-    path = live(parse(words(server, "--tokenizer", folder, "--context", str(CONTEXT + 1), "--yes")))
+    path = evaluate_server(parse(words(server, "--tokenizer", folder, "--context", str(CONTEXT + 1), "--yes")))
     found = {row["task"]: row for row in read_json(path)["rows"]}
     said = capsys.readouterr().out
-    assert "winogrande: 48 requests" in said and "in all at most $" in said
+    assert "winogrande: 48 requests" in said and "in total at most $" in said
     assert set(found) == set(load_suite("smoke").tasks) - {"humaneval"}
     lm = harness.language_model(server.model, 8)
     for name in ("winogrande", "arc_challenge"):
@@ -112,7 +112,7 @@ def test_a_server_gets_the_scores_of_the_model_behind_it(server: Server, capsys:
 def test_nothing_is_sent_without_a_yes(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builtins.input", lambda _: "no")
     with pytest.raises(UserError, match="nothing was sent"):
-        live(parse(words(server)))
+        evaluate_server(parse(words(server)))
     assert server.asked == 0 and not (paths.REPORTS / "live").exists()
 
 
@@ -120,7 +120,7 @@ def test_without_a_tokenizer_only_written_answers_are_asked(
     server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("builtins.input", lambda _: "yes")
-    found = read_json(live(parse(words(server))))["rows"]
+    found = read_json(evaluate_server(parse(words(server))))["rows"]
     assert {row["task"] for row in found} == {"drop", "gsm8k"}
     assert server.asked == 48 and "drop: 24 requests" in capsys.readouterr().out
     assert all(row["answer_tokens"] is None for row in found), "unknown without a tokenizer"
@@ -131,14 +131,14 @@ def test_what_a_server_answered_before_it_failed_is_not_asked_again(
 ) -> None:
     server.answers = 30
     with pytest.raises(ClusterError, match="500"):
-        live(parse(words(server, "--yes")))
+        evaluate_server(parse(words(server, "--yes")))
     server.answers = math.inf
     capsys.readouterr()
-    found = read_json(live(parse(words(server, "--yes"))))["rows"]
+    found = read_json(evaluate_server(parse(words(server, "--yes"))))["rows"]
     said = capsys.readouterr().out
     assert server.asked == 30 + 24 and "drop: answered before" in said and "drop: 24 requests" not in said
     assert {row["task"]: len(row["samples"]) for row in found} == {"drop": 24, "gsm8k": 24}
-    live(parse(words(server, "--yes")))
+    evaluate_server(parse(words(server, "--yes")))
     assert server.asked == 30 + 24 + 48, "a new measurement asks anew"
 
 
@@ -163,7 +163,7 @@ def test_answers_are_kept_for_the_same_question_only(evaluated: Settings) -> Non
 def test_a_server_that_is_not_there_is_the_machines_fault(evaluated: Settings) -> None:
     gone = ["x", "--url", "http://127.0.0.1:9/v1/completions", "--suite", "smoke", "--yes"]
     with pytest.raises(ClusterError, match=r"127\.0\.0\.1:9"):
-        live(parse([*gone, "--input-price", "0", "--output-price", "0"]))
+        evaluate_server(parse([*gone, "--input-price", "0", "--output-price", "0"]))
 
 
 def test_cost() -> None:
