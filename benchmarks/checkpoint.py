@@ -44,22 +44,22 @@ def rank(parameters: int, rounds: int, folder: Path) -> None:
         "mesh": {"pp": 1, "dp_replicate": 1, "dp_shard": RANKS}, "micro_batch": 1, "activation_checkpointing": "none",
         "checkpoints": {"every_steps": 1, "keep": 1}, "log_every_steps": 1, "parallel_stages": 1,
     })  # fmt: skip
-    with init_parallel_context(on) as ranks:
+    with init_parallel_context(on) as parallel:
         rows = parameters // LAYERS // COLUMNS
         tensors = {
             f"{kind}.layers.{layer}.weight": distribute_tensor(
-                torch.randn(rows, COLUMNS), ranks.mesh["dp_shard"], [Shard(0)]
+                torch.randn(rows, COLUMNS), parallel.mesh["dp_shard"], [Shard(0)]
             )
             for kind in ("model", "exp_avg", "exp_avg_sq")
             for layer in range(LAYERS)
         }
-        checkpoints = Checkpoints(folder, Policy(every_steps=1, keep=1), ranks)
+        checkpoints = Checkpoints(folder, Policy(every_steps=1, keep=1), parallel)
         matrix = torch.randn(768, 768)
 
         def step(done: bool) -> float:
             for _ in range(4):
                 matrix @ matrix
-            return ranks.sum([float(done)])[0]
+            return parallel.all_reduce_sum([float(done)])[0]
 
         measured: dict[str, list[float]] = {"waited": [], "stalled": [], "written": [], "step": [], "step_writing": []}
         for number in range(2 * rounds + 2):
@@ -77,14 +77,14 @@ def rank(parameters: int, rounds: int, folder: Path) -> None:
                     break
                 measured["step_writing"].append(time.perf_counter() - began)
             began = time.perf_counter()
-            checkpoints.publish(written=not waited)
+            checkpoints.commit(written=not waited)
             ends = time.perf_counter()
             if number >= 2:  # the first of each makes buffers
                 measured["waited" if waited else "stalled"].append(ends - begins if waited else stalled + ends - began)
                 measured["written"] += [] if waited else [ends - begins]
         checkpoints.close()
         size = sum(path.stat().st_size for path in folder.rglob("*.distcp"))
-    if ranks.rank == 0:
+    if parallel.rank == 0:
         print(json.dumps(result(measured, size)))
 
 

@@ -108,10 +108,11 @@ def waits(folder: Path, seconds: float) -> dict[str, float]:
     }
     on = load_cluster()
     made = settings(pretrain__steps=10**6, pretrain__mixture=MIXTURE)
-    plan = RunConfig(settings=made, cluster=on, precision=made.pretrain.precision, state=folder, attempt="benchmark")
+    precision = made.pretrain.precision
+    run_config = RunConfig(settings=made, cluster=on, precision=precision, state=folder, attempt="benchmark")
     measured: dict[str, list[float]] = {"step": [], "wait": [], "wait_without_thread": []}
-    with init_parallel_context(on) as ranks:
-        trainer = Trainer(plan, ranks)
+    with init_parallel_context(on) as parallel:
+        trainer = Trainer(run_config, parallel)
         began, step = time.monotonic(), 0
         while step < 2 * WARM_UP or time.monotonic() - began < seconds:
             step += 1

@@ -61,29 +61,29 @@ def measure(name: str, seconds: float) -> tuple[float, float] | None:
 
     settings = load_settings()
     with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
-        plan = RunConfig(
+        run_config = RunConfig(
             settings=settings, cluster=ClusterConfig.model_validate(cluster(LAYOUTS[name])),
             precision=settings.pretrain.precision, state=Path(folder), attempt=name,
         )  # fmt: skip
         try:
-            plan.layout  # noqa: B018 - raises when the settings do not divide
+            run_config.layout  # noqa: B018 - raises when the settings do not divide
         except UserError as error:
             print(f"{name}: {error.problem}", file=sys.stderr)
             return None
-        plan.write(Path(folder) / "plan.json")
+        run_config.write(Path(folder) / "plan.json")
         probe.bind(("127.0.0.1", 0))
         environment = os.environ | {
             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "GLOO_SOCKET_IFNAME": "lo",
-            "WORLD_SIZE": str(plan.cluster.mesh.size), "OMP_NUM_THREADS": str(plan.cluster.threads_per_process),
-            "PYTHONPATH": str(ROOT),
+            "WORLD_SIZE": str(run_config.cluster.mesh.size), "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": str(run_config.cluster.threads_per_process),
         }  # fmt: skip
         probe.close()
         command = [sys.executable, __file__, "--rank", folder, "--seconds", str(seconds)]
-        ranks = [
+        parallel = [
             subprocess.Popen(command, env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
-            for rank in range(plan.cluster.mesh.size)
+            for rank in range(run_config.cluster.mesh.size)
         ]
-        codes = [rank.wait() for rank in ranks]
+        codes = [rank.wait() for rank in parallel]
         if any(codes):
             sys.exit(f"{name}: a rank failed")
         rate, by_cpu = json.loads((Path(folder) / "rates.json").read_text())
@@ -104,23 +104,23 @@ def run_rank(folder: Path, seconds: float) -> None:
             """There are no shards."""
 
         def batch(self, step: int) -> tuple[Tensor, Tensor]:
-            shape = (self.plan.layout.sequences_per_rank, self.plan.settings.model.context + 1)
-            windows = torch.randint(0, self.plan.settings.tokenizer.vocab_size, shape)
+            shape = (self.run_config.layout.sequences_per_rank, self.run_config.settings.model.context + 1)
+            windows = torch.randint(0, self.run_config.settings.tokenizer.vocab_size, shape)
             return windows[:, :-1], windows[:, 1:]
 
-    plan = RunConfig.read(folder / "plan.json")
-    with init_parallel_context(plan.cluster) as ranks:
-        trainer = OnRandomTokens(plan, ranks)
+    run_config = RunConfig.read(folder / "plan.json")
+    with init_parallel_context(run_config.cluster) as parallel:
+        trainer = OnRandomTokens(run_config, parallel)
         for step in range(1, WARM_UP + 1):
             trainer.step(step)
         began, used, step = time.monotonic(), time.process_time(), WARM_UP
-        while ranks.broadcast(time.monotonic() - began < seconds):
+        while parallel.broadcast_object(time.monotonic() - began < seconds):
             step += 1
             trainer.step(step)
-        tokens = (step - WARM_UP) * plan.settings.pretrain.batch_tokens
+        tokens = (step - WARM_UP) * run_config.settings.pretrain.batch_tokens
         wall = time.monotonic() - began
-        (cpu,) = ranks.sum([time.process_time() - used])
-        if ranks.rank == 0:
+        (cpu,) = parallel.all_reduce_sum([time.process_time() - used])
+        if parallel.rank == 0:
             (folder / "rates.json").write_text(json.dumps([tokens / wall, tokens / cpu]))
 
 

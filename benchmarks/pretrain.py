@@ -83,7 +83,7 @@ def start(folder: Path, nanochat: Path | None) -> dict[str, Any]:
         "ours": ("float32", 1, 1), "ours_half": ("float16", 1, 1), "native_half": ("float16", 1, 1),
         "two_threads": ("float32", 1, 2), "two_processes": ("float32", 2, 1), "ours_compiled": ("float32", 1, 1),
     }  # fmt: skip
-    running = {name: loop(folder, name, *plan) for name, plan in plans.items()}
+    running = {name: loop(folder, name, *run_config) for name, run_config in plans.items()}
     for name, (python, path) in peers.items():
         command = [str(python), str(PEERS / "train_step.py"), name, "shape.json", "data/shards/train-00000.bin"]
         running[name] = _start(name, command, folder, {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"})
@@ -114,17 +114,17 @@ def loop(folder: Path, name: str, precision: str, processes: int, threads: int) 
     }  # fmt: skip
     state = folder / f"state-{name}-{os.getpid()}"
     state.mkdir()
-    plan = RunConfig(
+    run_config = RunConfig(
         settings=Settings.model_validate(values), cluster=ClusterConfig.model_validate(cluster), precision=precision,
         state=state, attempt="benchmark",
     )  # fmt: skip
-    plan.write(state / "plan.json")
+    run_config.write(state / "plan.json")
     arithmetic = "native" if name == "native_half" else "ours"
     command = [sys.executable, str(PEERS / "train_loop.py"), str(state / "plan.json"), "1", arithmetic]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    ranks = [
+    parallel = [
         _start(name, command, folder, {
             "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(threads), "RANK": str(rank), "LOCAL_RANK": str(rank),
             "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
@@ -132,7 +132,7 @@ def loop(folder: Path, name: str, precision: str, processes: int, threads: int) 
         })
         for rank in range(processes)
     ]  # fmt: skip
-    return ranks[0]
+    return parallel[0]
 
 
 def _start(name: str, command: list[str], folder: Path, variables: dict[str, str]) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gptoss.core.signals import StopRequest
+from gptoss.launch.watchdog import Watchdog
 from gptoss.models import attention, precision
 from gptoss.train import loop
 from gptoss.train.parallel_context import init_parallel_context
@@ -23,7 +24,7 @@ from train_step import Turns
 
 def main(plan_file: str, steps: str, arithmetic: str = "ours") -> None:
     """Train until there are no more turns. `native`: half products as the processor offers them, not ours."""
-    plan = RunConfig.read(Path(plan_file))
+    run_config = RunConfig.read(Path(plan_file))
     turns = Turns(int(steps))
 
     class Paced(Trainer):
@@ -34,9 +35,10 @@ def main(plan_file: str, steps: str, arithmetic: str = "ours") -> None:
 
     loop.Trainer = Paced  # type: ignore[misc]
     if arithmetic == "native":
-        attention.widened = precision.upcasts = lambda tensor: False
-    with init_parallel_context(plan.cluster) as ranks:
-        loop.train(plan, ranks, StopRequest(lambda: None), {"restarts": 0})
+        attention.upcasts = precision.upcasts = lambda tensor: False
+    with init_parallel_context(run_config.cluster) as parallel:
+        heartbeat = Watchdog(None, run_config.state, parallel.rank)
+        loop.train(run_config, parallel, StopRequest(lambda: None), heartbeat, {"restarts": 0})
 
 
 if __name__ == "__main__":

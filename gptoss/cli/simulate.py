@@ -35,7 +35,7 @@ def execute(options: argparse.Namespace) -> None:
 
 def tabulate(profiles: list[str], clusters: list[str], all_stages: bool, markdown: Path | None) -> None:
     """Simulate each profile on its cluster, as many ranks at a time as there are cores."""
-    from gptoss.simulate.profile_rank import load_run_config, simulate
+    from gptoss.simulate.profile_rank import load_run_config, simulate_rank
     from gptoss.simulate.table import Row, as_markdown, as_text
 
     if len(profiles) != len(clusters):
@@ -51,7 +51,7 @@ def tabulate(profiles: list[str], clusters: list[str], all_stages: bool, markdow
     # Spawned, not forked: each simulated rank initialises torch.distributed and a fake device anew.
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(len(tasks), os.cpu_count() or 1), mp_context=spawn) as workers:
-        peaks = list(workers.map(simulate, *zip(*((*pairs[n], pp_rank) for n, pp_rank in tasks), strict=True)))
+        peaks = list(workers.map(simulate_rank, *zip(*((*pairs[n], pp_rank) for n, pp_rank in tasks), strict=True)))
     rows = [Row(*pairs[n], run_configs[n], peak) for (n, _), peak in zip(tasks, peaks, strict=True)]
     print(as_text(rows))
     if markdown:

@@ -1,4 +1,4 @@
-"""Configuration of the stage `model`."""
+"""Section `model` of `params.yaml`: architecture and dimensions of the decoder."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from gptoss.config.section import PositiveFloat, Section
 
 
 class RopeScalingConfig(Section):
-    """Rotary positions beyond the context they were made for; the keys are those of transformers' `rope_parameters`.
+    """Scaling of rotary positions to longer contexts; the keys are those of transformers' `rope_parameters`.
 
-    `linear`: Chen et al. 2023, `yarn`: Peng et al. 2023, `llama3`: Llama Team 2024, section 3.4.3.
+    `linear`: Chen et al. 2023; `yarn`: Peng et al. 2023; `llama3`: Llama Team 2024, section 3.4.3.
     """
 
     type: Literal["linear", "llama3", "yarn"]
@@ -23,7 +23,8 @@ class RopeScalingConfig(Section):
     high_freq_factor: PositiveFloat | None = None
 
     @model_validator(mode="after")
-    def _keys_of_the_type(self) -> RopeScalingConfig:
+    def _keys_match_type(self) -> RopeScalingConfig:
+        # transformers silently ignores keys that a type does not use, and takes defaults for missing ones.
         original, bands = {"original_max_position_embeddings"}, {"low_freq_factor", "high_freq_factor"}
         wanted = {"linear": set(), "llama3": original | bands, "yarn": original}[self.type]
         given = set(self.model_dump(exclude_none=True)) - {"type", "factor"}
@@ -36,6 +37,8 @@ class RopeScalingConfig(Section):
 
 
 class ModelConfig(Section):
+    """Dimensions of the decoder, under our own names for what Hugging Face configurations call differently."""
+
     architecture: str
     """One of `gptoss.config.extensions.ARCHITECTURES`."""
     hidden_size: PositiveInt
@@ -48,15 +51,15 @@ class ModelConfig(Section):
     rope_scaling: RopeScalingConfig | None
     norm_eps: PositiveFloat
     tie_embeddings: bool
-    """The output head is the embedding (Press and Wolf 2017)."""
+    """Use the embedding matrix as the output head (Press and Wolf 2017)."""
 
     @property
     def head_dim(self) -> int:
-        """Width of one attention head."""
+        """Width of an attention head."""
         return self.hidden_size // self.heads
 
     @model_validator(mode="after")
-    def _shapes_divide(self) -> ModelConfig:
+    def _dimensions_divide(self) -> ModelConfig:
         if self.hidden_size % self.heads:
             raise ValueError(
                 f"hidden_size({self.hidden_size}) / heads({self.heads}) = {self.hidden_size / self.heads:g}: "
@@ -72,7 +75,7 @@ class ModelConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _architecture_has_it(self) -> ModelConfig:
+    def _architecture_supports_dimensions(self) -> ModelConfig:
         require_registered("model.architecture", self.architecture, ARCHITECTURES)
         if self.architecture == "gpt_neox":
             if self.kv_heads != self.heads:
@@ -80,9 +83,10 @@ class ModelConfig(Section):
                     f"kv_heads({self.kv_heads}) != heads({self.heads}): gpt_neox has no grouped-query attention; "
                     f"set kv_heads to {self.heads}, or architecture to llama"
                 )
+            # A quarter of each head is rotated, in pairs.
             if self.head_dim % 8:
                 raise ValueError(
                     f"hidden_size({self.hidden_size}) / heads({self.heads}) = {self.head_dim}: gpt_neox rotates pairs "
-                    "in a quarter of each head, choose heads of a multiple of 8"
+                    "in a quarter of each head, choose a head width that is a multiple of 8"
                 )
         return self

@@ -1,4 +1,4 @@
-"""Configuration of the stage `pretrain`."""
+"""Section `pretrain` of `params.yaml`. Where and on how many devices it runs is in the cluster file instead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gptoss.config.extensions import OBJECTIVES, require_registered
 from gptoss.config.section import Fraction, PositiveFloat, Section
 
 
-def _some_weight(weights: dict[str, float]) -> dict[str, float]:
+def _require_positive_weight(weights: dict[str, float]) -> dict[str, float]:
     if not any(weights.values()):
         raise ValueError("no source has a weight above 0: nothing would be read")
     return weights
@@ -19,9 +19,9 @@ def _some_weight(weights: dict[str, float]) -> dict[str, float]:
 
 Mixture = Annotated[
     dict[str, Annotated[float, Field(ge=0.0, allow_inf_nan=False)]],
-    AfterValidator(_some_weight),
+    AfterValidator(_require_positive_weight),
 ]
-"""Weights of the sources of text; they need not add up to 1. A source that is not named is not read."""
+"""Weights of sources; they need not sum to 1. A source that is not named is not read."""
 
 
 class LossScaleConfig(Section):
@@ -30,10 +30,11 @@ class LossScaleConfig(Section):
     initial: PositiveFloat
     growth_interval: PositiveInt
     max_consecutive_skips: PositiveInt
+    """Skipped steps in a row after which the run stops: the model itself diverges, no scale helps."""
 
 
 class PhaseConfig(Section):
-    """A part of the run with a mixture of its own; it ends where the next one begins."""
+    """A part of the run with its own mixture; it ends where the next one begins."""
 
     from_fraction: Annotated[float, Field(gt=0.0, lt=1.0)]
     """Of `pretrain.steps`."""
@@ -41,34 +42,36 @@ class PhaseConfig(Section):
 
 
 class SpikesConfig(Section):
-    """What to do about a step whose loss is far above those before it."""
+    """Detection and handling of loss spikes, see `gptoss/train/loss_spikes.py`."""
 
     policy: Literal["none", "skip", "rollback"]
-    """`skip`: no update from this step. `rollback`: go back to a checkpoint and leave out the batches since."""
+    """`skip`: make no update from this step. `rollback`: restore a checkpoint and skip the batches since."""
     threshold: PositiveFloat
-    """In standard deviations above the mean of the losses in the window."""
+    """Standard deviations above the mean of the losses in the window."""
     window: Annotated[int, Field(ge=2)]
-    """Losses of so many steps before are compared with; nothing is a spike until there are as many."""
+    """Number of previous losses to compare with; there are no spikes before the window is full."""
     rollback_steps: PositiveInt
-    """How far back at least the checkpoint is, and of how many steps, the spike last, the batches are left out."""
+    """Minimum age of the restored checkpoint in steps; the batches of so many steps up to the spike are skipped."""
     max: PositiveInt
-    """So many spikes are treated; the next one stops the run with advice."""
+    """Number of spikes that are handled; one more stops the run with advice."""
 
 
 class PretrainConfig(Section):
+    """Training of the base model."""
+
     steps: PositiveInt
     batch_tokens: PositiveInt
-    """Tokens in a global batch, whatever the mesh."""
+    """Tokens per global batch, on any mesh."""
     mixture: Mixture | None
-    """Null: every source in proportion to its tokens."""
+    """null: every source in proportion to its tokens."""
     phases: tuple[PhaseConfig, ...]
-    """Mixtures that replace `mixture` later in the run, such as better text at the end of it."""
+    """Mixtures that replace `mixture` later in the run, for example better text at its end."""
     optimizer: Literal["adamw", "muon"]
-    """Muon: for the matrices of the layers, AdamW for everything else."""
+    """`muon`: Muon for the matrices of the layers, AdamW for everything else."""
     schedule: Literal["cosine", "wsd"]
-    """After the warm-up: a cosine to the end, or stable and then a decay (WSD)."""
+    """After the warm-up: a cosine to the end, or stable, then decay (`wsd`)."""
     decay_fraction: Annotated[float, Field(gt=0.0, le=1.0)]
-    """Of `steps`: how long the decay of `wsd` takes."""
+    """Length of the decay of `wsd`, as a fraction of `steps`."""
     decay: Literal["linear", "1-sqrt"]
     """Shape of the decay of `wsd`."""
     learning_rate: PositiveFloat
@@ -80,30 +83,30 @@ class PretrainConfig(Section):
     gradient_clip: PositiveFloat
     precision: Literal["float16", "bfloat16", "float32"]
     objective: str
-    """What is learnt: a function of `gptoss/train/objectives.py`."""
+    """A module of `gptoss/train/objectives`, by its name in `gptoss.config.extensions.OBJECTIVES`."""
     fim_rate: Annotated[float, Field(ge=0.0, le=1.0)]
-    """For `fill_in_the_middle`: the share of documents that are rearranged."""
+    """For `fill_in_the_middle`: fraction of documents that are rearranged."""
     document_mask: bool
-    """Attention does not cross documents, and positions start anew in each."""
+    """Restrict attention to a token's own document, and restart positions in each document."""
     z_loss: float = Field(ge=0.0)
     """Coefficient of the squared log-normaliser (Chowdhery et al. 2022, PaLM, section 5); 0: off."""
     logit_soft_cap: PositiveFloat | None
-    """Training logits are bent into (-cap, cap) by tanh (Gemma Team 2024, section 2); null: off. The published model,
-    and validation, have no cap."""
+    """Cap training logits to (-cap, cap) by tanh (Gemma Team 2024, section 2); null: off. Validation and the published
+    model have no cap, because stock Llama has none."""
     loss_scale: LossScaleConfig
     spikes: SpikesConfig
     validate_every: PositiveInt
     validation_tokens: PositiveInt
-    """How much of the validation split each validation reads."""
+    """Tokens of the validation split that each validation reads."""
 
     @property
     def mixtures(self) -> dict[str, Mixture]:
-        """Every mixture that is given, by its key."""
+        """All configured mixtures by key, for error messages."""
         given = {} if self.mixture is None else {"mixture": self.mixture}
         return given | {f"phases.{number}.mixture": phase.mixture for number, phase in enumerate(self.phases)}
 
     @model_validator(mode="after")
-    def _parts_of_the_run_fit(self) -> PretrainConfig:
+    def _schedule_fits_steps(self) -> PretrainConfig:
         begins = [phase.from_fraction for phase in self.phases]
         if any(earlier >= later for earlier, later in itertools.pairwise(begins)):
             raise ValueError(f"phases begin at {begins}: each from_fraction must be above the one before it")
@@ -118,10 +121,10 @@ class PretrainConfig(Section):
 
     @property
     def decay_steps(self) -> int:
-        """Steps of the decay of `wsd`."""
+        """Length of the decay of `wsd` in steps."""
         return max(1, round(self.decay_fraction * self.steps))
 
     @model_validator(mode="after")
-    def _objective_exists(self) -> PretrainConfig:
+    def _objective_is_registered(self) -> PretrainConfig:
         require_registered("pretrain.objective", self.objective, OBJECTIVES)
         return self

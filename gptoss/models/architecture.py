@@ -1,15 +1,15 @@
-"""The architectures that can be trained, one module per architecture, published as stock classes of transformers.
+"""The architectures that can be trained: one module each, published as a stock class of transformers.
 
-An architecture's module defines:
+A module defines:
 
-- `STOCK_CLASS`: the class of transformers that loads what was trained, and `DESCRIPTION`, what the model card says;
-- `NAMES`: what the stock class calls the modules around the layers, and `ROTARY_FRACTION`;
-- `Layer(config)`: a module from (activations, `Positions`) to activations, whose parameters have the stock names;
-- `norm(config)`: the last normalisation; `stock_config(config)`: the entries of `config.json` that are its own.
+- `STOCK_CLASS`: the class of transformers that loads the trained weights; `DESCRIPTION`: a phrase for the model card;
+- `NAMES`: the stock class's names of the modules around its layers; `ROTARY_FRACTION`: the rotated part of a head;
+- `Layer(config)`: a module from (activations, `Positions`) to activations, with the stock class's parameter names;
+- `norm(config)`: the final normalisation; `stock_config(config)`: entries of `config.json` that are its own.
 
-To add one: write the module, add its line to `ARCHITECTURES` in `gptoss/config/extensions.py` and its name to the
-equality test in `tests/models/test_decoder.py`. Dimensions it does not support are refused in
-`gptoss.config.model.ModelConfig`.
+To add one: write the module, add its line to `ARCHITECTURES` in `gptoss/config/extensions.py`, and reject dimensions it
+does not support in `gptoss.config.model.ModelConfig`. The equality test in `tests/models/test_decoder.py` covers every
+registered architecture.
 """
 
 from __future__ import annotations

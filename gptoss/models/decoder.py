@@ -1,8 +1,9 @@
-"""The decoder that is trained: one pipeline stage at a time of any architecture in `architectures/`.
+"""The decoder that is trained, of any architecture in `gptoss.config.extensions.ARCHITECTURES`, one pipeline stage at
+a time.
 
-Parameter names are those of the stock Hugging Face class and layers are keyed by their global number, so a
-checkpoint or an export of any pipeline stage needs no conversion table. Logits equal the stock class's to the last
-bit (tests/train/test_model.py). Shape suffixes are explained in `layers.py`.
+Parameter names are those of the stock Hugging Face class, and layers are keyed by their global number. So a checkpoint
+or an export of any pipeline stage needs no conversion table. Logits are bitwise equal to the stock class's
+(`tests/models/test_decoder.py`). Shape suffixes are explained in `layers.py`.
 """
 
 from __future__ import annotations
@@ -22,34 +23,35 @@ from gptoss.models.rotary import rope_parameters, rotary_table
 
 
 class Decoder(nn.Module):  # type: ignore[misc]
-    """The layers `layers` of the decoder; the first stage also embeds, the last one also predicts.
+    """The layers `layers` of the decoder; the first stage also embeds, the last one also has the output head.
 
-    Takes tokens `(B, T)` int64 in the first stage, activations `(B, T, D)` in the others; gives logits `(B, T, V)` in
-    the last stage, activations in the others. With tensor parallelism, activations and logits are those of this
-    rank's positions: `T / sequence_shards` of them. With `positions` `(B, T)` int64, which start at 0 in each
-    document, no document sees another.
+    Input: tokens `(B, T)` int64 in the first stage, activations `(B, T, D)` in the others. Output: logits `(B, T, V)`
+    in the last stage, activations in the others. With tensor parallelism, activations and logits are those of this
+    rank's `T / sequence_shards` positions. `position_ids` `(B, T)` int64 start at 0 in each document; with them, no
+    document attends to another.
     """
 
-    def __init__(self, shape: ModelConfig, vocab_size: int, layers: range) -> None:
+    def __init__(self, config: ModelConfig, vocab_size: int, layers: range) -> None:
         super().__init__()
-        self.shape = shape
+        self.config = config
         self.sequence_shards = 1
-        self.first, self.last = layers.start == 0, layers.stop == shape.layers
-        family = architecture(shape.architecture)
+        self.is_first, self.is_last = layers.start == 0, layers.stop == config.layers
+        family = architecture(config.architecture)
         self.names = family.NAMES
         trunk = nn.Module()
         self.add_module(self.names.trunk, trunk)
-        if self.first:
-            trunk.add_module(self.names.embedding, Embedding(vocab_size, shape.hidden_size))
-        trunk.layers = nn.ModuleDict({str(number): family.Layer(shape) for number in layers})
-        if self.last:
-            trunk.add_module(self.names.norm, family.norm(shape))
-            self.lm_head = Linear(shape.hidden_size, vocab_size)
-        self.tie()
+        if self.is_first:
+            trunk.add_module(self.names.embedding, Embedding(vocab_size, config.hidden_size))
+        # A dictionary, not a ModuleList, which would renumber the layers of later stages from 0.
+        trunk.layers = nn.ModuleDict({str(number): family.Layer(config) for number in layers})
+        if self.is_last:
+            trunk.add_module(self.names.norm, family.norm(config))
+            self.lm_head = Linear(config.hidden_size, vocab_size)
+        self.tie_weights()
 
     @property
     def trunk(self) -> nn.Module:
-        """Everything but the head."""
+        """Everything but the output head."""
         return self.get_submodule(self.names.trunk)
 
     @property
@@ -57,78 +59,81 @@ class Decoder(nn.Module):  # type: ignore[misc]
         """The layers of this stage, in order."""
         return list(self.trunk.layers.values())
 
-    def tie(self) -> None:
-        """Make head and embedding one parameter where the settings say so: anew whenever parameters were replaced."""
-        if self.shape.tie_embeddings and self.first and self.last:
+    def tie_weights(self) -> None:
+        """Make output head and embedding one parameter, if so configured. Call again after parameters were replaced."""
+        if self.config.tie_embeddings and self.is_first and self.is_last:
             self.lm_head.weight = self.trunk.get_submodule(self.names.embedding).weight
 
-    def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
-        if self.first:
+    def forward(self, x: Tensor, position_ids: Tensor | None = None) -> Tensor:
+        if self.is_first:
             x = self.trunk.get_submodule(self.names.embedding)(x)
-        at = where(self.shape, x, x.shape[1] * self.sequence_shards, positions)
+        positions = make_positions(self.config, x, x.shape[1] * self.sequence_shards, position_ids)
         for layer in self.layers:
-            x = layer(x, at)
-        return self.lm_head(self.trunk.get_submodule(self.names.norm)(x)) if self.last else x
+            x = layer(x, positions)
+        return self.lm_head(self.trunk.get_submodule(self.names.norm)(x)) if self.is_last else x
 
 
-def where(shape: ModelConfig, like: Tensor, length: int, positions_BT: Tensor | None) -> Positions:
-    """Rotations and mask of sequences of `length`, of the device and type of `like`."""
-    cos_TE, sin_TE = rotary_table(shape, length, like.device, like.dtype)
-    if positions_BT is None:
+def make_positions(config: ModelConfig, like: Tensor, length: int, position_ids_BT: Tensor | None) -> Positions:
+    """Rotary tables and mask for sequences of `length`, on the device and in the dtype of `like`."""
+    cos_TE, sin_TE = rotary_table(config, length, like.device, like.dtype)
+    if position_ids_BT is None:
         return Positions(cos_TE, sin_TE, None)
-    mask = document_mask(positions_BT, blocks=like.device.type == "cuda")
-    return Positions(cos_TE[positions_BT][:, None], sin_TE[positions_BT][:, None], mask)
+    mask = document_mask(position_ids_BT, blocks=like.device.type == "cuda")
+    return Positions(cos_TE[position_ids_BT][:, None], sin_TE[position_ids_BT][:, None], mask)
 
 
-def initial_value(name: str, size: torch.Size, shape: ModelConfig, seed: int) -> Tensor:
-    """The first value of a parameter, float32 on the CPU: a pure function of the seed and its name.
+def initial_value(name: str, size: torch.Size, config: ModelConfig, seed: int) -> Tensor:
+    """Initial value of a parameter, float32 on the CPU: a pure function of seed and name, so that every mesh starts
+    from the same model.
 
-    Norms start at one and biases at zero; matrices at N(0, 2 / (5 D)) (Nguyen and Salazar 2019), those that write to
-    the residual stream divided by sqrt(2 layers) (Radford et al. 2019, section 2.3).
+    Norms are one and biases zero. Matrices are N(0, 2 / (5 D)) (Nguyen and Salazar 2019); those that write to the
+    residual stream are divided by sqrt(2 layers) (Radford et al. 2019, section 2.3).
     """
     if len(size) == 1:
         return torch.zeros(size) if name.endswith("bias") else torch.ones(size)
     digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
+    # One bit fewer, so that the seed fits a signed 64-bit integer.
     generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
-    std = math.sqrt(2 / (5 * shape.hidden_size))
-    if name.endswith(architecture(shape.architecture).NAMES.residual):
-        std /= math.sqrt(2 * shape.layers)
+    std = math.sqrt(2 / (5 * config.hidden_size))
+    if name.endswith(architecture(config.architecture).NAMES.residual):
+        std /= math.sqrt(2 * config.layers)
     return torch.randn(size, generator=generator).mul_(std)
 
 
-def parameter_count(shape: ModelConfig, vocab_size: int) -> int:
-    """Parameters of the whole model, a tied one counted once."""
+def parameter_count(config: ModelConfig, vocab_size: int) -> int:
+    """Parameters of the whole model; a tied one counts once."""
     with torch.device("meta"):
-        whole = Decoder(shape, vocab_size, range(shape.layers))
-    return sum(parameter.numel() for parameter in whole.parameters())
+        model = Decoder(config, vocab_size, range(config.layers))
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
-def matrix_elements(shape: ModelConfig) -> int:
-    """Multiply-adds a token in the matrices of one layer."""
+def matrix_elements(config: ModelConfig) -> int:
+    """Elements of the matrices of one layer, which are its multiply-adds per token."""
     with torch.device("meta"):
-        layer = architecture(shape.architecture).Layer(shape)
+        layer = architecture(config.architecture).Layer(config)
     return sum(parameter.numel() for parameter in layer.parameters() if parameter.dim() > 1)
 
 
-def hugging_face_config(shape: ModelConfig, vocab_size: int, *, bos: int = 0, eos: int = 0) -> dict[str, Any]:
+def hugging_face_config(config: ModelConfig, vocab_size: int, *, bos: int = 0, eos: int = 0) -> dict[str, Any]:
     """`config.json` of the stock class for these weights."""
-    config = {
-        "architectures": [architecture(shape.architecture).STOCK_CLASS],
+    family = architecture(config.architecture)
+    entries = {
+        "architectures": [family.STOCK_CLASS],
         "attention_dropout": 0.0,
         "bos_token_id": bos,
         "dtype": "float32",
         "eos_token_id": eos,
-        "hidden_size": shape.hidden_size,
-        "initializer_range": round(math.sqrt(2 / (5 * shape.hidden_size)), 6),
-        "intermediate_size": shape.ffn_size,
-        "max_position_embeddings": shape.context,
-        "model_type": shape.architecture,
-        "num_attention_heads": shape.heads,
-        "num_hidden_layers": shape.layers,
+        "hidden_size": config.hidden_size,
+        "initializer_range": round(math.sqrt(2 / (5 * config.hidden_size)), 6),
+        "intermediate_size": config.ffn_size,
+        "max_position_embeddings": config.context,
+        "model_type": config.architecture,
+        "num_attention_heads": config.heads,
+        "num_hidden_layers": config.layers,
         "pad_token_id": 1,
-        "rope_parameters": rope_parameters(shape),
-        "tie_word_embeddings": shape.tie_embeddings,
+        "rope_parameters": rope_parameters(config),
+        "tie_word_embeddings": config.tie_embeddings,
         "use_cache": True,
         "vocab_size": vocab_size,
     }
-    return dict(sorted((config | architecture(shape.architecture).stock_config(shape)).items()))
+    return dict(sorted((entries | family.stock_config(config)).items()))

@@ -1,7 +1,8 @@
 """GPT-NeoX (Black et al. 2022, section 2.1), published as `GPTNeoXForCausalLM`.
 
 Attention and feed-forward in parallel on the same residual stream, LayerNorm and matrices with biases, GELU, one
-matrix for queries, keys and values, rotary positions on the first quarter of each head.
+matrix for queries, keys and values, rotary positions on the first quarter of each head. Shape suffixes are explained in
+`layers.py`.
 """
 
 from __future__ import annotations
@@ -14,18 +15,17 @@ from torch import Tensor, nn
 
 from gptoss.config.model import ModelConfig
 from gptoss.models.attention import causal_attention
-from gptoss.models.layers import Linear, Names, Positions
-from gptoss.models.rotary import rotate
+from gptoss.models.layers import Linear, ModuleNames, Positions
+from gptoss.models.rotary import apply_rotary
 
 STOCK_CLASS = "GPTNeoXForCausalLM"
 DESCRIPTION = "LayerNorm, GELU, rotary positions, parallel attention and feed-forward"
-NAMES = Names("gpt_neox", "embed_in", "final_layer_norm", residual=("dense.weight", "dense_4h_to_h.weight"))
+NAMES = ModuleNames("gpt_neox", "embed_in", "final_layer_norm", residual=("dense.weight", "dense_4h_to_h.weight"))
 ROTARY_FRACTION = 0.25
-"""Part of each head that is rotated."""
 
 
 class LayerNorm(nn.Module):  # type: ignore[misc]
-    """Layer normalisation with gain and bias (Ba et al. 2016)."""
+    """Layer normalisation with gain and bias (Ba et al. 2016), uninitialised."""
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
@@ -37,59 +37,61 @@ class LayerNorm(nn.Module):  # type: ignore[misc]
 
 
 class Attention(nn.Module):  # type: ignore[misc]
-    """Causal multi-head self-attention; rows of the matrix are ordered by head, then query, key, value."""
+    """Causal multi-head self-attention with rotary positions."""
 
-    def __init__(self, shape: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.head_dim = shape.head_dim
-        self.query_key_value = Linear(shape.hidden_size, 3 * shape.hidden_size, bias=True)
-        self.dense = Linear(shape.hidden_size, shape.hidden_size, bias=True)
+        self.head_dim = config.head_dim
+        # Rows are ordered by head, then query, key, value: the layout of the stock class.
+        self.query_key_value = Linear(config.hidden_size, 3 * config.hidden_size, bias=True)
+        self.dense = Linear(config.hidden_size, config.hidden_size, bias=True)
 
-    def forward(self, x_BTD: Tensor, at: Positions) -> Tensor:
-        by_head = (*x_BTD.shape[:2], -1, 3 * self.head_dim)
-        q_BHTE, k_BHTE, v_BHTE = self.query_key_value(x_BTD).view(by_head).transpose(1, 2).chunk(3, dim=-1)
-        q_BHTE, k_BHTE = rotate(q_BHTE, at.cos, at.sin), rotate(k_BHTE, at.cos, at.sin)
-        mixed_BHTE = causal_attention(q_BHTE, k_BHTE, v_BHTE, at.mask)
+    def forward(self, x_BTD: Tensor, positions: Positions) -> Tensor:
+        heads_shape = (*x_BTD.shape[:2], -1, 3 * self.head_dim)
+        q_BHTE, k_BHTE, v_BHTE = self.query_key_value(x_BTD).view(heads_shape).transpose(1, 2).chunk(3, dim=-1)
+        q_BHTE, k_BHTE = (apply_rotary(y, positions.cos, positions.sin) for y in (q_BHTE, k_BHTE))
+        mixed_BHTE = causal_attention(q_BHTE, k_BHTE, v_BHTE, positions.mask)
         return self.dense(mixed_BHTE.transpose(1, 2).flatten(2))
 
 
 class FeedForward(nn.Module):  # type: ignore[misc]
     """`dense_4h_to_h(gelu(dense_h_to_4h(x)))`, with the exact GELU (Hendrycks and Gimpel 2016)."""
 
-    def __init__(self, shape: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.dense_h_to_4h = Linear(shape.hidden_size, shape.ffn_size, bias=True)
-        self.dense_4h_to_h = Linear(shape.ffn_size, shape.hidden_size, bias=True)
+        self.dense_h_to_4h = Linear(config.hidden_size, config.ffn_size, bias=True)
+        self.dense_4h_to_h = Linear(config.ffn_size, config.hidden_size, bias=True)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         return self.dense_4h_to_h(F.gelu(self.dense_h_to_4h(x_BTD)))
 
 
 class Layer(nn.Module):  # type: ignore[misc]
-    """Attention and feed-forward side by side, each with its own normalisation of the same input."""
+    """Attention and feed-forward in parallel, each with its own normalisation of the same input."""
 
-    def __init__(self, shape: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.input_layernorm = norm(shape)
-        self.post_attention_layernorm = norm(shape)
-        self.attention = Attention(shape)
-        self.mlp = FeedForward(shape)
+        self.input_layernorm = norm(config)
+        self.post_attention_layernorm = norm(config)
+        self.attention = Attention(config)
+        self.mlp = FeedForward(config)
 
-    def forward(self, x_BTD: Tensor, at: Positions) -> Tensor:
-        attention_BTD = self.attention(self.input_layernorm(x_BTD), at)
+    def forward(self, x_BTD: Tensor, positions: Positions) -> Tensor:
+        attention_BTD = self.attention(self.input_layernorm(x_BTD), positions)
+        # The stock class adds in this order; floating-point addition is not associative.
         return self.mlp(self.post_attention_layernorm(x_BTD)) + attention_BTD + x_BTD
 
 
-def norm(shape: ModelConfig) -> LayerNorm:
-    """The normalisation this architecture uses."""
-    return LayerNorm(shape.hidden_size, shape.norm_eps)
+def norm(config: ModelConfig) -> LayerNorm:
+    """The normalisation of this architecture."""
+    return LayerNorm(config.hidden_size, config.norm_eps)
 
 
-def stock_config(shape: ModelConfig) -> dict[str, Any]:
-    """What only a GPT-NeoX's `config.json` says."""
+def stock_config(config: ModelConfig) -> dict[str, Any]:
+    """Entries of `config.json` that only GPT-NeoX has."""
     return {
         "attention_bias": True,
         "hidden_act": "gelu",
-        "layer_norm_eps": shape.norm_eps,
+        "layer_norm_eps": config.norm_eps,
         "use_parallel_residual": True,
     }

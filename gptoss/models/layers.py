@@ -1,4 +1,4 @@
-"""What the layers of every architecture are made of.
+"""Building blocks shared by the layers of every architecture.
 
 Shape suffixes, here and in the architectures: B sequences, T positions, D hidden size, H query heads, K key-value
 heads, E head width, F feed-forward width, V padded vocabulary.
@@ -17,28 +17,29 @@ from gptoss.models.precision import embedding, linear
 
 
 @dataclass(frozen=True)
-class Names:
-    """What a stock class calls the parts around its layers."""
+class ModuleNames:
+    """Names of a stock class's modules around its layers."""
 
     trunk: str
+    """`base_model_prefix`: everything but the output head."""
     embedding: str
     norm: str
     residual: tuple[str, ...]
-    """Ends of the names of the matrices that write to the residual stream."""
+    """Suffixes of the matrices that write to the residual stream; their initial values are smaller."""
 
 
 class Positions(NamedTuple):
-    """Where the tokens of a batch stand: the same for all layers."""
+    """Rotary tables and mask of a batch, computed once and used by all layers."""
 
     cos: Tensor
     sin: Tensor
-    """Rotations `(T, E)`, or `(B, 1, T, E)` where each sequence has its own positions; E may be a part of the head."""
+    """`(T, E)`, or `(B, 1, T, E)` with positions per sequence; E may be only the rotated part of a head."""
     mask: Mask | None
-    """What each position sees; None: all up to itself."""
+    """Which positions each position attends to; None: all up to itself."""
 
 
 class Linear(nn.Module):  # type: ignore[misc]
-    """A weight matrix `(outputs, inputs)`, with a bias `(outputs,)` if asked for."""
+    """A weight matrix `(outputs, inputs)` with an optional bias `(outputs,)`, uninitialised."""
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool = False) -> None:
         super().__init__()
@@ -50,7 +51,7 @@ class Linear(nn.Module):  # type: ignore[misc]
 
 
 class Embedding(nn.Module):  # type: ignore[misc]
-    """A table `(rows, width)` looked up by token."""
+    """An embedding table `(rows, width)`, uninitialised."""
 
     def __init__(self, rows: int, width: int) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""The memory of one rank of a large mesh, simulated on one machine. Changes no result."""
+"""Simulates the memory of one rank of a large mesh on one machine. Changes no result."""

@@ -1,4 +1,4 @@
-"""A profile on a cluster, and one of its ranks simulated: what a worker process is asked for by name."""
+"""A profile on a cluster, and the simulation of one of its ranks: the function that worker processes run."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from gptoss.config.settings import Settings
 from gptoss.train.run_config import RunConfig
 
 if TYPE_CHECKING:
-    from gptoss.simulate.simulated_rank import Peak
+    from gptoss.simulate.simulated_rank import PeakMemory
 
 
-def plan_of(profile: str, cluster: str) -> RunConfig:
-    """The plan that training would follow. Raises `UserError` when the batch does not divide over the mesh."""
+def load_run_config(profile: str, cluster: str) -> RunConfig:
+    """The run configuration that training would use. Raises `UserError` when the batch does not divide."""
     os.environ["GPTOSS_CLUSTER"] = cluster
     settings = check(Settings, compose(profile), origin=f"profiles/{profile}.yaml")
-    precision = settings.pretrain.precision
-    plan = RunConfig(settings=settings, cluster=load_cluster(), precision=precision, state=Path(), attempt="")
-    plan.layout  # noqa: B018 - raises when the batch does not divide
-    return plan
+    run_config = RunConfig(
+        settings=settings, cluster=load_cluster(), precision=settings.pretrain.precision, state=Path(), attempt=""
+    )
+    run_config.layout  # noqa: B018 - raises when the batch does not divide
+    return run_config
 
 
-def simulate(profile: str, cluster: str, pp_rank: int) -> Peak:
-    """One rank's peak, in a process of its own."""
-    from gptoss.simulate.simulated_rank import simulated_peak
+def simulate_rank(profile: str, cluster: str, pp_rank: int) -> PeakMemory:
+    """Peak memory of the first rank at a pipeline position. Needs a process of its own: it fakes the process group."""
+    from gptoss.simulate.simulated_rank import simulate_peak_memory
 
-    return simulated_peak(plan_of(profile, cluster), pp_rank)
+    return simulate_peak_memory(load_run_config(profile, cluster), pp_rank)

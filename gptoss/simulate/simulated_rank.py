@@ -1,9 +1,12 @@
-"""One rank of a large mesh on one machine: the real training step with fake tensors in a fake world.
+"""One rank of a large mesh on one machine: the real training step with fake tensors in a fake process group.
 
-The step is that of `gptoss.train.step`, with the same parts, sharding, schedule, loss and optimizer. Operations
-run on `FakeTensor`s, which have shapes and storages but no numbers; collectives return at once (torch's `fake`
-process group). Three things are replaced, each because it needs numbers: reading of samples, the sums that
-all ranks exchange, and the vote by which pipeline stages agree that shapes are known beforehand.
+The step is that of `gptoss.train.step`, with the same model parts, sharding, schedule, loss and optimizer. Operations
+run on `FakeTensor`s, which have shapes and storages but no values; collectives return at once (torch's `fake` process
+group). Three things need values and are replaced: reading of samples, sums over all ranks, and the vote by which
+pipeline stages agree that shapes are static.
+
+The device is a CPU that takes the code paths of the cluster's device, because torch without CUDA has no fake `cuda`
+("not linked with support for cuda devices"). torch's own `MemTracker` does not support several micro-batches.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from torch.distributed.pipelining.schedules import _PipelineSchedule
 from torch.distributed.pipelining.stage import InferenceMode
 
 from gptoss.config.cluster import ClusterConfig
-from gptoss.models.precision import DTYPES, as_if_on
+from gptoss.models.precision import DTYPES, simulate_device
 from gptoss.models.rotary import rotary_table
 from gptoss.simulate.live_storage import LiveStorage
 from gptoss.train.parallel_context import ParallelContext, device_mesh
@@ -33,89 +36,91 @@ from gptoss.train.step import Trainer
 
 
 @dataclass(frozen=True)
-class Peak:
-    """Bytes alive on one rank at the moment of its step at which most are."""
+class PeakMemory:
+    """Bytes of live tensor storage on one rank at the peak of its step."""
 
     pp_rank: int
     total: int = 0
     parameters: int = 0
     """Shards of master weights, and gathered weights in compute precision."""
     gradients: int = 0
-    """Sums over micro-batches of whole gradients, and shards of reduced ones."""
+    """Unsharded sums over micro-batches, and reduced shards."""
     optimizer: int = 0
 
     @property
     def activations(self) -> int:
-        """All else: activations kept for backward, buffers of the pipeline, what operations need while they run."""
+        """The rest: activations kept for backward, pipeline buffers, temporaries of running operations."""
         return self.total - self.parameters - self.gradients - self.optimizer
 
 
-def simulated_peak(plan: RunConfig, pp_rank: int) -> Peak:
-    """Peak of the first rank at a place in the pipeline."""
-    rotary_table.cache_clear()  # tensors of one fake mode do not mix with another's
-    shorter, left_out = shortened(plan)
-    with fake_world(plan.cluster, pp_rank) as ranks, as_if_on(plan.cluster.device), FakeTensorMode():
-        trainer = FakeTrainer(shorter, ranks)
-        peak = measured_peak(trainer, steps=1)
+def simulate_peak_memory(run_config: RunConfig, pp_rank: int) -> PeakMemory:
+    """Simulate the first rank at a pipeline position."""
+    rotary_table.cache_clear()  # tensors of one fake mode do not mix with those of another
+    shorter, omitted = with_fewer_micro_batches(run_config)
+    device = run_config.cluster.device
+    with fake_process_group(run_config.cluster, pp_rank) as parallel, simulate_device(device), FakeTensorMode():
+        trainer = FakeTrainer(shorter, parallel)
+        peak = measure_peak_memory(trainer, steps=1)
     rotary_table.cache_clear()
-    return replace(peak, total=peak.total + left_out * received_bytes(plan, trainer))
+    return replace(peak, total=peak.total + omitted * receive_buffer_bytes(run_config, trainer))
 
 
-def shortened(plan: RunConfig) -> tuple[RunConfig, int]:
-    """The plan with as many micro-batches as it takes until another one changes nothing but the number of receive
-    buffers, and how many were left out. A stage of 1F1B holds the activations of at most `pp` of them, one of the
-    other schedules those of at most three rounds."""
-    settings, layout = plan.settings, plan.layout
-    rounds = 2 if plan.cluster.pipeline.schedule == "1f1b" else 3
-    kept = min(layout.micro_batches, rounds * plan.cluster.mesh.pp)
+def with_fewer_micro_batches(run_config: RunConfig) -> tuple[RunConfig, int]:
+    """Shorten the step, to save time: keep as many micro-batches as it takes until another one only adds receive
+    buffers. Returns the shorter run and the number of omitted micro-batches."""
+    settings, layout = run_config.settings, run_config.layout
+    # A stage of 1F1B holds activations of at most pp micro-batches; of the other schedules at most three rounds of pp.
+    rounds = 2 if run_config.cluster.pipeline.schedule == "1f1b" else 3
+    kept = min(layout.micro_batches, rounds * run_config.cluster.mesh.pp)
     tokens = settings.pretrain.batch_tokens // layout.micro_batches * kept
     pretrain = settings.pretrain.model_copy(update={"batch_tokens": tokens})
-    shorter = plan.model_copy(update={"settings": settings.model_copy(update={"pretrain": pretrain})})
+    shorter = run_config.model_copy(update={"settings": settings.model_copy(update={"pretrain": pretrain})})
     return shorter, layout.micro_batches - kept
 
 
-def received_bytes(plan: RunConfig, trainer: Trainer) -> int:
-    """What a micro-batch leaves until the end of the step: receive buffers for the activations of each part but the
-    first and for the gradients of each but the last. Zero bubble leaves a gradient on the former too."""
-    shape, element = plan.settings.model, DTYPES[plan.precision].itemsize
-    buffer: int = plan.layout.micro_batch * shape.context // plan.cluster.mesh.tp * shape.hidden_size * element
-    forward = 2 if plan.cluster.pipeline.schedule == "zero_bubble" else 1
-    return buffer * sum(forward * int(not part.first) + int(not part.last) for part in trainer.parts)
+def receive_buffer_bytes(run_config: RunConfig, trainer: Trainer) -> int:
+    """Memory per micro-batch that is kept to the end of the step: receive buffers for the activations of each part but
+    the first and for the gradients of each but the last."""
+    model, cluster = run_config.settings.model, run_config.cluster
+    values = run_config.layout.micro_batch * model.context // cluster.mesh.tp * model.hidden_size
+    forward = 2 if cluster.pipeline.schedule == "zero_bubble" else 1  # which keeps the buffer's gradient too
+    buffers = sum(forward * int(not part.is_first) + int(not part.is_last) for part in trainer.model_parts)
+    return int(values * DTYPES[run_config.precision].itemsize * buffers)
 
 
-def measured_peak(trainer: Trainer, steps: int) -> Peak:
-    """Peak of some steps, real or simulated."""
-    peak = Peak(trainer.ranks.pp_rank)
+def measure_peak_memory(trainer: Trainer, steps: int) -> PeakMemory:
+    """Peak over some steps, real or simulated."""
+    peak = PeakMemory(trainer.parallel.pp_rank)
     with LiveStorage() as storage:
-        storage.include([*sharded_state(trainer)])
+        storage.include(parameter for _, parameter in trainer.parameters)
+        storage.include(optimizer_tensors(trainer))
 
-        def look() -> None:
+        def break_down() -> None:
             nonlocal peak
-            peak = Peak(trainer.ranks.pp_rank, storage.live, *(storage.bytes_of(part) for part in held(trainer)))
+            by_kind = (storage.bytes_of(tensors) for tensors in live_tensors(trainer))
+            peak = PeakMemory(trainer.parallel.pp_rank, storage.live, *by_kind)
 
-        storage.on_peak = look
+        storage.on_peak = break_down
         for step in range(1, steps + 1):
             trainer.step(step)
-        return Peak(peak.pp_rank, storage.peak, peak.parameters, peak.gradients, peak.optimizer)
+        return replace(peak, total=storage.peak)
 
 
-def sharded_state(trainer: Trainer) -> Iterator[Tensor]:
-    """What a rank holds between steps."""
-    yield from (parameter for _, parameter in trainer.parameters)
-    yield from trainer.optimizer.tensors()
+def optimizer_tensors(trainer: Trainer) -> list[Tensor]:
+    """All optimizer state of a rank."""
+    return [value for state in trainer.optimizer.states() for value in state.values()]
 
 
-def held(trainer: Trainer) -> tuple[list[Tensor | None], list[Tensor | None], list[Tensor | None]]:
-    """Parameters, gradients and optimizer state that exist at this moment, whole or sharded. FSDP keeps whole ones in
-    attributes that are not public."""
+def live_tensors(trainer: Trainer) -> tuple[list[Tensor | None], list[Tensor | None], list[Tensor]]:
+    """Parameters, gradients and optimizer state that exist at this moment, sharded or unsharded."""
     parameters: list[Tensor | None] = [parameter for _, parameter in trainer.parameters]
     gradients: list[Tensor | None] = [parameter.grad for _, parameter in trainer.parameters]
-    for shard in fsdp_parameters(trainer.parts):
-        whole = getattr(shard, "_unsharded_param", None)
-        parameters += [whole, *getattr(shard, "all_gather_outputs", ())]
-        gradients += [getattr(shard, "unsharded_accumulated_grad", None)]
-        gradients += [whole.grad] if whole is not None else []
-    return parameters, gradients, [*trainer.optimizer.tensors()]
+    # FSDP keeps unsharded tensors in private attributes, which exist only while they are in use.
+    for fsdp_parameter in fsdp_parameters(trainer.model_parts):
+        unsharded = getattr(fsdp_parameter, "_unsharded_param", None)
+        parameters += [unsharded, *getattr(fsdp_parameter, "all_gather_outputs", ())]
+        gradients += [getattr(fsdp_parameter, "unsharded_accumulated_grad", None), getattr(unsharded, "grad", None)]
+    return parameters, gradients, optimizer_tensors(trainer)
 
 
 def fsdp_parameters(parts: Iterable[torch.nn.Module]) -> Iterator[Any]:
@@ -128,48 +133,48 @@ def fsdp_parameters(parts: Iterable[torch.nn.Module]) -> Iterator[Any]:
 
 
 class FakeTrainer(Trainer):
-    """The trainer, without data."""
+    """A trainer without data."""
 
     def open_data(self) -> None:
         """There are no shards."""
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+    def batch(self, number: int) -> tuple[Tensor, Tensor]:
         """Tokens of the right shape."""
-        shape = self.plan.layout.sequences_per_rank, self.plan.settings.model.context
-        return tuple(torch.zeros(shape, dtype=torch.int64, device=self.ranks.device) for _ in range(2))
+        shape = self.run_config.layout.sequences_per_rank, self.run_config.settings.model.context
+        return tuple(torch.zeros(shape, dtype=torch.int64, device=self.parallel.device) for _ in range(2))
 
 
-class FakeRanks(ParallelContext):
-    """Ranks whose sums are always finite."""
+class FakeParallelContext(ParallelContext):
+    """Reductions return ones, which are finite: the step makes an update."""
 
-    def sum(self, values: Sequence[Any]) -> list[float]:
+    def all_reduce_sum(self, values: Sequence[Any]) -> list[float]:
         """Ones."""
         return [1.0] * len(values)
 
-    def max(self, values: Tensor) -> list[float]:
+    def all_reduce_max(self, values: Tensor) -> list[float]:
         """Ones."""
         return [1.0] * len(values)
 
 
 @contextmanager
-def fake_world(cluster: ClusterConfig, pp_rank: int) -> Iterator[ParallelContext]:
-    """A process group of the cluster's size in which this process is the first rank of a place in the pipeline."""
+def fake_process_group(cluster: ClusterConfig, pp_rank: int) -> Iterator[ParallelContext]:
+    """A process group of the cluster's size in which this process is the first rank at a pipeline position."""
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
-    size = cluster.mesh.size
-    rank = pp_rank * (size // cluster.mesh.pp)
+    world_size = cluster.mesh.size
+    rank = pp_rank * (world_size // cluster.mesh.pp)
     with ExitStack() as stack:
-        dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=size)
+        dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=world_size)
         stack.callback(dist.destroy_process_group)
-        stack.enter_context(_agreed_shapes())
+        stack.enter_context(_static_shapes())
         stack.enter_context(_real_meshes())
         cpu = torch.device("cpu")
-        yield FakeRanks(rank, size, cpu, device_mesh(cluster, cpu), None)
+        yield FakeParallelContext(rank, world_size, cpu, device_mesh(cluster, cpu), None)
 
 
 @contextmanager
-def _agreed_shapes() -> Iterator[None]:
-    """Pipeline stages take the shapes they were given without a vote."""
+def _static_shapes() -> Iterator[None]:
+    """Replace the vote on static shapes, which reads a value (`DataDependentOutputException` on fake tensors)."""
 
     def agree(self: Any, stages: Any, *_: Any) -> None:
         for stage in stages:
@@ -181,12 +186,12 @@ def _agreed_shapes() -> Iterator[None]:
 
 @contextmanager
 def _real_meshes() -> Iterator[None]:
-    """A mesh that FSDP makes of its own mesh and that of tensor parallelism is made of real rank numbers."""
-    make = DeviceMesh.__init__
+    """Build with real rank numbers the mesh that FSDP combines from its own and the tensor-parallel one."""
+    init = DeviceMesh.__init__
 
-    def real(self: DeviceMesh, *arguments: Any, **options: Any) -> None:
+    def real_init(self: DeviceMesh, *args: Any, **kwargs: Any) -> None:
         with unset_fake_temporarily():
-            make(self, *arguments, **options)
+            init(self, *args, **kwargs)
 
-    with mock.patch.object(DeviceMesh, "__init__", real):
+    with mock.patch.object(DeviceMesh, "__init__", real_init):
         yield

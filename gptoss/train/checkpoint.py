@@ -1,16 +1,18 @@
-"""Checkpoints that are whole or not there, written while training goes on, readable on any mesh.
+"""Checkpoints that are atomic, checksummed, written asynchronously, and readable on any mesh.
 
-Tensors go through torch.distributed.checkpoint under their global names (`model.NAME`, `exp_avg.NAME`, …), so a
-checkpoint of one mesh loads into another; numbers go into `manifest.json`. A save copies the tensors, then writes in
-the background on a process group of its own. Each rank hashes the files it wrote; when all are done (the ranks learn
-it from the sum they exchange every step anyway) rank 0 writes the manifest last and renames the folder to its final
-name. A folder without a manifest, or with a file that does not match it, is not a checkpoint: it is set aside as
-`step-N.damaged`, and the one before is used. A file that cannot be read is no such reason: that ends the run.
+Tensors go through torch.distributed.checkpoint (DCP) under global parameter names (`model.NAME`, `exp_avg.NAME`, …),
+so a checkpoint of one mesh loads into any other; numbers go into `manifest.json`.
+
+    save()     copy the tensors, then write `step-N.partial/` in a background thread; each rank hashes its own files
+    commit()   once every rank has written: rank 0 merges the checksums into the manifest, renames to `step-N/`
+
+A folder without a manifest, or with a file that does not match it, is not a checkpoint: it is renamed to
+`step-N.damaged` and the one before it is used. A file that cannot be *read* is a `ClusterError` instead, because that
+says nothing about its content.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import itertools
 import platform
 import shutil
@@ -18,6 +20,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,45 +29,47 @@ import torch.distributed.checkpoint as dcp
 from torch import Tensor
 from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 
-from gptoss.config.cluster import CheckpointsConfig as Policy
+from gptoss.config.cluster import CheckpointsConfig
 from gptoss.core.atomic_files import read_json, sha256_file, write_json
 from gptoss.core.errors import ClusterError, from_os_error
 from gptoss.train.parallel_context import ParallelContext
 
 MANIFEST = "manifest.json"
-SEEN_SECONDS = 60.0
-"""A network file system may hide for so long what another node has written."""
-State = dict[str, Tensor]
+# NFS clients cache directory entries: acdirmax is 60 s by default, so a file can stay invisible to other nodes so long.
+VISIBILITY_SECONDS = 60.0
+StateDict = dict[str, Tensor]
 
 
 class Checkpoints:
-    """The checkpoints of one run: `folder/step-00000100/`, the newest of them and those the policy keeps for good."""
+    """The checkpoints of one run, `folder/step-00000100/`: the newest `keep`, and those kept permanently."""
 
-    def __init__(self, folder: Path, policy: Policy, ranks: ParallelContext) -> None:
-        self.folder, self.policy, self.ranks = folder, policy, ranks
-        self._saved = time.monotonic()
-        self._stalled = self._took = 0.0
-        pinned = ranks.device.type == "cuda"
-        # One stager for all saves copies into the same buffers again; making them anew would take longer than copying.
+    def __init__(self, folder: Path, config: CheckpointsConfig, parallel: ParallelContext) -> None:
+        self.folder, self.config, self.parallel = folder, config, parallel
+        self._saved_at = time.monotonic()
+        self._stall_seconds = self._save_seconds = 0.0
+        pinned = parallel.device.type == "cuda"
+        # One stager for all saves reuses its host buffers: allocating them anew takes longer than the copy itself.
+        # Staging itself is synchronous (third option): the copy must be complete before the next step changes the
+        # tensors. `async_save` once wrote mutated CPU tensors (pytorch/pytorch#144657).
         self._stager = DefaultStager(StagingOptions(pinned, False, False, pinned))
-        self._worker = concurrent.futures.ThreadPoolExecutor(max_workers=1)
-        self._writing: concurrent.futures.Future[None] | None = None
-        self._sealing: concurrent.futures.Future[None] | None = None
+        self._worker = ThreadPoolExecutor(max_workers=1)
+        self._writing: Future[None] | None = None
+        self._finalizing: Future[None] | None = None
         self._step = 0
-        self._values: dict[str, Any] = {}
-        if ranks.rank == 0:
+        self._manifest: dict[str, Any] = {}
+        if parallel.rank == 0:
             folder.mkdir(parents=True, exist_ok=True)
-            for left in folder.glob("*.partial"):
-                shutil.rmtree(left)
+            for abandoned in folder.glob("*.partial"):
+                shutil.rmtree(abandoned)
 
     @property
-    def unpublished(self) -> bool:
-        """Whether a save was begun that is not yet a checkpoint. The same on every rank."""
+    def uncommitted(self) -> bool:
+        """True while an asynchronous save is uncommitted. Equal on every rank."""
         return self._writing is not None
 
     @property
     def written(self) -> bool:
-        """Whether this rank's part of the save is on the disk. Raises what went wrong in the background."""
+        """True when this rank's files of the pending save are on disk. Raises the error of the background thread."""
         if self._writing is None or not self._writing.done():
             return False
         self._writing.result()
@@ -72,173 +77,186 @@ class Checkpoints:
 
     @property
     def overdue(self) -> bool:
-        """Whether the last save is `every_seconds` ago by the clock of rank 0; on other ranks never."""
-        every = self.policy.every_seconds
-        return self.ranks.rank == 0 and every is not None and time.monotonic() - self._saved >= every
+        """True when the last save began `every_seconds` ago. Only rank 0's clock counts: clocks differ between nodes,
+        and one rank's flag is enough for all ranks to save."""
+        interval = self.config.every_seconds
+        return self.parallel.rank == 0 and interval is not None and time.monotonic() - self._saved_at >= interval
 
-    def save(self, step: int, tensors: State, values: dict[str, Any]) -> None:
-        """Begin a save of the state after `step`: returns when the tensors are copied. Collective."""
-        if self.unpublished:
-            self.publish()
-        began = time.monotonic()
-        self._wait_until_sealed()
-        self._step, self._values, self._saved = step, values, time.monotonic()
+    def save(self, step: int, tensors: StateDict, manifest: dict[str, Any]) -> None:
+        """Start saving the state after `step`. Returns when the tensors are copied to host memory. Collective."""
+        if self.uncommitted:
+            self.commit()
+        started = time.monotonic()
+        self._wait_until_final()
+        self._step, self._manifest, self._saved_at = step, manifest, time.monotonic()
         partial = self._partial
-        partial.mkdir(parents=True, exist_ok=True)  # by whichever rank comes first: none waits for another here
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        partial.mkdir(parents=True, exist_ok=True)  # by whichever rank comes first, to avoid a barrier here
+        with _quiet_dcp():
             saving = dcp.async_save(
-                tensors, checkpoint_id=partial, process_group=self.ranks.checkpoint_group, async_stager=self._stager
+                tensors, checkpoint_id=partial, process_group=self.parallel.gloo_group, async_stager=self._stager
             )
-        self._writing = self._worker.submit(self._finish, saving, partial)
-        self._stalled += time.monotonic() - began
+        self._writing = self._worker.submit(self._hash_own_files, saving, partial)
+        self._stall_seconds += time.monotonic() - started
 
-    def _finish(self, saving: Any, partial: Path) -> None:
+    def _hash_own_files(self, saving: Any, partial: Path) -> None:
         saving.result()
-        rank = self.ranks.rank
+        rank = self.parallel.rank
         own = [*partial.glob(f"__{rank}_*"), *(partial.glob(".metadata") if rank == 0 else ())]
         write_json(partial / f"sha256-{rank}.json", {path.name: sha256_file(path) for path in own})
 
-    def publish(self, *, written: bool = False) -> None:
-        """Make the save that was begun a checkpoint. Waits where it is still being written, unless the ranks know from
-        each other that it is `written`. Rank 0 seals it in the background. Collective."""
+    def commit(self, *, written: bool = False) -> None:
+        """Turn the pending save into a checkpoint. Collective.
+
+        Waits for the files of all ranks, unless the caller knows from the exchanged flags that they are `written`.
+        Rank 0 writes the manifest in the background.
+        """
         if self._writing is None:
             return
-        began = time.monotonic()
+        started = time.monotonic()
         self._writing.result()
         self._writing = None
         if not written:
-            self.ranks.barrier()
-        if self.ranks.rank == 0:
-            self._sealing = self._worker.submit(self._seal)
-        self._stalled += time.monotonic() - began
-        self._took = time.monotonic() - self._saved
+            self.parallel.barrier()
+        if self.parallel.rank == 0:
+            self._finalizing = self._worker.submit(self._finalize)
+        self._stall_seconds += time.monotonic() - started
+        self._save_seconds = time.monotonic() - self._saved_at
 
-    def seconds_spent(self) -> dict[str, float]:
-        """Since the last call: seconds that training stood still for checkpoints, and, when one was published, from
-        its beginning to then."""
-        spent = {"checkpoint_stall_seconds": self._stalled} | ({"checkpoint_seconds": self._took} if self._took else {})
-        self._stalled = self._took = 0.0
-        return spent
+    def take_seconds(self) -> dict[str, float]:
+        """Seconds since the last call: `checkpoint_stall_seconds` that training waited, and, after a commit,
+        `checkpoint_seconds` from the start of the save to its commit."""
+        seconds = {"checkpoint_stall_seconds": self._stall_seconds}
+        if self._save_seconds:
+            seconds["checkpoint_seconds"] = self._save_seconds
+        self._stall_seconds = self._save_seconds = 0.0
+        return seconds
 
-    def _wait_until_sealed(self) -> None:
-        """What was published is a checkpoint, and old ones are removed. Raises what went wrong."""
-        if self._sealing is not None:
-            self._sealing.result()
-            self._sealing = None
+    def _wait_until_final(self) -> None:
+        """Wait for `_finalize`, and raise its error."""
+        if self._finalizing is not None:
+            self._finalizing.result()
+            self._finalizing = None
 
-    def _seal(self) -> None:
+    def _finalize(self) -> None:
+        checksum_files = [self._partial / f"sha256-{rank}.json" for rank in range(self.parallel.world_size)]
         files: dict[str, str] = {}
-        parts = [self._partial / f"sha256-{rank}.json" for rank in range(self.ranks.size)]
-        for part in parts:
-            files |= read_json(seen(part))
-        for part in parts:
-            part.unlink()
-        write_json(self._partial / MANIFEST, {"step": self._step, "files": files, **self._values})
+        for path in checksum_files:
+            files |= read_json(wait_until_visible(path))
+        for path in checksum_files:
+            path.unlink()
+        write_json(self._partial / MANIFEST, {"step": self._step, "files": files, **self._manifest})
         final = self.folder / f"step-{self._step:08d}"
         shutil.rmtree(final, ignore_errors=True)
+        # The rename is the commit point: it is atomic, so a kill at any moment leaves the old state or the new one.
         self._partial.replace(final)
-        for old in published(self.folder)[: -self.policy.keep]:
-            if not self.policy.keeps_for_good(step_of(old)):
+        for old in committed_checkpoints(self.folder)[: -self.config.keep]:
+            if not self.config.keeps_for_good(step_of(old)):
                 shutil.rmtree(old)
 
     @property
     def _partial(self) -> Path:
         return self.folder / f"step-{self._step:08d}.partial"
 
-    def restore(self, tensors: State, newest: int | None = None) -> dict[str, Any] | None:
-        """Read the newest sound checkpoint (of step `newest` or before) into `tensors`; returns its manifest, or None
-        when there is none. A damaged one is reported and set aside, and the one before it is tried. Collective."""
-        self._wait_until_sealed()
-        found = [path for path in reversed(published(self.folder)) if newest is None or step_of(path) <= newest]
-        for name in self.ranks.broadcast([path.name for path in found]):
+    def restore(self, tensors: StateDict, newest: int | None = None) -> dict[str, Any] | None:
+        """Load the newest intact checkpoint (of step `newest` or earlier) into `tensors`, in place. Collective.
+
+        Returns its manifest, or None when there is none. A damaged checkpoint is reported, renamed, and skipped.
+        """
+        self._wait_until_final()
+        paths = [p for p in reversed(committed_checkpoints(self.folder)) if newest is None or step_of(p) <= newest]
+        # Rank 0's listing is authoritative: another node may still see an older directory.
+        for name in self.parallel.broadcast_object([path.name for path in paths]):
             path = self.folder / name
-            wrong = self._first_fault(path)
-            if wrong is None:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    dcp.load(tensors, checkpoint_id=path, process_group=self.ranks.checkpoint_group)
+            damage = self._find_damage(path)
+            if damage is None:
+                with _quiet_dcp():
+                    dcp.load(tensors, checkpoint_id=path, process_group=self.parallel.gloo_group)
                 manifest: dict[str, Any] = read_json(path / MANIFEST)
                 return manifest
-            self.ranks.barrier()
-            if self.ranks.rank == 0:
-                kept = set_aside(path)
-                then = "the previous one is used" if path != found[-1] else "there is none before it"
-                print(f"checkpoint {path} is damaged ({wrong}): {then}; it is kept as {kept.name}", file=sys.stderr)
+            self.parallel.barrier()  # no rank may still read it when it is renamed
+            if self.parallel.rank == 0:
+                kept = quarantine(path)
+                then = "the previous one is used" if path != paths[-1] else "there is none before it"
+                print(f"checkpoint {path} is damaged ({damage}): {then}; it is kept as {kept.name}", file=sys.stderr)
         return None
 
-    def forget_after(self, step: int, values: dict[str, Any]) -> None:
-        """Remove the checkpoints after that of `step`, whose manifest gets new `values`. Collective."""
-        if self.ranks.rank == 0:
-            for path in reversed(published(self.folder)):
+    def delete_after(self, step: int, manifest: dict[str, Any]) -> None:
+        """Delete checkpoints later than `step` and update the manifest of that step's own. Collective."""
+        if self.parallel.rank == 0:
+            for path in reversed(committed_checkpoints(self.folder)):
                 if step_of(path) > step:
                     shutil.rmtree(path)
                 elif step_of(path) == step:
-                    write_json(path / MANIFEST, read_json(path / MANIFEST) | values)
-        self.ranks.barrier()
+                    write_json(path / MANIFEST, read_json(path / MANIFEST) | manifest)
+        self.parallel.barrier()
 
-    def _first_fault(self, path: Path) -> str | None:
-        """What is wrong with a checkpoint; the ranks share the work of hashing and agree on the answer. Raises
-        `ClusterError` on a rank that does not see what rank 0 sees."""
-        if self.ranks.broadcast(is_there(path / MANIFEST)):
-            seen(path / MANIFEST)
-        own = fault(path, self.ranks.rank, self.ranks.size)
-        return next((text for text in self.ranks.gather(own) if text), None)
+    def _find_damage(self, path: Path) -> str | None:
+        """`find_damage` with the hashing divided over the ranks; all of them return the same answer. Raises
+        `ClusterError` on a rank whose node does not see the files that rank 0 sees."""
+        if self.parallel.broadcast_object(_exists(path / MANIFEST)):
+            wait_until_visible(path / MANIFEST)
+        own = find_damage(path, self.parallel.rank, self.parallel.world_size)
+        return next((text for text in self.parallel.all_gather_object(own) if text), None)
 
     def close(self) -> None:
-        """Wait for what was published, and stop the background thread."""
-        self._wait_until_sealed()
+        """Wait for the last commit and stop the background thread."""
+        self._wait_until_final()
         self._worker.shutdown(wait=True)
         self._stager.close()
 
 
-def fault(path: Path, part: int = 0, parts: int = 1) -> str | None:
-    """What is wrong with the `part`-th of `parts` shares of a checkpoint's files. Raises `ClusterError` when they
-    cannot be read, which says nothing about what is in them."""
-    with reading(path):
+@contextmanager
+def _quiet_dcp() -> Iterator[None]:
+    """Suppress DCP's warnings about deprecated storage classes and single-process use, repeated on every call."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def find_damage(path: Path, share: int = 0, shares: int = 1) -> str | None:
+    """Verify every `shares`-th file of a checkpoint against its manifest, starting at file `share`. Returns what is
+    wrong, or None. Raises `ClusterError` when a file cannot be read."""
+    with _as_cluster_error(path):
         try:
-            manifest = read_json(path / MANIFEST)
-            names = sorted(manifest["files"])[part::parts]
-            wrong = [name for name in names if sha256_file(path / name) != manifest["files"][name]]
+            checksums = read_json(path / MANIFEST)["files"]
+            wrong = [name for name in sorted(checksums)[share::shares] if sha256_file(path / name) != checksums[name]]
         except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             return str(error)
         return f"{wrong[0]} does not match its checksum" if wrong else None
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Raise what the operating system says (a stale handle, a broken disk, too many open files) as `ClusterError`."""
+def _as_cluster_error(path: Path) -> Iterator[None]:
+    """Raise an `OSError` (a stale handle, a broken disk, too many open files) as `ClusterError`."""
     try:
         yield
     except OSError as error:
         raise from_os_error(error) or ClusterError(
             f"{error.filename or path} cannot be read on {platform.node()}: {error.strerror}",
-            "see whether its file system is mounted and sound on that machine; the same command continues",
+            "check that its file system is mounted and healthy on that machine; the same command continues",
         ) from error
 
 
-def is_there(path: Path) -> bool:
-    """Whether this node sees a file."""
-    with reading(path):
+def _exists(path: Path) -> bool:
+    with _as_cluster_error(path):
         return path.exists()
 
 
-def seen(path: Path) -> Path:
-    """A file that another rank has written, once this node sees it, which a network file system may put off. Raises
-    `ClusterError` when that takes too long."""
-    deadline = time.monotonic() + SEEN_SECONDS
-    while not is_there(path):
+def wait_until_visible(path: Path) -> Path:
+    """Wait until this node sees a file that another rank has written. Raises `ClusterError` after a minute."""
+    deadline = time.monotonic() + VISIBILITY_SECONDS
+    while not _exists(path):
         if time.monotonic() > deadline:
             raise ClusterError(
                 f"{path} was written by another rank, but {platform.node()} does not see it",
-                "see whether all nodes mount the same file system there; the same command continues",
+                "check that all nodes mount the same file system there; the same command continues",
             )
-        time.sleep(SEEN_SECONDS / 100)
+        time.sleep(VISIBILITY_SECONDS / 100)
     return path
 
 
-def set_aside(path: Path) -> Path:
-    """Rename a damaged checkpoint, so that it is none any more and can be looked at; returns its new path."""
+def quarantine(path: Path) -> Path:
+    """Rename a damaged checkpoint so that it is no longer loaded but can be examined; returns its new path."""
     names = (f"{path.name}.damaged{number}" for number in itertools.chain([""], itertools.count(2)))
     return path.rename(next(free for name in names if not (free := path.with_name(name)).exists()))
 
@@ -248,6 +266,6 @@ def step_of(path: Path) -> int:
     return int(path.name.removeprefix("step-"))
 
 
-def published(folder: Path) -> list[Path]:
-    """The finished checkpoints of a folder, oldest first; neither `.partial` nor `.damaged` ones."""
+def committed_checkpoints(folder: Path) -> list[Path]:
+    """Committed checkpoints, oldest first; without `.partial` and `.damaged` ones."""
     return sorted(path for path in folder.glob("step-*") if not path.suffix)

@@ -1,8 +1,9 @@
-"""Weights of a checkpoint as a stock Hugging Face model: `python -m gptoss.train.export CHECKPOINT OUT`.
+"""Export the weights of a checkpoint as a stock Hugging Face model: `python -m gptoss.train.export CHECKPOINT OUT`.
 
-A checkpoint is read tensor by tensor, whatever mesh wrote it, each tensor cast and written block by block. So memory is
-bounded by the largest tensor, not by a file and not by the model, and no mesh is needed. The folder appears when it is
-whole.
+Reads the checkpoint tensor by tensor, whatever mesh wrote it, and casts and writes each in blocks. Memory is bounded by
+the largest tensor, not by the model or a file of it, and no process group is needed. The output folder appears when it
+is complete. (Exports from the ranks of a pipeline have lost the keys of other stages elsewhere:
+NVIDIA-NeMo/Automodel#2096, #3248.)
 """
 
 from __future__ import annotations
@@ -24,43 +25,42 @@ from gptoss.core.process import exit_code_of
 from gptoss.core.progress import progress
 from gptoss.models.precision import DTYPES
 from gptoss.tables.safetensors_files import BLOCK_BYTES, SafetensorsWriter
-from gptoss.train.checkpoint import MANIFEST, fault
+from gptoss.train.checkpoint import MANIFEST, find_damage
 
-MAX_SHARD_BYTES = 5_000_000_000
-PREFIX = "model."
-"""What the names of weights begin with in a checkpoint, beside those of the optimizer's state."""
+MAX_SHARD_BYTES = 5_000_000_000  # default of save_pretrained before transformers 5, which raised it to 50 GB
+PREFIX = "model."  # distinguishes weights from optimizer state in a checkpoint
 
 
-class Weights:
-    """The weights in a checkpoint."""
+class CheckpointWeights:
+    """Random access to the weights in a checkpoint."""
 
     def __init__(self, checkpoint: Path) -> None:
         self._reader = FileSystemReader(checkpoint)
         self._metadata = self._reader.read_metadata()
         self._reader.set_up_storage_reader(self._metadata, is_coordinator=True)
         stored: dict[str, Any] = self._metadata.state_dict_metadata
-        names = sorted((name.removeprefix(PREFIX) for name in stored if name.startswith(PREFIX)), key=_by_number)
+        names = sorted((key.removeprefix(PREFIX) for key in stored if key.startswith(PREFIX)), key=_natural_order)
         self.sizes: dict[str, torch.Size] = {name: stored[PREFIX + name].size for name in names}
         """Shape of each parameter under its Hugging Face name, layers in order."""
         self._dtypes = {name: stored[PREFIX + name].properties.dtype for name in names}
 
     def read(self, name: str) -> Tensor:
-        """One whole parameter as it was trained (float32), put together from the shards of all ranks."""
+        """One whole parameter in its training precision (float32), assembled from the shards of all ranks."""
         tensor = torch.empty(self.sizes[name], dtype=self._dtypes[name])
         planner = DefaultLoadPlanner()
         planner.set_up_planner({PREFIX + name: tensor}, self._metadata, is_coordinator=True)
-        plan = self._reader.prepare_local_plan(planner.create_local_plan())
-        self._reader.read_data(plan, planner).wait()
+        load_plan = self._reader.prepare_local_plan(planner.create_local_plan())
+        self._reader.read_data(load_plan, planner).wait()
         return tensor
 
 
-def _by_number(name: str) -> list[tuple[int, str]]:
-    """Sort key: layer 10 after layer 9."""
+def _natural_order(name: str) -> list[tuple[int, str]]:
+    """Sort key that puts layer 10 after layer 9."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def plan_files(sizes: Mapping[str, torch.Size], value_bytes: int, max_bytes: int) -> list[list[str]]:
-    """Parameter names of each file, in order, a file holding at most `max_bytes` (or one parameter)."""
+    """Parameter names per file, in order; a file has at most `max_bytes`, or one parameter."""
     files: list[list[str]] = [[]]
     filled = 0
     for name, size in sizes.items():
@@ -74,56 +74,56 @@ def plan_files(sizes: Mapping[str, torch.Size], value_bytes: int, max_bytes: int
 
 
 def export(checkpoint: Path, out: Path, dtype: torch.dtype, max_shard_bytes: int = MAX_SHARD_BYTES) -> None:
-    """Write safetensors, their index when there are several, and `config.json`. Raises `DataError` when a weight is not
-    finite in `dtype`."""
-    weights = Weights(checkpoint)
+    """Write safetensors files, their index if there are several, and `config.json`.
+
+    Errors: `DataError` when a weight is not finite in `dtype`.
+    """
+    weights = CheckpointWeights(checkpoint)
     files = plan_files(weights.sizes, dtype.itemsize, max_shard_bytes)
     with atomic_folder(out) as partial:
-        places: dict[str, str] = {}
+        weight_map: dict[str, str] = {}
         for number, names in enumerate(progress(files, "export", unit="files"), 1):
             single = len(files) == 1
             file = "model.safetensors" if single else f"model-{number:05d}-of-{len(files):05d}.safetensors"
             with SafetensorsWriter(partial / file, {name: (dtype, weights.sizes[name]) for name in names}) as writer:
                 for name in names:
-                    writer.write(name, cast(weights.read(name), dtype, name))
-            places |= dict.fromkeys(names, file)
+                    writer.write(name, cast_blocks(weights.read(name), dtype, name))
+            weight_map |= dict.fromkeys(names, file)
         if len(files) > 1:
-            total = dtype.itemsize * sum(size.numel() for size in weights.sizes.values())
-            write_json(
-                partial / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": places}
-            )
+            total_size = dtype.itemsize * sum(size.numel() for size in weights.sizes.values())
+            index = {"metadata": {"total_size": total_size}, "weight_map": weight_map}
+            write_json(partial / "model.safetensors.index.json", index)
         config: dict[str, Any] = read_json(checkpoint / MANIFEST)["config"]
         write_json(partial / "config.json", config | {"dtype": str(dtype).removeprefix("torch.")})
 
 
-def cast(tensor: Tensor, dtype: torch.dtype, name: str) -> Iterator[Tensor]:
-    """The values of a tensor in another precision, block by block."""
+def cast_blocks(tensor: Tensor, dtype: torch.dtype, name: str) -> Iterator[Tensor]:
+    """The values of a tensor in another precision, block by block. Raises `DataError` when one is not finite."""
     for block in tensor.flatten().split(BLOCK_BYTES // tensor.itemsize):
-        given = block.to(dtype)
-        if not bool(given.isfinite().all()):
+        cast = block.to(dtype)
+        if not bool(cast.isfinite().all()):
             raise DataError(
                 f"{name} has values that are not finite in {dtype} (up to {block.abs().max().item():g})",
                 "use an earlier checkpoint, or --dtype float32 to see them",
             )
-        yield given
+        yield cast
 
 
 def main() -> int:
-    """The command line; returns the exit code."""
+    """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m gptoss.train.export", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("checkpoint", type=Path, help="a folder such as .runs/pretrain-…/checkpoints/step-00001000")
-    parser.add_argument("out", type=Path, help="folder to make")
+    parser.add_argument("out", type=Path, help="folder to create")
     parser.add_argument("--dtype", choices=("float16", "float32"), default="float16")
     parser.add_argument("--max-shard-bytes", type=int, default=MAX_SHARD_BYTES)
     options = parser.parse_args()
 
     def run() -> None:
-        wrong = fault(options.checkpoint)
-        if wrong:
-            raise DataError(f"{options.checkpoint} is no sound checkpoint: {wrong}", "use another one of its run")
+        if damage := find_damage(options.checkpoint):
+            raise DataError(f"{options.checkpoint} is damaged: {damage}", "use another checkpoint of its run")
         export(options.checkpoint, options.out, DTYPES[options.dtype], options.max_shard_bytes)
 
     return exit_code_of(run)

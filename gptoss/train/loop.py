@@ -1,141 +1,161 @@
-"""The run of one rank: restore, step, validate, save, stop when asked; every rank takes each decision alike."""
+"""The training loop of one rank: restore, step, validate, save, stop on request.
+
+Every decision that ends or branches the loop (stop, save, skip, roll back) follows from numbers that are equal on all
+ranks, so no rank ever waits in a collective that another rank does not enter.
+"""
 
 from __future__ import annotations
 
 import time
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from gptoss.core import paths
 from gptoss.core.errors import DataError, Preempted
 from gptoss.core.signals import StopRequest
-from gptoss.launch.watchdog import Watchdog
 from gptoss.models.decoder import hugging_face_config, parameter_count
-from gptoss.train.checkpoint import Checkpoints, published
+from gptoss.train.checkpoint import Checkpoints, committed_checkpoints
 from gptoss.train.export import export
-from gptoss.train.metrics_log import RowWriter, Seconds
-from gptoss.train.parallel_context import PATIENCE, ParallelContext
+from gptoss.train.metrics_log import MetricsWriter, StepTimes
+from gptoss.train.parallel_context import COLLECTIVE_TIMEOUT, ParallelContext
 from gptoss.train.run_config import RunConfig
 from gptoss.train.step import RankFlags, StepResult, Trainer
-from gptoss.train.throughput import flops_a_token, peak_flops
+from gptoss.train.throughput import flops_per_token, peak_flops
 
-EXPORTED_A_SECOND = 20e6
-"""Bytes of weights that even a slow file system reads and writes in a second."""
+# Pessimistic on purpose (an overloaded network file system): it only bounds how long ranks wait for the export.
+EXPORT_BYTES_PER_SECOND = 20e6
 
 
-class Run:
-    """A training run from its newest checkpoint on."""
+class Heartbeat(Protocol):
+    """Liveness signal of the loop; the launcher passes a watchdog that ends a process which stops beating."""
 
-    def __init__(self, plan: RunConfig, ranks: ParallelContext, restart: dict[str, Any]) -> None:
-        """`restart` says how often, and because of what, launcher or scheduler have started the ranks again."""
-        self.plan, self.ranks = plan, ranks
-        self.last = plan.settings.pretrain.steps
-        self.trainer = Trainer(plan, ranks)
-        self.checkpoints = Checkpoints(plan.state / "checkpoints", plan.cluster.checkpoints, ranks)
-        self.watchdog = Watchdog(plan.cluster.watchdog_seconds, plan.state, ranks.rank)
-        manifest = self.checkpoints.restore(self.trainer.tensors())
-        self.done = self.trainer.restore(manifest) if manifest else 0
-        """Steps that are done."""
-        speed = {"flops_a_token": flops_a_token(plan), "peak_flops": peak_flops(plan, ranks), "devices": ranks.size}
-        splits = self.trainer.train_split, self.trainer.validation
-        self.rows = RowWriter(plan, self.done, *splits, restart | speed) if ranks.rank == 0 else None
+    def beat(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+class TrainingRun:
+    """A run on one rank, continued from its newest intact checkpoint."""
+
+    def __init__(
+        self, run_config: RunConfig, parallel: ParallelContext, heartbeat: Heartbeat, restart: dict[str, Any]
+    ) -> None:
+        """`restart`: how often the launcher or scheduler restarted the ranks, and why; logged with the attempt."""
+        self.run_config, self.parallel, self.heartbeat = run_config, parallel, heartbeat
+        self.steps = run_config.settings.pretrain.steps
+        self.trainer = Trainer(run_config, parallel)
+        self.checkpoints = Checkpoints(run_config.state / "checkpoints", run_config.cluster.checkpoints, parallel)
+        manifest = self.checkpoints.restore(self.trainer.state_dict())
+        self.step = self.trainer.load_manifest(manifest) if manifest else 0
+        """The last completed step; 0 before the first."""
+        facts = {
+            "flops_per_token": flops_per_token(run_config),
+            "peak_flops": peak_flops(run_config, parallel),  # collective: every rank measures, rank 0 logs the sum
+            "devices": parallel.world_size,
+        }
+        splits = self.trainer.train_split, self.trainer.validation_split
+        self.metrics = MetricsWriter(run_config, self.step, *splits, restart | facts) if parallel.rank == 0 else None
 
     def train(self, stop: StopRequest) -> None:
-        """Take the steps that are left. Raises `Preempted` on request."""
-        while self.done < self.last:
-            step = self.done + 1
-            began = time.monotonic()
-            measured = self.trainer.step(step, lambda: self.told(stop))
-            self.done = step
-            seconds = Seconds(time.monotonic() - began, self.trainer.data_seconds, self.checkpoints.seconds_spent())
-            if measured.written:
-                self.publish(written=True)
-            earlier = self.restore_earlier() if measured.spike else None
-            if measured.spike and earlier is None:
-                measured = replace(measured, skipped=measured.skipped + 1)
-            if self.rows:
-                self.rows.training(step, measured, self.trainer.source_tokens(step), seconds)
-            self.stop_when_stuck()
-            if measured.spike:
-                self.treat(measured, earlier)
-            if earlier:
+        """Run the remaining steps. Raises `Preempted` after a stop request, with the state saved."""
+        while self.step < self.steps:
+            started = time.monotonic()
+            result = self.trainer.step(self.step + 1, lambda: self.local_flags(stop))
+            self.step += 1
+            times = StepTimes(time.monotonic() - started, self.trainer.data_seconds, self.checkpoints.take_seconds())
+            if result.checkpoint_written:
+                self.commit(written=True)
+            manifest = self.restore_earlier() if result.spike else None
+            if result.spike and manifest is None:
+                result = replace(result, skipped=result.skipped + 1)
+            if self.metrics:
+                self.metrics.training(self.step, result, self.trainer.source_tokens(self.step), times)
+            self.check_consecutive_skips()
+            if result.spike:
+                self.record_spike(result, manifest)
+            if manifest:  # the restored step is already validated and saved
                 continue
-            self.validate_and_save(measured)
-            if measured.stop and self.done < self.last:
+            self.validate_and_save(result)
+            if result.stop and self.step < self.steps:
                 self.finish()
-                raise Preempted(f"stopped on request after step {self.done}", "the same command continues")
-            self.watchdog.beat()
+                raise Preempted(f"stopped on request after step {self.step}", "the same command continues")
+            self.heartbeat.beat()
         self.finish()
 
     def finish(self) -> None:
-        """After the last step, or before stopping: what was saved is on the disk of every rank, and from now on ranks
-        may wait for rank 0 as long as it takes."""
-        self.publish()
-        self.watchdog.stop()
+        """Commit the last save, then stop the heartbeat: from here on ranks may wait for rank 0's export, which takes
+        longer than a step."""
+        self.commit()
+        self.heartbeat.stop()
 
-    def told(self, stop: StopRequest) -> RankFlags:
-        """What this rank tells the others now."""
-        return RankFlags(written=self.checkpoints.written, stop=stop.requested, save=self.checkpoints.overdue)
+    def local_flags(self, stop: StopRequest) -> RankFlags:
+        """What this rank contributes to the joint decision of a step."""
+        return RankFlags(self.checkpoints.written, stop.requested, self.checkpoints.overdue)
 
-    def validate_and_save(self, measured: StepResult) -> None:
-        """After the steps at which that is due, and after the last one."""
-        step, last = self.done, self.done == self.last
-        if last or step % self.plan.settings.pretrain.validate_every == 0:
+    def validate_and_save(self, result: StepResult) -> None:
+        """Validate and save where the step, a stop request or the clock asks for it."""
+        last = self.step == self.steps
+        if last or self.step % self.run_config.settings.pretrain.validate_every == 0:
             loss = self.trainer.validate()
-            if self.rows:
-                self.rows.validation(step, loss, measured.rollbacks)
-            self.watchdog.beat()
-        if last or measured.stop or measured.save or step % self.plan.cluster.checkpoints.every_steps == 0:
-            self.publish()
-            config = hugging_face_config(self.plan.settings.model, self.plan.vocab_size)
-            self.checkpoints.save(step, self.trainer.tensors(), self.trainer.numbers(step) | {"config": config})
+            if self.metrics:
+                self.metrics.validation(self.step, loss, result.rollbacks)
+            self.heartbeat.beat()
+        every_steps = self.run_config.cluster.checkpoints.every_steps
+        if last or result.stop or result.save_due or self.step % every_steps == 0:
+            self.commit()
+            config = hugging_face_config(self.run_config.settings.model, self.run_config.vocab_size)
+            manifest = self.trainer.manifest_entries(self.step) | {"config": config}
+            self.checkpoints.save(self.step, self.trainer.state_dict(), manifest)
 
-    def publish(self, *, written: bool = False) -> None:
-        """Publish the checkpoint under way; the rows up to it reach the disk first."""
-        if self.rows and self.checkpoints.unpublished:
-            self.rows.sync()
-        self.checkpoints.publish(written=written)
+    def commit(self, *, written: bool = False) -> None:
+        """Commit the pending save. Metrics are synced first: a checkpoint must never be newer than the log, or a
+        resumed run would have a gap in its curves."""
+        if self.metrics and self.checkpoints.uncommitted:
+            self.metrics.sync()
+        self.checkpoints.commit(written=written)
 
     def restore_earlier(self) -> dict[str, Any] | None:
-        """After a spike, load the tensors of a checkpoint far enough back, where the policy says so and there is one;
-        returns its manifest."""
-        spikes = self.plan.settings.pretrain.spikes
+        """After a spike, load the tensors of a checkpoint at least `rollback_steps` old. Returns its manifest, or None
+        when the policy is not `rollback` or no checkpoint is old enough."""
+        spikes = self.run_config.settings.pretrain.spikes
         if spikes.policy != "rollback":
             return None
-        self.publish()
-        return self.checkpoints.restore(self.trainer.tensors(), newest=self.done - spikes.rollback_steps)
+        self.commit()
+        return self.checkpoints.restore(self.trainer.state_dict(), newest=self.step - spikes.rollback_steps)
 
-    def treat(self, measured: StepResult, earlier: dict[str, Any] | None) -> None:
-        """Record a spike: the run goes on from the `earlier` checkpoint whose tensors are loaded, or, without one,
-        leaves it at the update that was not made."""
-        if earlier is None:
-            event = self.trainer.spikes.skip(self.done, measured.loss)
+    def record_spike(self, result: StepResult, manifest: dict[str, Any] | None) -> None:
+        """Finish the rollback to `manifest`, whose tensors are loaded; without one, record the skipped update."""
+        if manifest is None:
+            event = self.trainer.spikes.record_skip(self.step, result.loss)
         else:
-            event = self.trainer.roll_back(self.done, measured.loss, earlier)
-            self.done = event["step"]
-            self.checkpoints.forget_after(self.done, self.trainer.numbers(self.done))
-        if self.rows:
-            self.rows.event(event, self.trainer.spikes.rollbacks)
-        self.watchdog.beat()
+            event = self.trainer.roll_back(self.step, result.loss, manifest)
+            self.step = event["step"]
+            self.checkpoints.delete_after(self.step, self.trainer.manifest_entries(self.step))
+        if self.metrics:
+            self.metrics.event(event, self.trainer.spikes.rollbacks)
+        self.heartbeat.beat()
 
-    def stop_when_stuck(self) -> None:
-        """Raise `DataError` after too many skipped steps in a row. Every rank does so at the same step."""
-        limit, scaler = self.plan.settings.pretrain.loss_scale.max_consecutive_skips, self.trainer.scaler
+    def check_consecutive_skips(self) -> None:
+        """Raise `DataError` after `max_consecutive_skips` steps in a row without finite gradients. The counter is equal
+        on all ranks, so all of them raise at the same step."""
+        limit = self.run_config.settings.pretrain.loss_scale.max_consecutive_skips
+        scaler = self.trainer.scaler
         if scaler.skipped_in_a_row >= limit:
             raise DataError(
-                f"step {self.done}: the gradients of {limit} steps in a row were not finite "
+                f"step {self.step}: the gradients of {limit} steps in a row were not finite "
                 f"(loss scale now {scaler.scale:g}, {scaler.skipped} steps skipped in all)",
                 "lower pretrain.learning_rate or pretrain.gradient_clip, lengthen pretrain.warmup_steps, "
                 "or set pretrain.precision to float32 to see whether the model itself diverges",
             )
 
 
-def train(plan: RunConfig, ranks: ParallelContext, stop: StopRequest, restart: dict[str, Any]) -> None:
-    """Train to the last step, then export the weights. Raises `Preempted` on request."""
-    run = Run(plan, ranks, restart)
+def train(
+    run_config: RunConfig, parallel: ParallelContext, stop: StopRequest, heartbeat: Heartbeat, restart: dict[str, Any]
+) -> None:
+    """Train to the last step, then export float32 weights to `models/base`. Raises `Preempted` on request."""
+    run = TrainingRun(run_config, parallel, heartbeat, restart)
     try:
         run.train(stop)
     except Preempted:
@@ -143,12 +163,12 @@ def train(plan: RunConfig, ranks: ParallelContext, stop: StopRequest, restart: d
         raise
     run.checkpoints.close()
     run.trainer.batches.close()
-    if ranks.rank == 0:
-        export(published(run.checkpoints.folder)[-1], paths.PRETRAINED, torch.float32)
-    ranks.barrier(export_patience(plan))
+    if parallel.rank == 0:
+        export(committed_checkpoints(run.checkpoints.folder)[-1], paths.PRETRAINED, torch.float32)
+    parallel.barrier(export_timeout(run_config))
 
 
-def export_patience(plan: RunConfig) -> timedelta:
-    """How long the others wait for rank 0, which alone reads and writes all weights."""
-    written = torch.float32.itemsize * parameter_count(plan.settings.model, plan.vocab_size)
-    return PATIENCE + timedelta(seconds=written / EXPORTED_A_SECOND)
+def export_timeout(run_config: RunConfig) -> timedelta:
+    """How long the other ranks wait for rank 0, which reads and writes all weights alone."""
+    size = torch.float32.itemsize * parameter_count(run_config.settings.model, run_config.vocab_size)
+    return COLLECTIVE_TIMEOUT + timedelta(seconds=size / EXPORT_BYTES_PER_SECOND)

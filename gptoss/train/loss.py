@@ -1,4 +1,7 @@
-"""The training loss: summed cross-entropy of next tokens times a factor, in bounded memory for any vocabulary."""
+"""The training loss: summed next-token cross-entropy times a factor, in bounded memory for any vocabulary.
+
+Shape suffixes: B sequences, T positions, V padded vocabulary, N = B * T, C rows of one chunk.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gptoss.models.precision import device_kind, master_dtype
-from gptoss.train.batches import IGNORED
+from gptoss.models.precision import device_type, master_dtype
+from gptoss.train.batches import IGNORE_INDEX
 
+# Logits upcast at a time: 1 MiB of float32 fits the cache of a CPU core, 1 GiB is a small part of a GPU's memory.
 CHUNK_ELEMENTS = {"cpu": 2**18, "cuda": 2**28}
-"""Logits widened at a time: what fits the cache of a core, or a small part of a GPU."""
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):  # type: ignore[misc]
-    """Loss and gradient in one pass over rows of logits: a wide copy exists of one chunk at a time, and the gradient
-    takes the place of the logits, which no one needs after this (as in Hsu et al. 2024, Liger, section 3.2).
+    """Loss and gradient in one pass over chunks of rows. Only one chunk is upcast at a time, and the gradient
+    overwrites the logits, which nothing reads afterwards (as in Hsu et al. 2024, Liger Kernel, section 3.2).
 
-    Gives the summed cross-entropy times `factor`; its gradient, rounded to the precision of the logits once, is that
-    of `factor * (cross-entropy + z_loss * log(Z)^2)`, Z being the sum of exponentials (Chowdhery et al. 2022, section
-    5): the curve of a run with z-loss compares with one without. With `soft_cap` all of it is of the logits
-    `cap * tanh(logits / cap)` (Gemma Team 2024, section 2). A target of `IGNORED` counts for nothing.
+    Returns `factor` * summed cross-entropy, a float64 scalar. Its gradient, rounded to the precision of the logits
+    once, is that of `factor * (cross-entropy + z_loss * log(Z)^2)`, with Z the sum of exponentials (Chowdhery et al.
+    2022, section 5); the returned value omits the z-loss, so curves with and without it compare. With `soft_cap`
+    everything is computed on `cap * tanh(logits / cap)` (Gemma Team 2024, section 2). Targets of `IGNORE_INDEX` do not
+    count.
     """
 
     @staticmethod
@@ -29,40 +33,43 @@ class ChunkedCrossEntropy(torch.autograd.Function):  # type: ignore[misc]
         ctx: Any, logits_BTV: Tensor, targets_BT: Tensor, factor: float, z_loss: float, soft_cap: float | None
     ) -> Tensor:
         logits_NV, targets_N = logits_BTV.flatten(0, -2), targets_BT.flatten()
-        wants_gradient = ctx.needs_input_grad[0]
-        wide = master_dtype(logits_NV.dtype)
-        rows = max(1, CHUNK_ELEMENTS[device_kind(logits_NV)] // logits_NV.shape[1])
+        needs_gradient = ctx.needs_input_grad[0]
+        upcast = master_dtype(logits_NV.dtype)
+        rows = max(1, CHUNK_ELEMENTS[device_type(logits_NV)] // logits_NV.shape[1])
         total = torch.zeros((), dtype=torch.float64, device=logits_NV.device)
-        for logits, targets in zip(logits_NV.split(rows), targets_N.split(rows), strict=True):
-            counted = (targets != IGNORED).to(wide)
-            columns = targets.clamp(min=0).unsqueeze(1)
-            bent = logits.to(wide) if soft_cap is None else torch.tanh(logits.to(wide) / soft_cap).mul_(soft_cap)
-            chunk = torch.log_softmax(bent, dim=1)
-            log_likelihoods = chunk.gather(1, columns).squeeze(1)
-            total -= (log_likelihoods * counted).sum()
-            if not wants_gradient:
-                continue
-            if z_loss:
-                log_z = bent.gather(1, columns).squeeze(1) - log_likelihoods
-                chunk.exp_().mul_((1 + 2 * z_loss * log_z).unsqueeze(1))
-            else:
-                chunk.exp_()
-            chunk.scatter_add_(1, columns, torch.full_like(columns, -1, dtype=wide))
+        for logits_CV, targets_C in zip(logits_NV.split(rows), targets_N.split(rows), strict=True):
+            weights_C = (targets_C != IGNORE_INDEX).to(upcast)
+            columns_C1 = targets_C.clamp(min=0).unsqueeze(1)
+            capped_CV = logits_CV.to(upcast)
             if soft_cap is not None:
-                chunk.mul_(1 - (bent / soft_cap).square_())
-            logits.copy_(chunk.mul_((counted * factor).unsqueeze(1)))
-        ctx.gradient = logits_NV.view(logits_BTV.shape) if wants_gradient else None
+                capped_CV = torch.tanh(capped_CV / soft_cap).mul_(soft_cap)
+            gradient_CV = torch.log_softmax(capped_CV, dim=1)  # becomes the gradient in place, below
+            log_likelihood_C = gradient_CV.gather(1, columns_C1).squeeze(1)
+            total -= (log_likelihood_C * weights_C).sum()
+            if not needs_gradient:
+                continue
+            # d/dx (-log softmax_t + z log(Z)^2) = softmax * (1 + 2 z log Z) - onehot_t
+            gradient_CV.exp_()
+            if z_loss:
+                log_z_C = capped_CV.gather(1, columns_C1).squeeze(1) - log_likelihood_C
+                gradient_CV.mul_((1 + 2 * z_loss * log_z_C).unsqueeze(1))
+            gradient_CV.scatter_add_(1, columns_C1, torch.full_like(columns_C1, -1, dtype=upcast))
+            if soft_cap is not None:
+                gradient_CV.mul_(1 - (capped_CV / soft_cap).square_())  # tanh' = 1 - tanh^2
+            logits_CV.copy_(gradient_CV.mul_((weights_C * factor).unsqueeze(1)))
+        ctx.gradient = logits_NV.view(logits_BTV.shape) if needs_gradient else None
         return total * factor
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        gradient, ctx.gradient = ctx.gradient, None  # a schedule holds its losses, and so `ctx`, to the end of the step
-        return gradient.mul_(grad.to(gradient.dtype)), None, None, None, None
+        # The pipeline schedule keeps its losses, and with them `ctx`, to the end of the step: do not keep the logits.
+        gradient_BTV, ctx.gradient = ctx.gradient, None
+        return gradient_BTV.mul_(grad.to(gradient_BTV.dtype)), None, None, None, None
 
 
 class ScaledLoss:
-    """Callable on (logits, targets), as the pipeline schedule wants it; `factor` is set before each pass. The options
-    of training hold where a gradient is wanted; what is only measured is plain cross-entropy."""
+    """Callable on (logits, targets), as the pipeline schedule expects; set `factor` before each pass. z-loss and soft
+    cap apply only where a gradient is computed; validation measures plain cross-entropy."""
 
     def __init__(self, z_loss: float, soft_cap: float | None) -> None:
         self.factor = 1.0

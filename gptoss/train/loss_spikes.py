@@ -1,12 +1,12 @@
-"""Loss spikes: a step whose loss is far above those before it, and what is done about it.
+"""Detects loss spikes, steps whose loss is far above the previous ones, and records what was done about them.
 
-A spike is a loss above the mean of the `window` losses before it by `threshold` standard deviations. The loss is the
-same number on every rank, so each finds the spike by itself and all act alike; what they compare with is in every
-checkpoint, so a resumed run finds the same spikes.
+A spike is a loss more than `threshold` standard deviations above the mean of the previous `window` losses. The loss is
+equal on every rank, so all ranks detect a spike at the same step without communication; the window is in every
+checkpoint, so a resumed run detects the same spikes.
 
-`skip` makes no update from that step, as OLMo-core's `SkipStepAdamW` (OLMo et al. 2024) does. `rollback` goes back to
-a checkpoint and reads on without the batches that led to the spike (Chowdhery et al. 2022, PaLM, section 5.1). Batches
-are numbered as an undisturbed run reads them; those left out are kept as ranges of samples.
+`skip` makes no update from that step, as OLMo-core's `SkipStepAdamW` does (OLMo et al. 2024). `rollback` restores an
+earlier checkpoint and skips the batches that led to the spike (Chowdhery et al. 2022, PaLM, section 5.1). Batches are
+numbered as an undisturbed run reads them; skipped ones are recorded as ranges of samples.
 """
 
 from __future__ import annotations
@@ -22,72 +22,71 @@ from gptoss.core.errors import DataError
 Event = dict[str, Any]
 
 
-class Spikes:
-    """Finds spikes and remembers what was done about them. The same on every rank."""
+class SpikeDetector:
+    """Detects spikes and keeps their history. Equal on every rank."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings, self.sequences = settings.pretrain.spikes, settings.sequences_per_step
-        self.losses: deque[float] = deque(maxlen=self.settings.window)
+        self.config, self.sequences = settings.pretrain.spikes, settings.sequences_per_step
+        self.losses: deque[float] = deque(maxlen=self.config.window)
         self.skipped = 0
-        """Steps without an update for a spike, on the way to the present step."""
+        """Updates skipped for a spike on the path to the current step; a rollback restores an earlier count."""
         self.events: list[Event] = []
-        """Every spike that was treated, those before a rollback too."""
+        """Every handled spike, including those before a rollback."""
 
     @property
     def rollbacks(self) -> int:
-        """How often the run went back."""
+        """Rollbacks so far."""
         return sum(event["event"] == "rollback" for event in self.events)
 
-    def found(self, loss: float) -> bool:
-        """Whether the loss of a step is a spike; one that is not is remembered, to compare later ones with."""
-        if self.settings.policy == "none":
+    def is_spike(self, loss: float) -> bool:
+        """Whether the loss of a step is a spike. Other losses enter the window; a spike does not, or it would raise the
+        threshold for the next one."""
+        if self.config.policy == "none":
             return False
-        if len(self.losses) == self.settings.window:
+        if len(self.losses) == self.config.window:
             mean, deviation = statistics.fmean(self.losses), statistics.stdev(self.losses)
-            if loss > mean + self.settings.threshold * deviation:
+            if loss > mean + self.config.threshold * deviation:
                 return True
         self.losses.append(loss)
         return False
 
-    def skip(self, step: int, loss: float) -> Event:
-        """Record that `step` makes no update. Raises `DataError` after `max` spikes."""
+    def record_skip(self, step: int, loss: float) -> Event:
+        """Record that `step` made no update. Raises `DataError` after `max` spikes."""
         event = {"event": "skip", "step": step, "loss": loss}
         self._record(event, step)
         self.skipped += 1
         return event
 
-    def roll_back(self, step: int, loss: float, restored: int, state: dict[str, Any]) -> Event:
-        """Record that the run went from the spike at `step` back to the checkpoint of `restored`, whose `state` it
-        takes over. Raises `DataError` after `max` spikes."""
-        first, last = self.batch(max(restored, step - self.settings.rollback_steps) + 1), self.batch(step)
-        samples = [(first - 1) * self.sequences, last * self.sequences]
+    def record_rollback(self, step: int, loss: float, restored: int, state: dict[str, Any]) -> Event:
+        """Record that the spike at `step` was undone by restoring the checkpoint of step `restored`, and load its
+        `state`. Raises `DataError` after `max` spikes."""
+        first = self.batch_number(max(restored, step - self.config.rollback_steps) + 1)
+        samples = [(first - 1) * self.sequences, self.batch_number(step) * self.sequences]
         event = {"event": "rollback", "step": restored, "from_step": step, "loss": loss, "samples": samples}
-        events = self.events
-        self.restore(state)
-        self.events = events
+        self.load_state_dict(state | {"events": self.events})  # the checkpoint does not know the later events
         self._record(event, step)
         return event
 
     def _record(self, event: Event, step: int) -> None:
-        if len(self.events) >= self.settings.max:
+        if len(self.events) >= self.config.max:
             raise DataError(
                 f"step {step}: loss {event['loss']:.3f} is spike number {len(self.events) + 1}, pretrain.spikes.max is "
-                f"{self.settings.max}",
+                f"{self.config.max}",
                 "lower pretrain.learning_rate, lengthen pretrain.warmup_steps, look at the samples of the events in "
                 "the checkpoint's manifest, or raise pretrain.spikes.max",
             )
         self.events.append(event)
 
-    def batch(self, step: int) -> int:
-        """The number of the batch that `step` reads: its own, and one more for every batch left out before it."""
+    def batch_number(self, step: int) -> int:
+        """Number of the batch that `step` reads: the step itself plus the batches skipped before it."""
         number = step
-        for first, last in self._left_out():
+        for first, last in self._skipped_batches():
             if number >= first:
                 number += last - first + 1
         return number
 
-    def _left_out(self) -> list[tuple[int, int]]:
-        """First and last batch of each range that is left out, in order, apart from each other."""
+    def _skipped_batches(self) -> list[tuple[int, int]]:
+        """First and last batch of each skipped range, sorted, with adjacent and overlapping ranges merged."""
         ranges = sorted(event["samples"] for event in self.events if event["event"] == "rollback")
         merged: list[tuple[int, int]] = []
         for start, stop in ranges:
@@ -97,12 +96,12 @@ class Spikes:
             merged.append((first, last))
         return merged
 
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold."""
+    def state_dict(self) -> dict[str, Any]:
+        """State for a checkpoint's manifest."""
         return {"losses": list(self.losses), "skipped": self.skipped, "events": self.events}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue from `state()`."""
-        self.losses = deque(state["losses"], maxlen=self.settings.window)
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict()`."""
+        self.losses = deque(state["losses"], maxlen=self.config.window)
         self.skipped, self.events = int(state["skipped"]), list(state["events"])
         assert all(math.isfinite(loss) for loss in self.losses)

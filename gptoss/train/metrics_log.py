@@ -1,8 +1,10 @@
-"""What a run measured, one JSON line a step: written by rank 0, followed by the parent, kept across resumes.
+"""The metrics log of a run, one JSON line per step: written by rank 0, followed by the parent, kept across resumes.
 
-The first line says which attempt writes the file and from which step it resumed. A resumed attempt replaces the file
-by the rows up to its checkpoint, so the curves of an interrupted run are those of an undisturbed one. Seconds and
-memory are in the rows for MLflow; they never reach the tables in `reports/plots`.
+The first line (header) names the attempt that writes the file and the step it resumed from. A resumed attempt replaces
+the file by the rows up to its checkpoint, so the curves of an interrupted run equal those of an undisturbed one. Times
+and memory are in the rows for MLflow only; they never enter the tables in `reports/plots`, which must be deterministic.
+
+Ranks do not log to MLflow themselves: an unreachable server must not stop training.
 """
 
 from __future__ import annotations
@@ -26,85 +28,84 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-ROWS = "rows.jsonl"
+FILE = "rows.jsonl"
 TRAINING = ("step", "tokens", "loss", "learning_rate", "gradient_norm", "loss_scale", "skipped")
-"""Columns of `pretrain.csv`. `skipped` counts the skipped steps so far; a skipped step has no gradient norm."""
+"""Columns of `pretrain.csv`. `skipped` counts skipped steps so far; such a step has no gradient norm."""
 VALIDATION = ("step", "tokens", "loss", "bits_per_byte")
 """Columns of `validation.csv`."""
-CURVE_POINTS = 1_000
-FINAL_STEPS = 50
-"""The final training loss is the mean over this many steps."""
+CURVE_POINTS = 1_000  # beyond the horizontal resolution of a plot
+FINAL_STEPS = 50  # the reported training loss is the mean over so many last steps: one step's is mostly noise
 
 
 def path(state: Path) -> Path:
-    """Where the rows of a run are."""
-    return state / ROWS
+    """The log in a run's state folder."""
+    return state / FILE
 
 
-class Seconds(NamedTuple):
-    """Times of one step on rank 0."""
+class StepTimes(NamedTuple):
+    """Seconds of one step on rank 0."""
 
     step: float
     data: float
-    """Waiting for the batch, a part of `step`."""
+    """Waiting for the batch, included in `step`."""
     checkpoints: dict[str, float]
-    """What `Checkpoints.seconds_spent` says."""
+    """From `Checkpoints.take_seconds`."""
 
 
-class RowWriter:
-    """Rank 0's side."""
+class MetricsWriter:
+    """Rank 0's side of the log."""
 
     def __init__(
-        self, plan: RunConfig, resumed: int, train: TokenSplit, validation: TokenSplit, facts: dict[str, Any]
+        self, run_config: RunConfig, resumed: int, train: TokenSplit, validation: TokenSplit, facts: dict[str, Any]
     ) -> None:
-        """`facts` are of the whole attempt; they stand in the first line."""
-        self.train, self.validation_split = train, validation
-        kept = [row for row in read(plan.state) if row["step"] <= resumed]
-        self.batch_tokens = plan.settings.pretrain.batch_tokens
-        with atomic_file(path(plan.state)) as partial:
-            header = {"attempt": plan.attempt, "resumed": resumed, **facts}
-            partial.write_text("".join(json.dumps(line) + "\n" for line in [header, *kept]))
-        self.stream = open(path(plan.state), "a", encoding="utf-8")  # noqa: SIM115 - open for the run
+        """`resumed`: the step after which this attempt continues. `facts` about the attempt go into the header."""
+        self.train_split, self.validation_split = train, validation
+        self.batch_tokens = run_config.settings.pretrain.batch_tokens
+        header = {"attempt": run_config.attempt, "resumed": resumed, **facts}
+        lines = [header, *(row for row in read(run_config.state) if row["step"] <= resumed)]
+        # Replaced rather than truncated: the parent notices the new inode and starts reading from the top.
+        with atomic_file(path(run_config.state)) as partial:
+            partial.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        self.stream = open(path(run_config.state), "a", encoding="utf-8")  # noqa: SIM115 - open for the run
 
-    def training(self, step: int, measured: StepResult, source_tokens: dict[str, int], seconds: Seconds) -> None:
-        """One training step; `source_tokens` were read up to and with it, on all ranks together."""
-        norm = measured.gradient_norm
+    def training(self, step: int, result: StepResult, source_tokens: dict[str, int], times: StepTimes) -> None:
+        """Log a training step; `source_tokens` were read up to and including it, on all ranks together."""
         self._write({
             "step": step,
             "tokens": step * self.batch_tokens,
-            "loss": _number(measured.loss),
-            "learning_rate": measured.rate,
-            "gradient_norm": _number(norm),
-            "loss_scale": measured.loss_scale,
-            "skipped": measured.skipped,
-            "bits_per_byte_estimate": _number(bits_per_byte(measured.loss, self.train)),
+            "loss": _finite(result.loss),
+            "learning_rate": result.learning_rate,
+            "gradient_norm": _finite(result.gradient_norm),
+            "loss_scale": result.loss_scale,
+            "skipped": result.skipped,
+            "bits_per_byte_estimate": _finite(bits_per_byte(result.loss, self.train_split)),
             "source_tokens": source_tokens,
-            "rollbacks": measured.rollbacks,
+            "rollbacks": result.rollbacks,
             "time": time.time(),
-            "seconds": seconds.step,
-            "data_seconds": seconds.data,
-            **seconds.checkpoints,
-            **_wide(measured.wide),
+            "seconds": times.step,
+            "data_seconds": times.data,
+            **times.checkpoints,
+            **_mesh_columns(result.mesh_stats),
         })  # fmt: skip
 
     def validation(self, step: int, loss: float, rollbacks: int) -> None:
-        """One validation, as `{"step", "tokens", "validation_loss", "bits_per_byte"}`."""
+        """Log a validation."""
         self._write({
             "step": step,
             "tokens": step * self.batch_tokens,
-            "validation_loss": _number(loss),
-            "bits_per_byte": _number(bits_per_byte(loss, self.validation_split)),
+            "validation_loss": _finite(loss),
+            "bits_per_byte": _finite(bits_per_byte(loss, self.validation_split)),
             "rollbacks": rollbacks,
             "time": time.time(),
         })  # fmt: skip
 
     def event(self, event: Row, rollbacks: int) -> None:
-        """A spike and what was done about it. A rollback takes back the rows after its step."""
+        """Log a spike and what was done about it. A rollback revokes the rows after its step."""
         self._write({**event, "rollbacks": rollbacks, "time": time.time()})
         self.sync()
 
     def sync(self) -> None:
-        """All rows so far are on the disk when this returns."""
+        """Flush all rows so far to disk."""
         os.fsync(self.stream.fileno())
 
     def _write(self, row: Row) -> None:
@@ -112,29 +113,29 @@ class RowWriter:
         self.stream.flush()
 
 
-def _wide(wide: MeshStats | None) -> Row:
-    if wide is None:
+def _mesh_columns(stats: MeshStats | None) -> Row:
+    if stats is None:
         return {}
-    maxima = wide.activation_maxima
-    known = {"activation_maxima": [_number(value) for value in maxima]} if maxima else {}
-    return {"memory_bytes": wide.memory_bytes, **known}
+    maxima = [_finite(value) for value in stats.activation_maxima or ()]
+    return {"memory_bytes": stats.memory_bytes} | ({"activation_maxima": maxima} if maxima else {})
 
 
-def _number(value: float) -> float | None:
+def _finite(value: float) -> float | None:
+    """None for NaN and infinity, which JSON does not have."""
     return value if math.isfinite(value) else None
 
 
 def bits_per_byte(loss: float, split: TokenSplit) -> float:
-    """Nats a token as bits a byte of text, by the tokens and bytes of the whole split.
+    """Convert nats per token into bits per byte of text, by the token and byte counts of the whole split.
 
-    The windows that are read are a sample of the split, so this is an estimate; `evaluate` computes the exact figure
-    over every held-out document.
+    An estimate, because the windows that are read are a sample of the split. `evaluate` computes the exact value over
+    every held-out document.
     """
     return loss / math.log(2) * len(split) / split.bytes
 
 
 def read(state: Path) -> list[Row]:
-    """The rows on the disk, without the header, those taken back, and a line that a kill cut short."""
+    """The rows on disk, without the header, revoked rows, and a last line that a kill cut short."""
     if not path(state).exists():
         return []
     rows: list[Row] = []
@@ -144,38 +145,37 @@ def read(state: Path) -> list[Row]:
         except ValueError:
             break
         if row.get("event") == "rollback":
-            rows = [kept for kept in rows if kept["step"] <= row["step"]]
+            rows = [earlier for earlier in rows if earlier["step"] <= row["step"]]
         rows.append(row)
     return rows
 
 
-class RowReader:
-    """The parent's side: what the ranks of one attempt have written since the last look."""
+class MetricsReader:
+    """The parent's side: follows the log of one attempt while its ranks write it."""
 
     def __init__(self, state: Path, attempt: str) -> None:
         self.state, self.attempt = state, attempt
         self.header: Row = {}
-        """The facts of the attempt; empty until its ranks are ready."""
+        """Facts about the attempt; empty until its ranks have started to train."""
         self._stream: io.TextIOWrapper | None = None
-        self._cut = ""
+        self._partial_line = ""
 
     @property
     def resumed(self) -> int | None:
-        """The step the ranks resumed from; None until they are ready."""
+        """The step the ranks resumed from; None until they have started to train."""
         return self.header.get("resumed")
 
     def new(self) -> Iterator[Row]:
-        """Rows since the last look. When ranks start (again), all rows of the run, those before their checkpoint too:
-        an earlier attempt may have been killed before these were logged."""
-        if not self._found() or self._stream is None:
+        """Rows since the last call. After a (re)start of the ranks, all rows of the run, including those before their
+        checkpoint: an earlier attempt may have been killed before those were logged."""
+        if not self._open() or self._stream is None:
             return
-        *lines, self._cut = (self._cut + self._stream.read()).split("\n")
-        for line in lines:
-            yield json.loads(line)
+        *lines, self._partial_line = (self._partial_line + self._stream.read()).split("\n")
+        yield from map(json.loads, lines)
 
-    def _found(self) -> bool:
-        """Open the file once this attempt has made it, and again when ranks that were started again have replaced it;
-        an older attempt's is left alone."""
+    def _open(self) -> bool:
+        """Open the file once this attempt has created it, and again after restarted ranks have replaced it. A file of
+        another attempt is not opened."""
         try:
             if self._stream and os.path.samestat(path(self.state).stat(), os.fstat(self._stream.fileno())):
                 return True
@@ -188,44 +188,44 @@ class RowReader:
             return self._stream is not None
         if self._stream:
             self._stream.close()
-        self._stream, self._cut, self.header = stream, "", header
+        self._stream, self._partial_line, self.header = stream, "", header
         return True
 
 
 def write_curves(rows: list[Row], plots: Path) -> None:
-    """`pretrain.csv` (thinned evenly to about `CURVE_POINTS`, the last step always kept) and `validation.csv`."""
+    """Write `pretrain.csv`, thinned evenly to about `CURVE_POINTS` rows plus the last step, and `validation.csv`."""
     training = [row for row in rows if "learning_rate" in row]
     every = max(1, len(training) // CURVE_POINTS)
     thinned = [row for row in training if row["step"] % every == 0 or row is training[-1]]
-    write_text(plots / "pretrain.csv", _table(TRAINING, thinned))
+    write_text(plots / "pretrain.csv", _csv(TRAINING, thinned))
     validation = [{**row, "loss": row["validation_loss"]} for row in rows if "validation_loss" in row]
-    write_text(plots / "validation.csv", _table(VALIDATION, validation))
+    write_text(plots / "validation.csv", _csv(VALIDATION, validation))
 
 
-def _table(columns: tuple[str, ...], rows: Iterable[Row]) -> str:
+def _csv(columns: tuple[str, ...], rows: Iterable[Row]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow(["" if row[column] is None else row[column] for column in columns])
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return text.getvalue()
 
 
 def summary(rows: list[Row], train: TokenSplit) -> dict[str, Any]:
-    """The deterministic figures of a finished run, among them how often each source was read through."""
+    """The deterministic metrics of a finished run, among them tokens and epochs per source."""
     training = [row for row in rows if "learning_rate" in row]
     validation = [row for row in rows if "validation_loss" in row][-1]
-    final = [row["loss"] for row in training[-FINAL_STEPS:] if row["loss"] is not None]
+    last = training[-1]
+    final_losses = [row["loss"] for row in training[-FINAL_STEPS:] if row["loss"] is not None]
     return {
-        "steps": training[-1]["step"],
-        "tokens": training[-1]["tokens"],
+        "steps": last["step"],
+        "tokens": last["tokens"],
         "sources": {
             source: {"tokens": tokens, "epochs": tokens / train.sources[source]["tokens"]}
-            for source, tokens in training[-1]["source_tokens"].items()
+            for source, tokens in last["source_tokens"].items()
         },
-        "train_loss": math.fsum(final) / len(final) if final else None,
+        "train_loss": math.fsum(final_losses) / len(final_losses) if final_losses else None,
         "validation_loss": validation["validation_loss"],
         "validation_bits_per_byte": validation["bits_per_byte"],
-        "skipped_steps": training[-1]["skipped"],
-        "final_loss_scale": training[-1]["loss_scale"],
+        "skipped_steps": last["skipped"],
+        "final_loss_scale": last["loss_scale"],
     }

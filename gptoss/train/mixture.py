@@ -1,14 +1,14 @@
-"""Which source each sample comes from, so that at any moment every source has had its share.
+"""The source of each sample, so that every source has its share of the run at any moment.
 
-Within a phase the sources take turns in a cycle that is repeated. Weights become whole numbers of samples a cycle,
-and the cycle is dealt by earliest deadline first: the sample number n of a source with share w is taken in the slots
-`floor(n / w) … ceil((n + 1) / w) - 1`. That is possible for any shares, and keeps each source within one sample of its
-share after every sample (Tijdeman 1980, "The chairman assignment problem"; Baruah et al. 1996, "Proportionate
-progress"), where drawing at random would be off by the square root of their number.
+Within a phase the sources alternate in a fixed cycle. Weights become whole numbers of samples per cycle, and the cycle
+is scheduled by earliest deadline first: sample `n` of a source with share `w` takes a slot in
+`floor(n / w) … ceil((n + 1) / w) - 1`. Such a schedule exists for any shares and keeps every source within one sample
+of its share after every sample (Tijdeman 1980, "The chairman assignment problem"; Baruah et al. 1996, "Proportionate
+progress"). Drawing sources at random would deviate by the square root of their number of samples.
 
-Which of its own windows a source gives next is in `order.py`: the n-th sample of a source is the n-th window of its
-own permutation, through all phases, so no window comes twice before every other came once. Source and window follow
-from the number of the sample alone, whatever the mesh, and a resumed run needs nothing but the step.
+`shuffle.py` orders the windows of a source: its n-th sample is the n-th window of its own permutation, through all
+phases, so no window is repeated before every other one was read. Source and window follow from the sample's number
+alone, on any mesh, and a resumed run needs only the step.
 """
 
 from __future__ import annotations
@@ -23,132 +23,143 @@ import numpy as np
 from gptoss.config.settings import Settings
 from gptoss.core.errors import DataError
 from gptoss.tables.token_files import TokenSplit
-from gptoss.train.shuffle import Integers, Windows
+from gptoss.train.shuffle import Integers, ShuffledWindows
 
-LONGEST_CYCLE = 10_000
-"""Samples. Weights whose exact cycle is longer are rounded to this many parts: four decimals."""
-AT_ONCE = 2**18
-"""Samples whose tokens are counted in one go."""
+# Weights with a longer exact cycle are rounded to this resolution, four decimals. A cycle is a table in memory.
+MAX_CYCLE_SAMPLES = 10_000
+# Samples whose tokens are counted at a time; bounds memory to some MB per source.
+COUNT_CHUNK = 2**18
 
 
-def quotas(weights: Sequence[float]) -> list[int]:
-    """Samples of each source in a cycle: exactly in proportion to the decimal weights where a cycle of at most
-    `LONGEST_CYCLE` allows it; at least one of each weight above 0."""
+def samples_per_cycle(weights: Sequence[float]) -> list[int]:
+    """Samples of each source in a cycle: exactly proportional to the decimal weights where a cycle of
+    `MAX_CYCLE_SAMPLES` allows it; at least one for each weight above 0."""
+    # Through str: the fraction of the float 0.1 has a denominator of 2^55, that of the decimal one of 10.
     exact = [Fraction(str(weight)) for weight in weights]
     shares = [weight / sum(exact) for weight in exact]
-    length = min(LONGEST_CYCLE, math.lcm(*(share.denominator for share in shares)))
+    length = min(MAX_CYCLE_SAMPLES, math.lcm(*(share.denominator for share in shares)))
     return [max(1, round(share * length)) if share else 0 for share in shares]
 
 
-def dealt(quota: Sequence[int]) -> Integers:
-    """The source of each sample of a cycle, shape (sum(quota),), earliest deadline first."""
-    length = sum(quota)
-    taken = [0] * len(quota)
+def interleave(counts: Sequence[int]) -> Integers:
+    """Source of each sample of a cycle with `counts` samples per source, shape (sum(counts),): among the sources whose
+    next sample is released, the one with the earliest deadline."""
+    length = sum(counts)
+    taken = [0] * len(counts)
     order = np.empty(length, np.int64)
-    for sample in range(length):
+    for slot in range(length):
         _, source = min(
-            (-(-(count + 1) * length // each), source)
-            for source, (count, each) in enumerate(zip(taken, quota, strict=True))
-            if count * length < (sample + 1) * each
+            (-(-(n + 1) * length // count), source)  # (deadline, ties by source)
+            for source, (n, count) in enumerate(zip(taken, counts, strict=True))
+            if n * length < (slot + 1) * count
         )
         taken[source] += 1
-        order[sample] = source
+        order[slot] = source
     return order
 
 
-class Cycle:
-    """The samples of one phase, dealt to sources by weight."""
+class MixtureCycle:
+    """The samples of one phase, assigned to sources by weight."""
 
     def __init__(self, weights: Sequence[float]) -> None:
-        self.quota = np.array(quotas(weights), np.int64)
-        self.order = dealt(self.quota.tolist())
+        counts = samples_per_cycle(weights)
+        self.counts_per_cycle = np.array(counts, np.int64)
+        self.order = interleave(counts)
         taken = np.cumsum(self.order[:, None] == np.arange(len(weights)), axis=0)
-        self.taken = np.concatenate([np.zeros((1, len(weights)), np.int64), taken])
+        self.taken_before = np.concatenate([np.zeros((1, len(weights)), np.int64), taken])
+        """Samples of each source before each slot, (slots + 1, sources)."""
 
-    def deal(self, samples: Integers) -> tuple[Integers, Integers]:
+    def assign(self, samples: Integers) -> tuple[Integers, Integers]:
         """Source of each sample of the phase, and its number among the samples of that source; both (N,)."""
-        rounds, places = np.divmod(samples, len(self.order))
-        sources = self.order[places]
-        return sources, rounds * self.quota[sources] + self.taken[places, sources]
+        cycles, slots = np.divmod(samples, len(self.order))
+        sources = self.order[slots]
+        return sources, cycles * self.counts_per_cycle[sources] + self.taken_before[slots, sources]
 
     def counts(self, samples: int) -> Integers:
-        """How many of the first `samples` samples each source gives, shape (sources,)."""
-        rounds, place = divmod(samples, len(self.order))
-        return np.asarray(rounds * self.quota + self.taken[place])
+        """Samples of each source among the first `samples` of the phase, shape (sources,)."""
+        cycles, slot = divmod(samples, len(self.order))
+        return np.asarray(cycles * self.counts_per_cycle + self.taken_before[slot])
 
 
 class SampleOrder:
-    """The samples of a run in order, by the settings `pretrain.mixture` and `pretrain.phases`.
+    """The samples of a run in order, by `pretrain.mixture` and `pretrain.phases`.
 
-    With neither, the whole split is one range, in which each source comes in proportion to its tokens. Raises
-    `DataError` when a source that is to be read is missing from the split or too short.
+    With neither, the whole split is one range, in which each source occurs in proportion to its tokens.
+
+    Errors: `DataError` when a source with a weight is missing from the split or shorter than two windows.
     """
 
     def __init__(self, split: TokenSplit, settings: Settings) -> None:
-        pretrain, self.context = settings.pretrain, settings.model.context
+        config, self.context = settings.pretrain, settings.model.context
         self.sources = list(split.sources)
-        self.edges = np.append([source["start"] for source in split.sources.values()], len(split)).astype(np.int64)
-        if pretrain.mixture is None and not pretrain.phases:
-            self.ranges, mixtures = [Windows(0, len(split), self.context, settings.seed)], [[1.0]]
+        self.source_boundaries = np.array([*(s["start"] for s in split.sources.values()), len(split)], np.int64)
+        if config.mixture is None and not config.phases:
+            self.ranges, mixtures = [ShuffledWindows(0, len(split), self.context, settings.seed)], [[1.0]]
         else:
             tokens = {name: float(source["tokens"]) for name, source in split.sources.items()}
-            given = [pretrain.mixture or tokens, *(phase.mixture for phase in pretrain.phases)]
-            for mixture in given:
+            weights = [config.mixture or tokens, *(phase.mixture for phase in config.phases)]
+            for mixture in weights:
                 check_sources(mixture, split, self.context)
             self.ranges = [source_windows(split, name, self.context, settings.seed) for name in self.sources]
-            mixtures = [[mixture.get(name, 0.0) for name in self.sources] for mixture in given]
-        self.cycles = [Cycle(weights) for weights in mixtures]
-        steps = [0, *(round(phase.from_fraction * pretrain.steps) for phase in pretrain.phases)]
-        self.begins = np.array(steps, np.int64) * settings.sequences_per_step
-        counts = [cycle.counts(int(n)) for cycle, n in zip(self.cycles, np.diff(self.begins), strict=False)]
-        self.before = np.cumsum([np.zeros(len(self.ranges), np.int64), *counts], axis=0)
+            mixtures = [[mixture.get(name, 0.0) for name in self.sources] for mixture in weights]
+        self.cycles = [MixtureCycle(weights) for weights in mixtures]
+        first_steps = [0, *(round(phase.from_fraction * config.steps) for phase in config.phases)]
+        self.phase_starts = np.array(first_steps, np.int64) * settings.sequences_per_step
+        lengths = np.diff(self.phase_starts)  # of all phases but the last, which needs none
+        counts = [cycle.counts(int(length)) for cycle, length in zip(self.cycles, lengths, strict=False)]
+        self.counts_before = np.cumsum([np.zeros(len(self.ranges), np.int64), *counts], axis=0)
+        """Samples of each range before each phase, (phases, ranges)."""
 
     def starts(self, first: int, count: int) -> Integers:
         """First token of each of the samples `first … first + count - 1`, shape (count,)."""
         samples = np.arange(first, first + count, dtype=np.int64)
-        phases = np.searchsorted(self.begins, samples, side="right") - 1
+        phases = np.searchsorted(self.phase_starts, samples, side="right") - 1
         ranges, numbers, starts = (np.empty(count, np.int64) for _ in range(3))
         for phase in np.unique(phases):
             chosen = phases == phase
-            ranges[chosen], numbers[chosen] = self.cycles[phase].deal(samples[chosen] - self.begins[phase])
-            numbers[chosen] += self.before[phase][ranges[chosen]]
+            ranges[chosen], numbers[chosen] = self.cycles[phase].assign(samples[chosen] - self.phase_starts[phase])
+            numbers[chosen] += self.counts_before[phase][ranges[chosen]]
         for number in np.unique(ranges):
             chosen = ranges == number
             starts[chosen] = self.ranges[number].starts(numbers[chosen])
         return starts
 
     def tokens(self, first: int, count: int) -> Integers:
-        """Tokens of each source that these samples read as inputs, shape (sources,): `count * context` in all.
-        A window of the whole split may reach from one source into the next; one of a source's own range may not."""
+        """Input tokens of each source in these samples, shape (sources,); `count * context` in total."""
+        # A window of a source's own range has one source, so counting samples is enough. A window of the whole split
+        # may cross from one source into the next, so the overlap of every window has to be counted.
         if len(self.ranges) == len(self.sources):
             return (self._counts(first + count) - self._counts(first)) * self.context
         total = np.zeros(len(self.sources), np.int64)
-        for at in range(first, first + count, AT_ONCE):
-            starts_N1 = self.starts(at, min(AT_ONCE, first + count - at))[:, None]
-            below_NS = np.clip(self.edges - starts_N1, 0, self.context)
-            total += np.diff(below_NS, axis=1).sum(axis=0)
+        for chunk in range(first, first + count, COUNT_CHUNK):
+            starts_N1 = self.starts(chunk, min(COUNT_CHUNK, first + count - chunk))[:, None]
+            before_boundary_NS = np.clip(self.source_boundaries - starts_N1, 0, self.context)
+            total += np.diff(before_boundary_NS, axis=1).sum(axis=0)
         return total
 
     def _counts(self, samples: int) -> Integers:
-        """How many of the first `samples` samples of the run each range gives, shape (ranges,)."""
-        phase = int(np.searchsorted(self.begins, samples, side="right")) - 1
-        return np.asarray(self.before[phase] + self.cycles[phase].counts(samples - int(self.begins[phase])))
+        """Samples of each range among the first `samples` of the run, shape (ranges,)."""
+        phase = int(np.searchsorted(self.phase_starts, samples, side="right")) - 1
+        return np.asarray(
+            self.counts_before[phase] + self.cycles[phase].counts(samples - int(self.phase_starts[phase]))
+        )
 
 
-def source_windows(split: TokenSplit, source: str, context: int, seed: int) -> Windows:
-    """The windows of one source, in an order of its own: other sources may come and go."""
+def source_windows(split: TokenSplit, source: str, context: int, seed: int) -> ShuffledWindows:
+    """The windows of one source. Their order depends on the source's name and not on its position, so adding another
+    source does not reshuffle this one."""
     digest = hashlib.blake2b(f"windows\0{seed}\0{source}".encode(), digest_size=8).digest()
-    place = split.sources[source]
-    return Windows(place["start"], place["tokens"], context, int.from_bytes(digest, "little"))
+    entry = split.sources[source]
+    return ShuffledWindows(entry["start"], entry["tokens"], context, int.from_bytes(digest, "little"))
 
 
 def check_sources(mixture: Mapping[str, float], split: TokenSplit, context: int) -> None:
-    """Every source of a weight above 0 has text enough. Raises `DataError`."""
+    """Raise `DataError` unless every source with a weight above 0 has enough tokens."""
     for name, weight in mixture.items():
-        held = split.sources.get(name, {"tokens": 0})["tokens"]
-        if weight and held < 2 * context + 1:
+        tokens = split.sources.get(name, {"tokens": 0})["tokens"]
+        if weight and tokens < 2 * context + 1:
             raise DataError(
-                f"the {split.name} split has {held} tokens of {name}; model.context({context}) needs at least "
+                f"the {split.name} split has {tokens} tokens of {name}; model.context({context}) needs at least "
                 f"{2 * context + 1} to mix it in (it has text of: {', '.join(split.sources)})",
                 f"set the weight of {name} to 0 in pretrain.mixture and pretrain.phases, or add text to sources.{name}",
             )

@@ -1,4 +1,4 @@
-"""The optimizers over sharded parameters, seen as one, and the one place where gradients are measured."""
+"""The optimizers over sharded parameters, behind one interface, and the local share of the gradient norm."""
 
 from __future__ import annotations
 
@@ -10,95 +10,97 @@ from torch import Tensor
 
 from gptoss.config.pretrain import PretrainConfig
 from gptoss.train.muon import Muon
-from gptoss.train.sharding import copies, local
+from gptoss.train.sharding import local_tensor, replica_count
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
+NamedParameters = Sequence[tuple[str, Tensor]]
 
 
-def decays(name: str, parameter: Tensor) -> bool:
-    """Which parameters decay: matrices, but not the input embedding.
+def has_weight_decay(name: str, parameter: Tensor) -> bool:
+    """Weight decay applies to matrices, except the input embedding.
 
-    A norm's gain is a scale, pulling it to zero is no regularisation; a row of the embedding gets a gradient only
-    when its token occurs, so decay would shrink rare tokens for being rare (OLMo et al. 2024, section 3.3).
+    A norm's gain is a scale, for which zero is no meaningful prior. A row of the embedding has a gradient only where
+    its token occurs, so decay would shrink rare tokens for being rare (OLMo et al. 2024, section 3.3).
     """
     return parameter.dim() > 1 and ".embed_" not in name
 
 
-def hidden(name: str, parameter: Tensor) -> bool:
-    """Which parameters Muon takes: the matrices inside the layers, neither embedding nor output head."""
+def uses_muon(name: str, parameter: Tensor) -> bool:
+    """Muon is for the matrices inside the layers; embedding and output head get AdamW (Jordan et al. 2024)."""
     return parameter.dim() == 2 and ".layers." in name
 
 
 class Optimizer:
-    """What `pretrain.optimizer` names: AdamW for every parameter, or Muon for the hidden matrices and AdamW for the
-    rest. One for all parts of the model that a rank holds, so that they step or skip together."""
+    """AdamW for every parameter, or Muon for hidden matrices and AdamW for the rest, by `pretrain.optimizer`.
 
-    def __init__(self, named: Sequence[tuple[str, Tensor]], pretrain: PretrainConfig) -> None:
+    One object for all model parts of a rank, so that all virtual pipeline stages step or skip together.
+    """
+
+    def __init__(self, named: NamedParameters, config: PretrainConfig) -> None:
         self.named = named
-        by_muon = [p for n, p in named if pretrain.optimizer == "muon" and hidden(n, p)]
-        taken = set(map(id, by_muon))
-        rest = [(name, parameter) for name, parameter in named if id(parameter) not in taken]
-        self.parts: list[torch.optim.Optimizer] = [adamw(rest, pretrain)] if rest else []
+        by_muon = [(n, p) for n, p in named if config.optimizer == "muon" and uses_muon(n, p)]
+        by_adamw = [(n, p) for n, p in named if not (config.optimizer == "muon" and uses_muon(n, p))]
+        self.optimizers: list[torch.optim.Optimizer] = [build_adamw(by_adamw, config)] if by_adamw else []
         if by_muon:
-            self.parts.append(Muon(by_muon, pretrain.learning_rate, pretrain.weight_decay))
+            self.optimizers.append(Muon([p for _, p in by_muon], config.learning_rate, config.weight_decay))
 
-    def step(self, rate: float) -> None:
-        """One step at this learning rate."""
-        for part in self.parts:
-            for group in part.param_groups:
-                group["lr"] = rate
-            part.step()
+    def step(self, learning_rate: float) -> None:
+        """Update all parameters."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            optimizer.step()
 
-    def clear(self) -> None:
-        """Drop the gradients."""
-        for part in self.parts:
-            part.zero_grad(set_to_none=True)
+    def zero_grad(self) -> None:
+        """Free the gradients."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
 
-    def tensors(self) -> Iterator[Tensor]:
-        """Everything it keeps between steps."""
-        for part in self.parts:
-            for state in part.state.values():
-                yield from state.values()
+    def states(self) -> Iterator[dict[str, Tensor]]:
+        """The state of each parameter."""
+        for optimizer in self.optimizers:
+            yield from optimizer.state.values()
 
-    def moments(self) -> Iterator[tuple[str, Tensor]]:
-        """The state under its global names (`exp_avg.NAME`, `exp_avg_sq.NAME`, `momentum.NAME`)."""
+    def named_state(self) -> Iterator[tuple[str, Tensor]]:
+        """State tensors under global names (`exp_avg.NAME`, `exp_avg_sq.NAME`, `momentum.NAME`), for checkpoints."""
         for name, parameter in self.named:
-            for part in self.parts:
-                for moment, value in part.state.get(parameter, {}).items():
-                    if moment != "step":
-                        yield f"{moment}.{name}", value
+            for optimizer in self.optimizers:
+                for key, value in optimizer.state.get(parameter, {}).items():
+                    if key != "step":
+                        yield f"{key}.{name}", value
 
-    def set_steps_taken(self, steps: int) -> None:
-        """The count that AdamW's bias correction uses."""
-        for part in self.parts:
-            for state in part.state.values():
-                if "step" in state:
-                    state["step"].fill_(float(steps))
+    def set_step_count(self, steps: int) -> None:
+        """Set the number of updates made so far, for AdamW's bias correction."""
+        for state in self.states():
+            if "step" in state:
+                state["step"].fill_(float(steps))
 
 
-def adamw(named: Sequence[tuple[str, Tensor]], pretrain: PretrainConfig) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019) with its state made at once, so that a checkpoint can be read into it."""
+def build_adamw(named: NamedParameters, config: PretrainConfig) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter 2019)."""
     groups = [
-        {"params": [p for n, p in named if decays(n, p)], "weight_decay": pretrain.weight_decay},
-        {"params": [p for n, p in named if not decays(n, p)], "weight_decay": 0.0},
+        {"params": [p for n, p in named if has_weight_decay(n, p)], "weight_decay": config.weight_decay},
+        {"params": [p for n, p in named if not has_weight_decay(n, p)], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(
         [group for group in groups if group["params"]],
-        lr=pretrain.learning_rate, betas=(pretrain.beta1, pretrain.beta2), eps=1e-8, fused=True,
+        lr=config.learning_rate, betas=(config.beta1, config.beta2), eps=1e-8, fused=True,
     )  # fmt: skip
+    # torch creates the state in the first step; DCP loads in place and needs it before.
     for _, parameter in named:
-        state = {moment: torch.zeros_like(parameter) for moment in MOMENTS}
-        optimizer.state[parameter] = {"step": torch.zeros((), device=local(parameter).device), **state}
+        moments = {key: torch.zeros_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
+        optimizer.state[parameter] = {"step": torch.zeros((), device=local_tensor(parameter).device), **moments}
     return optimizer
 
 
-def squared_norm(tensors: Iterable[Tensor]) -> Tensor:
-    """This rank's part of the sum of squares over all ranks, float64; not finite when an element is not.
+def local_squared_norm(tensors: Iterable[Tensor]) -> Tensor:
+    """This rank's share of the sum of squares over the whole model, a float64 scalar on the device.
 
-    What several ranks hold alike (a norm's gain under tensor parallelism, every shard under hybrid sharding) is
-    divided among them, so that the sum over all ranks counts each element once.
+    Infinite or NaN when some element is. The sum of all shares counts each element once: elements held by several
+    ranks (a norm's gain under tensor parallelism, every shard under hybrid sharding) are divided by their number.
     """
     tensors = list(tensors)
-    norms: list[Any] = torch._foreach_norm([local(tensor) for tensor in tensors])
+    norms: list[Any] = torch._foreach_norm([local_tensor(tensor) for tensor in tensors])
+    # Squared in float64: the square of a finite float32 norm can overflow, and would then look like an overflow of a
+    # gradient.
     squares = torch.stack(norms).double().square()
-    return (squares / torch.tensor([copies(tensor) for tensor in tensors], device=squares.device)).sum()
+    return (squares / torch.tensor([replica_count(tensor) for tensor in tensors], device=squares.device)).sum()

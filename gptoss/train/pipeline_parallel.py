@@ -1,9 +1,11 @@
-"""Runs a rank's parts of the model over the micro-batches of a global batch, by the cluster file's schedule.
+"""Forward and backward passes of a rank's model parts over the micro-batches of a global batch.
 
-1F1B and interleaved 1F1B: Narayanan et al. 2021. Zero bubble: Qi et al. 2023, whose backward pass computes the
-gradients of a stage's input first, which the stage before is waiting for, and those of its weights when there is
-time. All leave the same gradients up to rounding: FSDP moves sums over micro-batches to the master precision in the
-pass that computes input gradients, so zero bubble adds some of them in the compute precision before.
+1F1B and interleaved 1F1B: Narayanan et al. 2021. Zero bubble (Qi et al. 2023) splits the backward pass: gradients of a
+stage's input first, which the previous stage waits for, gradients of its weights when there is time. All schedules
+produce the same gradients up to rounding. FSDP accumulates gradients in the master precision in the pass that computes
+input gradients, so with zero bubble some of them are accumulated in the compute precision before.
+
+Shape suffixes: B sequences, T positions; targets and logits hold this rank's T / tp positions.
 """
 
 from __future__ import annotations
@@ -16,108 +18,109 @@ from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 
 from gptoss.config.tokenizer import SEPARATOR
-from gptoss.models.attention import document_positions
+from gptoss.models.attention import document_position_ids
 from gptoss.models.decoder import Decoder
 from gptoss.models.precision import DTYPES
 from gptoss.train.loss import ScaledLoss
 from gptoss.train.parallel_context import ParallelContext
 from gptoss.train.run_config import RunConfig
-from gptoss.train.sharding import reshards
-from gptoss.train.stage_assignment import stage_count, stages_of
+from gptoss.train.sharding import reshards_after_forward
+from gptoss.train.stage_assignment import stage_count, stages_of_rank
 
 SCHEDULES = {
     "1f1b": "Schedule1F1B",
     "interleaved_1f1b": "ScheduleInterleaved1F1B",
     "zero_bubble": "ScheduleInterleavedZeroBubble",
 }
-"""Classes of `torch.distributed.pipelining`, which is loaded by those that need it: it takes most of a second."""
+"""Class names in `torch.distributed.pipelining`, imported only where mesh.pp > 1: it takes most of a second."""
 
 
 class Pipeline:
-    """Forward and backward passes of this rank over its part of a global batch."""
+    """Runs this rank's share of a global batch; without a pipeline (pp 1) a plain gradient accumulation loop."""
 
-    def __init__(self, parts: list[Decoder], plan: RunConfig, ranks: ParallelContext) -> None:
-        self.parts, self.device = parts, ranks.device
-        pretrain = plan.settings.pretrain
-        self.loss = ScaledLoss(pretrain.z_loss, pretrain.logit_soft_cap)
-        self.separator = plan.settings.tokenizer.special_ids[SEPARATOR] if pretrain.document_mask else None
-        self.micro_batches = plan.layout.micro_batches
-        self.reshards = reshards(plan.cluster)
-        positions = plan.settings.model.context // ranks.tp
-        self.positions = slice(ranks.tp_rank * positions, (ranks.tp_rank + 1) * positions)
-        self.schedule = self._schedule(plan, ranks) if ranks.pp > 1 else None
+    def __init__(self, model_parts: list[Decoder], run_config: RunConfig, parallel: ParallelContext) -> None:
+        self.model_parts, self.device = model_parts, parallel.device
+        settings = run_config.settings
+        self.loss = ScaledLoss(settings.pretrain.z_loss, settings.pretrain.logit_soft_cap)
+        self.separator = settings.tokenizer.special_ids[SEPARATOR] if settings.pretrain.document_mask else None
+        self.micro_batches = run_config.layout.micro_batches
+        self.reshards = reshards_after_forward(run_config.cluster)
+        positions = settings.model.context // parallel.tp
+        self.positions = slice(parallel.tp_rank * positions, (parallel.tp_rank + 1) * positions)
+        self.schedule = self._build_schedule(run_config, parallel) if parallel.pp > 1 else None
 
-    def _schedule(self, plan: RunConfig, ranks: ParallelContext) -> Any:
+    def _build_schedule(self, run_config: RunConfig, parallel: ParallelContext) -> Any:
         from torch.distributed import pipelining
 
-        rows, model, dtype = plan.layout.micro_batch, plan.settings.model, DTYPES[plan.precision]
-        positions = model.context // ranks.tp
-        tokens = torch.empty(rows, model.context, dtype=torch.int64, device="meta")
-        activations = torch.empty(rows, positions, model.hidden_size, dtype=dtype, device="meta")
-        logits = torch.empty(rows, positions, plan.vocab_size, dtype=dtype, device="meta")
+        sequences, model, dtype = run_config.layout.micro_batch, run_config.settings.model, DTYPES[run_config.precision]
+        positions = model.context // parallel.tp
+        tokens = torch.empty(sequences, model.context, dtype=torch.int64, device="meta")
+        activations = torch.empty(sequences, positions, model.hidden_size, dtype=dtype, device="meta")
+        logits = torch.empty(sequences, positions, run_config.vocab_size, dtype=dtype, device="meta")
         stages = [
             pipelining.PipelineStage(
-                part, number, stage_count(plan.cluster), ranks.device,
-                # Shapes are stated: left to infer them, the schedule would run a forward and a backward pass.
-                input_args=tokens if part.first else activations.clone().requires_grad_(),
-                output_args=logits if part.last else activations.clone().requires_grad_(),
-                group=ranks.mesh.get_group("pp"),
+                part, stage, stage_count(run_config.cluster), parallel.device,
+                # Static shapes: to infer them the schedule would run a real forward and backward pass, with the loss.
+                input_args=tokens if part.is_first else activations.clone().requires_grad_(),
+                output_args=logits if part.is_last else activations.clone().requires_grad_(),
+                group=parallel.mesh.get_group("pp"),
             )
-            for part, number in zip(self.parts, stages_of(ranks.pp_rank, plan.cluster), strict=True)
+            for part, stage in zip(self.model_parts, stages_of_rank(parallel.pp_rank, run_config.cluster), strict=True)
         ]  # fmt: skip
-        schedule = plan.cluster.pipeline.schedule
-        held = stages[0] if schedule == "1f1b" else stages
-        return getattr(pipelining, SCHEDULES[schedule])(held, self.micro_batches, loss_fn=self.loss, scale_grads=False)
+        name = run_config.cluster.pipeline.schedule
+        # scale_grads divides gradients by the number of micro-batches; the loss is normalised already.
+        return getattr(pipelining, SCHEDULES[name])(
+            stages[0] if name == "1f1b" else stages, self.micro_batches, loss_fn=self.loss, scale_grads=False
+        )
 
-    def train(self, inputs_BT: Tensor, targets_BT: Tensor, factor: float) -> Tensor:
-        """Forward and backward; gradients of `factor` * loss stay on the parameters. Returns the summed loss times
-        `factor`: this rank's part where the last stage is, zero elsewhere."""
+    def forward_backward(self, inputs_BT: Tensor, targets_BT: Tensor, factor: float) -> Tensor:
+        """Accumulate the gradients of `factor` * summed loss. Returns that loss, a float64 scalar: this rank's share
+        where it holds the last stage, zero elsewhere."""
         self.loss.factor = factor
         if self.schedule is None:
             return self._accumulate(inputs_BT, targets_BT[:, self.positions])
-        return self._run(self.schedule.step, inputs_BT, targets_BT[:, self.positions])
+        return self._run_schedule(self.schedule.step, inputs_BT, targets_BT[:, self.positions])
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def evaluate(self, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
-        """The summed loss in nats: this rank's part where the last stage is, zero elsewhere."""
+        """Summed cross-entropy in nats: this rank's share where it holds the last stage, zero elsewhere."""
         self.loss.factor = 1.0
         targets_BT = targets_BT[:, self.positions]
-        if self.schedule is None:
-            (part,) = self.parts
-            batches = self._micro_batches(inputs_BT, targets_BT)
-            losses = [self.loss(part(inputs, **documents), targets) for inputs, targets, documents in batches]
-            return torch.stack(losses).double().sum()
-        return self._run(self.schedule.eval, inputs_BT, targets_BT)
+        if self.schedule is not None:
+            return self._run_schedule(self.schedule.eval, inputs_BT, targets_BT)
+        (part,) = self.model_parts
+        batches = self._split(inputs_BT, targets_BT)
+        losses = [self.loss(part(inputs, **position_ids), targets) for inputs, targets, position_ids in batches]
+        return torch.stack(losses).double().sum()
 
-    def _run(self, call: Any, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
+    def _run_schedule(self, call: Any, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
         losses: list[Tensor] = []
-        given = (inputs_BT,) if self.parts[0].first else ()
-        target = targets_BT if self.parts[-1].last else None
-        call(*given, target=target, losses=losses, return_outputs=False, **self._documents(inputs_BT))
+        args = (inputs_BT,) if self.model_parts[0].is_first else ()
+        target = targets_BT if self.model_parts[-1].is_last else None
+        # Returning outputs would keep the logits of all micro-batches alive to the end of the step.
+        call(*args, target=target, losses=losses, return_outputs=False, **self._position_ids(inputs_BT))
         return torch.stack(losses).detach().double().sum() if losses else torch.zeros((), device=self.device)
 
-    def _documents(self, inputs_BT: Tensor) -> dict[str, Tensor]:
-        """What every stage must know of the documents; the tokens themselves reach the first one only."""
-        return {} if self.separator is None else {"positions": document_positions(inputs_BT, self.separator)}
+    def _position_ids(self, inputs_BT: Tensor) -> dict[str, Tensor]:
+        """Keyword argument that tells every stage where documents start; the tokens reach only the first stage."""
+        return {} if self.separator is None else {"position_ids": document_position_ids(inputs_BT, self.separator)}
 
-    def _micro_batches(
-        self, inputs_BT: Tensor, targets_BT: Tensor
-    ) -> Iterator[tuple[Tensor, Tensor, dict[str, Tensor]]]:
-        """Inputs, targets and documents of one micro-batch after the other."""
+    def _split(self, inputs_BT: Tensor, targets_BT: Tensor) -> Iterator[tuple[Tensor, Tensor, dict[str, Tensor]]]:
+        """Inputs, targets and position ids per micro-batch."""
         pairs = zip(inputs_BT.chunk(self.micro_batches), targets_BT.chunk(self.micro_batches), strict=True)
-        return ((inputs, targets, self._documents(inputs)) for inputs, targets in pairs)
+        return ((inputs, targets, self._position_ids(inputs)) for inputs, targets in pairs)
 
     def _accumulate(self, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
-        (part,) = self.parts
+        (part,) = self.model_parts
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        batches = self._micro_batches(inputs_BT, targets_BT)
-        for number, (inputs, targets, documents) in enumerate(batches, 1):
+        for number, (inputs, targets, position_ids) in enumerate(self._split(inputs_BT, targets_BT), 1):
             if isinstance(part, FSDPModule):
+                # Gradients are reduced once per step, not per micro-batch.
                 last = number == self.micro_batches
                 part.set_requires_gradient_sync(last)
                 part.set_is_last_backward(last)
                 part.set_reshard_after_backward(last or self.reshards)
-            loss = self.loss(part(inputs, **documents), targets)
+            loss = self.loss(part(inputs, **position_ids), targets)
             loss.backward()
             total += loss.detach().double()
         return total

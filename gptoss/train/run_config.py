@@ -1,7 +1,7 @@
-"""What one training run is: settings, cluster, and how a global batch divides over the mesh.
+"""Everything that defines one training run: settings, cluster, and how a global batch divides over the mesh.
 
-The plan is checked before any process starts, and handed to every rank as one JSON file, so that all ranks and the
-process that watches them agree even when a configuration file is edited meanwhile.
+The run configuration is validated before any process starts and passed to every rank as one JSON file, so that the
+ranks and the process that watches them agree even when a configuration file is edited meanwhile.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from gptoss.core.errors import DataError, UserError
 from gptoss.tables.token_files import TokenSplit, read_index
 from gptoss.train.mixture import SampleOrder
 
-PLAN = "GPTOSS_PRETRAIN_PLAN"
-"""Environment of a rank: the plan's file."""
-STOPPED = "GPTOSS_PRETRAIN_STOPPED"
-"""Environment of a rank: the file that it leaves for its node's agent when it has stopped on request."""
-RESTARTS = "TORCHELASTIC_RESTART_COUNT"
-"""Environment of a rank: how often its launcher has started the ranks again. torchrun's name for it."""
+RUN_CONFIG_ENV = "GPTOSS_PRETRAIN_PLAN"
+"""Environment variable of a rank: path of its `RunConfig` as JSON."""
+STOPPED_ENV = "GPTOSS_PRETRAIN_STOPPED"
+"""Environment variable of a rank: a file that it creates for its node's torchrun agent after a requested stop."""
+RESTART_COUNT_ENV = "TORCHELASTIC_RESTART_COUNT"
+"""Environment variable of a rank, set by torchrun: how often the ranks were restarted."""
 
 
 class RunConfig(Section):
@@ -35,20 +35,20 @@ class RunConfig(Section):
     settings: Settings
     cluster: ClusterConfig
     precision: Literal["float16", "bfloat16", "float32", "float64"]
-    """`settings.pretrain.precision`; float64 serves tests alone."""
+    """`settings.pretrain.precision`; float64 is for tests only."""
     state: Path
-    """Folder for checkpoints, rows of measurements, and what the ranks report."""
+    """Folder for checkpoints, the metrics log, and failure reports of the ranks."""
     attempt: str
-    """Distinguishes this start of the run from an earlier, killed one."""
+    """Unique id of this start of the run; a restart after a kill has another one."""
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> BatchLayout:
         """How a global batch divides over the mesh."""
-        return divide(self.settings, self.cluster)
+        return divide_batch(self.settings, self.cluster)
 
     @property
     def vocab_size(self) -> int:
-        """Rows of the embedding."""
+        """Rows of the embedding matrix: the padded vocabulary."""
         return self.settings.tokenizer.padded_vocab_size
 
     def write(self, path: Path) -> None:
@@ -62,17 +62,24 @@ class RunConfig(Section):
 
 
 @dataclass(frozen=True)
-class Layout:
+class BatchLayout:
     """A global batch on a mesh: `sequences = dp * micro_batches * micro_batch`."""
 
     sequences: int
+    """Per global batch."""
     sequences_per_rank: int
+    """Per data-parallel rank."""
     micro_batches: int
+    """Per data-parallel rank and step."""
     micro_batch: int
+    """Sequences per micro-batch."""
 
 
-def divide(settings: Settings, cluster: ClusterConfig) -> Layout:
-    """Divide the global batch over data-parallel ranks and micro-batches. Raises `UserError` with the arithmetic."""
+def divide_batch(settings: Settings, cluster: ClusterConfig) -> BatchLayout:
+    """Divide the global batch over data-parallel ranks and micro-batches.
+
+    Errors: `UserError` with the arithmetic and a value that works, when the batch, layers or matrices do not divide.
+    """
     mesh, context, micro_batch = cluster.mesh, settings.model.context, cluster.micro_batch
     sequences = settings.sequences_per_step
     file = f"infra/clusters/{cluster_name()}.yaml"
@@ -82,21 +89,22 @@ def divide(settings: Settings, cluster: ClusterConfig) -> Layout:
     check_tensor_parallel(settings.model, mesh.tp, file)
     if sequences % mesh.dp:
         raise UserError(
-            f"{batch}; {sequences} / ({ranks}) = {sequences / mesh.dp:g} a rank",
+            f"{batch}; {sequences} / ({ranks}) = {sequences / mesh.dp:g} per rank",
             f"set pretrain.batch_tokens to a multiple of {mesh.dp} * {context} = {mesh.dp * context}, "
             f"or change the mesh in {file}",
         )
     per_rank = sequences // mesh.dp
     if per_rank % micro_batch:
         raise UserError(
-            f"{batch}; {sequences} / ({ranks}) = {per_rank} a rank; "
+            f"{batch}; {sequences} / ({ranks}) = {per_rank} per rank; "
             f"{per_rank} / micro_batch({micro_batch}) = {per_rank / micro_batch:g} micro-batches",
             f"set micro_batch in {file} to {_largest_divisor(per_rank, min(micro_batch, per_rank // mesh.pp or 1))}",
         )
     micro_batches = per_rank // micro_batch
+    # With fewer micro-batches than stages some stage would idle for the whole step; torch's schedules refuse it.
     if micro_batches < mesh.pp:
         raise UserError(
-            f"{batch}; {per_rank} a rank / micro_batch({micro_batch}) = {micro_batches} micro-batches "
+            f"{batch}; {per_rank} per rank / micro_batch({micro_batch}) = {micro_batches} micro-batches "
             f"< pp({mesh.pp}): a pipeline of {mesh.pp} stages needs at least {mesh.pp}",
             f"set micro_batch in {file} to {_largest_divisor(per_rank, per_rank // mesh.pp)}"
             if per_rank >= mesh.pp
@@ -104,42 +112,43 @@ def divide(settings: Settings, cluster: ClusterConfig) -> Layout:
         )
     if cluster.pipeline.schedule != "1f1b" and micro_batches % mesh.pp:
         raise UserError(
-            f"{batch}; {per_rank} a rank / micro_batch({micro_batch}) = {micro_batches} micro-batches; "
+            f"{batch}; {per_rank} per rank / micro_batch({micro_batch}) = {micro_batches} micro-batches; "
             f"{micro_batches} / pp({mesh.pp}) = {micro_batches / mesh.pp:g} rounds: "
             f"pipeline.schedule {cluster.pipeline.schedule} runs whole rounds of pp micro-batches",
             f"set micro_batch in {file} so that {per_rank} / micro_batch is a multiple of {mesh.pp}, "
             "or pipeline.schedule to 1f1b",
         )
-    return Layout(sequences, per_rank, micro_batches, micro_batch)
+    return BatchLayout(sequences, per_rank, micro_batches, micro_batch)
 
 
-def check_stages(shape: ModelConfig, cluster: ClusterConfig, file: str) -> None:
-    """Every stage of the pipeline holds a layer. Raises `UserError`."""
-    pp, each = cluster.mesh.pp, cluster.pipeline.stages_per_rank
-    if pp > 1 and shape.tie_embeddings:
+def check_stages(config: ModelConfig, cluster: ClusterConfig, file: str) -> None:
+    """Raise `UserError` unless every pipeline stage holds a layer and no parameter is on two stages."""
+    pp, per_rank = cluster.mesh.pp, cluster.pipeline.stages_per_rank
+    # torchtitan does not support tied embeddings in a pipeline either (pytorch/torchtitan#1524).
+    if pp > 1 and config.tie_embeddings:
         raise UserError(
             f"model.tie_embeddings is true and mesh.pp is {pp}: the first and the last pipeline stage would each hold "
-            "a copy of the embedding, whose gradients had to be added up",
+            "a copy of the embedding, whose gradients would have to be summed",
             f"set mesh.pp in {file} to 1, or model.tie_embeddings to false",
         )
-    if pp * each > shape.layers:
+    if pp * per_rank > config.layers:
         raise UserError(
-            f"mesh.pp({pp}) * pipeline.stages_per_rank({each}) = {pp * each} stages > model.layers({shape.layers}): "
-            "a pipeline stage would hold no layer",
-            f"set mesh.pp * pipeline.stages_per_rank in {file} to {shape.layers} or less",
+            f"mesh.pp({pp}) * pipeline.stages_per_rank({per_rank}) = {pp * per_rank} stages > "
+            f"model.layers({config.layers}): a pipeline stage would hold no layer",
+            f"set mesh.pp * pipeline.stages_per_rank in {file} to {config.layers} or less",
         )
 
 
-def check_tensor_parallel(shape: ModelConfig, tp: int, file: str) -> None:
-    """What tensor parallelism divides is divisible. Raises `UserError`."""
-    if tp > 1 and (shape.architecture != "llama" or shape.tie_embeddings):
-        what = "tied embeddings" if shape.tie_embeddings else f"the biases of {shape.architecture}"
+def check_tensor_parallel(config: ModelConfig, tp: int, file: str) -> None:
+    """Raise `UserError` unless the model's dimensions are divisible by `tp`."""
+    if tp > 1 and (config.architecture != "llama" or config.tie_embeddings):
+        what = "tied embeddings" if config.tie_embeddings else f"the biases of {config.architecture}"
         raise UserError(f"mesh.tp is {tp}: tensor parallelism cannot divide {what}", f"set mesh.tp in {file} to 1")
-    sizes = {key: getattr(shape, key) for key in ("heads", "kv_heads", "ffn_size", "context", "hidden_size")}
+    sizes = {key: getattr(config, key) for key in ("heads", "kv_heads", "ffn_size", "context", "hidden_size")}
     for key, size in sizes.items():
         if size % tp:
             raise UserError(
-                f"model.{key}({size}) / tp({tp}) = {size / tp:g}: tensor parallelism gives every rank as many of them",
+                f"model.{key}({size}) / tp({tp}) = {size / tp:g}: tensor parallelism gives every rank an equal share",
                 f"set mesh.tp in {file} to a divisor of {math.gcd(*sizes.values())}",
             )
 
@@ -148,8 +157,8 @@ def _largest_divisor(number: int, limit: int) -> int:
     return max(divisor for divisor in range(1, max(1, limit) + 1) if number % divisor == 0)
 
 
-def check_data(settings: Settings, train: TokenSplit, validation: TokenSplit) -> None:
-    """The shards hold what the settings ask for, in the ids of the tokenizer. Raises `DataError`."""
+def check_shards(settings: Settings, train: TokenSplit, validation: TokenSplit) -> None:
+    """Raise `DataError` unless the shards hold enough tokens of the configured tokenizer."""
     padded = settings.tokenizer.padded_vocab_size
     if train.vocab_size != padded:
         raise DataError(
@@ -157,6 +166,7 @@ def check_data(settings: Settings, train: TokenSplit, validation: TokenSplit) ->
             "run `dvc repro pretrain`, which makes the shards again",
         )
     context = settings.model.context
+    # Training shifts the windows in every epoch, so it needs room for two; see `shuffle.py`.
     for split, windows in ((train, 2), (validation, 1)):
         needed = windows * context + 1
         if len(split) < needed:
@@ -164,10 +174,10 @@ def check_data(settings: Settings, train: TokenSplit, validation: TokenSplit) ->
                 f"the {split.name} split has {len(split)} tokens; model.context({context}) needs at least {needed}",
                 "add text, raise shards.validation_fraction or lower model.context",
             )
-    SampleOrder(train, settings)
+    SampleOrder(train, settings)  # raises when a source of the mixture is missing or too short
     tokenizer = paths.TOKENIZER / "tokenizer.json"
     if tokenizer.is_file() and sha256_file(tokenizer) != read_index(train.folder)["tokenizer_sha256"]:
         raise DataError(
-            f"{train.folder} was not made with {tokenizer}: its ids would mean other text",
+            f"{train.folder} was not made with {tokenizer}: its token ids would mean other text",
             "run `dvc repro pretrain`, which makes the shards again",
         )

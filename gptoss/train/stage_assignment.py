@@ -1,7 +1,7 @@
-"""Which layers each stage of the pipeline holds, and which rank holds each stage.
+"""Which layers each pipeline stage holds, and which rank holds each stage.
 
-Stages are numbered through the model. With several stages a rank, stage `s` is on pipeline rank `s mod pp`, as
-interleaved schedules want it (Narayanan et al. 2021, section 2.2).
+Stages are numbered from the embedding to the head. With several stages per rank, stage `s` is on pipeline rank
+`s mod pp`, as interleaved schedules need it (Narayanan et al. 2021, section 2.2).
 """
 
 from __future__ import annotations
@@ -13,32 +13,34 @@ from gptoss.config.model import ModelConfig
 from gptoss.models.decoder import matrix_elements
 
 
-def split_layers(shape: ModelConfig, vocab_size: int, stages: int) -> list[range]:
-    """Contiguous layers of each pipeline stage, so that the slowest stage is as fast as can be.
+def split_layers(config: ModelConfig, vocab_size: int, stages: int) -> list[range]:
+    """Contiguous layers per stage that minimise the cost of the slowest stage.
 
-    Costs are multiply-adds a token: of a layer, its matrices and its attention over half the context; of the output
-    head, its matrix, which the last stage carries on top of its layers.
+    Costs are multiply-adds per token: of a layer, its matrices and its attention over half the context; of the output
+    head, its matrix. All stages but the last differ by at most one layer, so only the size of the last one is searched.
     """
     if stages == 1:
-        return [range(shape.layers)]
-    layer = matrix_elements(shape) + shape.context * shape.hidden_size
-    head = vocab_size * shape.hidden_size
+        return [range(config.layers)]
+    # Causal attention: scores and values are D multiply-adds each per visible position, on average context / 2 of them.
+    layer_cost = matrix_elements(config) + config.context * config.hidden_size
+    head_cost = vocab_size * config.hidden_size
 
     def slowest(last: int) -> int:
-        return max(-(-(shape.layers - last) // (stages - 1)) * layer, last * layer + head)
+        return max(-(-(config.layers - last) // (stages - 1)) * layer_cost, last * layer_cost + head_cost)
 
-    last = min(range(shape.layers - stages + 1, 0, -1), key=slowest)
-    each, more = divmod(shape.layers - last, stages - 1)
-    counts = [each + (number < more) for number in range(stages - 1)] + [last]
-    edges = [sum(counts[:number]) for number in range(stages + 1)]
-    return [range(start, stop) for start, stop in itertools.pairwise(edges)]
+    # Ties go to the larger last stage, since `range` counts down: the earlier stages hold more activations in 1F1B.
+    last = min(range(config.layers - stages + 1, 0, -1), key=slowest)
+    per_stage, remainder = divmod(config.layers - last, stages - 1)
+    counts = [per_stage + (stage < remainder) for stage in range(stages - 1)] + [last]
+    boundaries = [0, *itertools.accumulate(counts)]
+    return [range(start, stop) for start, stop in itertools.pairwise(boundaries)]
 
 
 def stage_count(cluster: ClusterConfig) -> int:
-    """Stages in the whole pipeline."""
+    """Stages of the whole pipeline."""
     return cluster.mesh.pp * cluster.pipeline.stages_per_rank
 
 
-def stages_of(pp_rank: int, cluster: ClusterConfig) -> range:
-    """Numbers of the stages on one pipeline rank."""
+def stages_of_rank(pp_rank: int, cluster: ClusterConfig) -> range:
+    """Stage numbers on one pipeline rank."""
     return range(pp_rank, stage_count(cluster), cluster.mesh.pp)

@@ -1,9 +1,9 @@
-"""What is measured beside the loss: speed against the machine's own peak, memory, and how near float16 is to its end.
+"""Measurements beside the loss: speed relative to the machine's own peak, memory, activation magnitudes.
 
 Model FLOPs utilisation (Chowdhery et al. 2022, PaLM, appendix B): a token costs 6 N + 12 L H E T floating-point
-operations, forward and backward, N the parameters without the input embedding, which is looked up and not multiplied,
-L layers, H heads of width E, T positions. Recomputed activations do not count. The peak is what a large matrix
-multiplication reaches on these very devices in the precision of the run, measured on all ranks at once.
+operations, forward and backward. N: parameters without the input embedding, which is looked up and not multiplied; L
+layers; H heads of width E; T positions. Recomputed activations do not count. The peak is what a large matrix product
+reaches on these very devices in the run's precision, measured on all ranks at once, not a data sheet's figure.
 """
 
 from __future__ import annotations
@@ -21,36 +21,39 @@ from gptoss.models.decoder import Decoder, parameter_count
 from gptoss.models.precision import DTYPES, HALF
 from gptoss.train.parallel_context import ParallelContext
 from gptoss.train.run_config import RunConfig
+from gptoss.train.sharding import local_tensor
 
 PEAK_SECONDS = 0.2
+# Large enough for full speed, small enough for a CPU's cache and for several products within PEAK_SECONDS.
 PEAK_SIZE = {"cpu": 768, "cuda": 8192}
-"""Rows and columns of the matrices that are multiplied to measure the peak."""
+# Products per reading of the clock: on a GPU each reading waits for the device.
+PEAK_BATCH = {"cpu": 1, "cuda": 16}
 
 
-def flops_a_token(plan: RunConfig) -> float:
-    """Floating-point operations for a token, by the formula above."""
-    model = plan.settings.model
-    looked_up = 0 if model.tie_embeddings else plan.vocab_size * model.hidden_size
-    multiplied = parameter_count(model, plan.vocab_size) - looked_up
+def flops_per_token(run_config: RunConfig) -> float:
+    """Floating-point operations per token, by the formula above."""
+    model = run_config.settings.model
+    embedding = 0 if model.tie_embeddings else run_config.vocab_size * model.hidden_size
+    multiplied = parameter_count(model, run_config.vocab_size) - embedding
     return 6.0 * multiplied + 12.0 * model.layers * model.heads * model.head_dim * model.context
 
 
-def peak_flops(plan: RunConfig, ranks: ParallelContext) -> float:
-    """Floating-point operations a second of a matrix multiplication, over all ranks. Collective."""
-    kind = ranks.device.type
-    dtype = DTYPES[plan.precision]
+def peak_flops(run_config: RunConfig, parallel: ParallelContext) -> float:
+    """Floating-point operations per second of a matrix product, summed over all ranks. Collective."""
+    kind = parallel.device.type
+    dtype = DTYPES[run_config.precision]
     if kind == "cpu" and dtype in HALF:
-        dtype = torch.float32  # in which a CPU multiplies halves
+        dtype = torch.float32  # in which a CPU multiplies half-precision operands, see `gptoss.models.precision`
     size = PEAK_SIZE[kind]
-    a, b = (torch.ones(size, size, dtype=dtype, device=ranks.device) for _ in range(2))
-    a @ b
-    ranks.barrier()
-    count, began = 0, _now(ranks.device)
-    while (elapsed := _now(ranks.device) - began) < PEAK_SECONDS:
-        for _ in range(1 if kind == "cpu" else 16):
+    a, b = (torch.ones(size, size, dtype=dtype, device=parallel.device) for _ in range(2))
+    a @ b  # warm-up
+    parallel.barrier()
+    count, started = 0, _now(parallel.device)
+    while (elapsed := _now(parallel.device) - started) < PEAK_SECONDS:
+        for _ in range(PEAK_BATCH[kind]):
             a @ b
-            count += 1
-    (total,) = ranks.sum([2.0 * size**3 * count / elapsed])
+        count += PEAK_BATCH[kind]
+    (total,) = parallel.all_reduce_sum([2.0 * size**3 * count / elapsed])
     return total
 
 
@@ -61,26 +64,24 @@ def _now(device: torch.device) -> float:
 
 
 def memory_bytes(device: torch.device) -> float:
-    """Most memory so far: allocated on the GPU, or resident of the process."""
-    if device.type == "cuda":
-        return float(torch.cuda.max_memory_allocated(device))
-    return float(peak_memory())
+    """Peak memory so far: allocated on the GPU, or resident size of a CPU process."""
+    return float(torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory())
 
 
-class Activations:
-    """The largest magnitude that each layer put out, recorded while `watched()`."""
+class ActivationMonitor:
+    """The largest magnitude in each layer's output, recorded while `recording()`: how close float16 is to overflow."""
 
-    def __init__(self, parts: Sequence[Decoder], plan: RunConfig, device: torch.device) -> None:
-        layers = [item for part in parts for item in part.trunk.layers.items()]
+    def __init__(self, model_parts: Sequence[Decoder], run_config: RunConfig, device: torch.device) -> None:
+        layers = [item for part in model_parts for item in part.trunk.layers.items()]
         # Hooks on a compiled layer would be compiled, or ignored.
-        self.layers = [] if plan.cluster.compile else [(int(number), layer) for number, layer in layers]
-        self.maxima = torch.zeros(plan.settings.model.layers, dtype=torch.float64, device=device)
+        self.layers = [] if run_config.cluster.compile else [(int(number), layer) for number, layer in layers]
+        self.maxima = torch.zeros(run_config.settings.model.layers, dtype=torch.float64, device=device)
 
     @contextmanager
-    def watched(self, wanted: bool) -> Iterator[None]:
-        """Record the forward passes inside, if wanted."""
+    def recording(self, enabled: bool) -> Iterator[None]:
+        """Record the forward passes inside, if enabled."""
         self.maxima.zero_()
-        hooks = [layer.register_forward_hook(self._hook(number)) for number, layer in self.layers if wanted]
+        hooks = [layer.register_forward_hook(self._hook(number)) for number, layer in self.layers if enabled]
         try:
             yield
         finally:
@@ -89,9 +90,9 @@ class Activations:
 
     def _hook(self, number: int) -> Any:
         def record(module: Any, inputs: Any, output: Tensor) -> None:
-            values = output.detach()
-            held = values.to_local() if hasattr(values, "to_local") else values
-            largest = held.float().abs().max().double().nan_to_num(nan=torch.inf, posinf=torch.inf)
+            largest = local_tensor(output.detach()).float().abs().max().double()
+            # NaN as infinity: a MAX all-reduce may drop NaN.
+            largest = largest.nan_to_num(nan=torch.inf, posinf=torch.inf)
             self.maxima[number] = torch.maximum(self.maxima[number], largest)
 
         return record

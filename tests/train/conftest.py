@@ -99,7 +99,7 @@ def checkout(workspace: Path, tiny: Callable[..., Settings], monkeypatch: pytest
 
 
 @pytest.fixture
-def plan(tiny: Callable[..., Settings], workspace: Path) -> Callable[..., RunConfig]:
+def make_run_config(tiny: Callable[..., Settings], workspace: Path) -> Callable[..., RunConfig]:
     """A plan in a fresh working folder with shards: `plan(cluster(pp=2), "float64", **changes)`."""
     write_shards(workspace / "data" / "shards")
 
@@ -160,14 +160,14 @@ def take_steps(plans: dict[str, tuple[RunConfig, int]], **changes: Any) -> dict[
     """Take steps by each of some named plans of one world size, in one set of processes: `{name: (plan, steps)}`.
     `changes` are fields of `layouts.Run`, by name."""
     files = []
-    for name, (plan, steps) in plans.items():
-        plan.write(Path(f"{name}.plan.json"))
+    for name, (run_config, steps) in plans.items():
+        run_config.write(Path(f"{name}.plan.json"))
         run = Run(f"{name}.plan.json", name, steps, free_port(), **changes.get(name, {}))
         run.write(Path(f"{name}.run.json"))
         files.append(f"{name}.run.json")
-    (size,) = {plan.cluster.mesh.size for plan, _ in plans.values()}
+    (size,) = {run_config.cluster.mesh.size for run_config, _ in plans.values()}
     run_ranks(size, "layouts", *files)
-    return {name: outcome(Path(name), plan.cluster) for name, (plan, _) in plans.items()}
+    return {name: outcome(Path(name), run_config.cluster) for name, (run_config, _) in plans.items()}
 
 
 def outcome(results: Path, on: ClusterConfig) -> Outcome:

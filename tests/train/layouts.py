@@ -17,7 +17,7 @@ from torch.distributed.tensor import DTensor
 
 from gptoss.train.parallel_context import ParallelContext, init_parallel_context
 from gptoss.train.run_config import RunConfig
-from gptoss.train.sharding import local
+from gptoss.train.sharding import local_tensor
 from gptoss.train.step import Trainer
 
 
@@ -25,7 +25,7 @@ from gptoss.train.step import Trainer
 class Run:
     """Some steps of one plan."""
 
-    plan: str
+    run_config: str
     results: str
     steps: int
     port: int
@@ -45,9 +45,9 @@ class Disturbed(Trainer):
 
     def backward(self, step: int, factor: float) -> Tensor:
         loss = super().backward(step, factor)
-        value = self.overflows.get((step, self.ranks.rank))
+        value = self.overflows.get((step, self.parallel.rank))
         if value is not None:
-            local(self.parameters[-1][1].grad).view(-1)[0] = value
+            local_tensor(self.parameters[-1][1].grad).view(-1)[0] = value
         return loss
 
 
@@ -57,8 +57,8 @@ def weights(trainer: Trainer) -> dict[str, np.ndarray]:
     return {name: value.numpy().copy() for name, value in whole.items()}
 
 
-def take_steps(run: Run, ranks: ParallelContext) -> None:
-    trainer = Disturbed(RunConfig.read(Path(run.plan)), ranks)
+def take_steps(run: Run, parallel: ParallelContext) -> None:
+    trainer = Disturbed(RunConfig.read(Path(run.plan)), parallel)
     trainer.overflows = {(step, rank): value for step, rank, value in run.overflows}
     seen = []
     for step in range(1, run.steps + 1):
@@ -70,19 +70,19 @@ def take_steps(run: Run, ranks: ParallelContext) -> None:
     folder = Path(run.results)
     folder.mkdir(parents=True, exist_ok=True)
     result = {"steps": seen, "validation": trainer.validate(), "scaler": trainer.scaler.state()}
-    (folder / f"rank-{ranks.rank}.json").write_text(json.dumps(result))
+    (folder / f"rank-{parallel.rank}.json").write_text(json.dumps(result))
     held = weights(trainer)
-    if ranks.dp_rank == 0 and ranks.tp_rank == 0:
-        np.savez(folder / f"pp-{ranks.pp_rank}.npz", **held)
+    if parallel.dp_rank == 0 and parallel.tp_rank == 0:
+        np.savez(folder / f"pp-{parallel.pp_rank}.npz", **held)
 
 
 def main(files: list[str]) -> None:
     for file in files:
         run = Run(**json.loads(Path(file).read_text()))
         os.environ["MASTER_PORT"] = str(run.port)
-        with init_parallel_context(RunConfig.read(Path(run.plan)).cluster) as ranks:
-            torch.manual_seed(ranks.rank)
-            take_steps(run, ranks)
+        with init_parallel_context(RunConfig.read(Path(run.plan)).cluster) as parallel:
+            torch.manual_seed(parallel.rank)
+            take_steps(run, parallel)
 
 
 if __name__ == "__main__":

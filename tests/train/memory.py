@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from gptoss.simulate.simulated_rank import measured_peak
+from gptoss.simulate.simulated_rank import measure_peak_memory
 from gptoss.train.parallel_context import init_parallel_context
 from gptoss.train.run_config import RunConfig
 from gptoss.train.step import Trainer
@@ -18,10 +18,10 @@ from gptoss.train.step import Trainer
 def main(runs: list[str]) -> None:
     for run in runs:
         os.environ["MASTER_PORT"], _, file = run.partition(":")
-        plan = RunConfig.read(Path(file))
-        with init_parallel_context(plan.cluster) as ranks:
-            peak = measured_peak(Trainer(plan, ranks), steps=2)
-        Path(f"{file}.{ranks.rank}").write_text(json.dumps(asdict(peak) | {"activations": peak.activations}))
+        run_config = RunConfig.read(Path(file))
+        with init_parallel_context(run_config.cluster) as parallel:
+            peak = measure_peak_memory(Trainer(run_config, parallel), steps=2)
+        Path(f"{file}.{parallel.rank}").write_text(json.dumps(asdict(peak) | {"activations": peak.activations}))
 
 
 if __name__ == "__main__":

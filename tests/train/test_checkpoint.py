@@ -16,7 +16,7 @@ from gptoss.config.cluster import CheckpointsConfig as Policy
 from gptoss.core.atomic_files import read_json, sha256_file, write_json
 from gptoss.core.errors import ClusterError
 from gptoss.train import checkpoint
-from gptoss.train.checkpoint import MANIFEST, Checkpoints, fault, published
+from gptoss.train.checkpoint import MANIFEST, Checkpoints, find_damage, committed_checkpoints
 
 
 def ranks(size: int = 1) -> Any:
@@ -50,7 +50,7 @@ def test_a_checkpoint_that_lost_something_is_set_aside(
     for kept in ("step-00000007.damaged", "step-00000007.damaged2"):
         DAMAGE[lost](make(tmp_path, 7))
         assert checkpoints.restore({}) is None
-        assert (tmp_path / kept).is_dir() and published(tmp_path) == []
+        assert (tmp_path / kept).is_dir() and committed_checkpoints(tmp_path) == []
         said = capsys.readouterr().err
         assert "step-00000007 is damaged (" in said and f"there is none before it; it is kept as {kept}\n" in said
 
@@ -69,7 +69,7 @@ def test_a_checkpoint_that_cannot_be_read_is_not_damaged(
     with pytest.raises(ClusterError, match=r"__0_0.distcp cannot be read on .*: it broke"):
         checkpoints.restore({})
     monkeypatch.undo()
-    assert published(tmp_path) == [path] and fault(path) is None
+    assert committed_checkpoints(tmp_path) == [path] and find_damage(path) is None
 
 
 def test_a_node_that_does_not_see_the_checkpoint_of_rank_0_says_so(
@@ -89,13 +89,13 @@ def test_a_checkpoint_has_the_files_of_all_ranks(tmp_path: Path, monkeypatch: py
     write_json(partial / "sha256-0.json", {"__0_0.distcp": "a"})
     monkeypatch.setattr(checkpoint, "SEEN_SECONDS", 0.2)
     with pytest.raises(ClusterError, match=r"sha256-1.json was written by another rank"):
-        checkpoints._seal()
-    assert published(tmp_path) == []
+        checkpoints._finalize()
+    assert committed_checkpoints(tmp_path) == []
     monkeypatch.setattr(checkpoint, "SEEN_SECONDS", 20.0)
     late = threading.Timer(0.3, lambda: write_json(partial / "sha256-1.json", {"__1_0.distcp": "b"}))
     late.start()
-    checkpoints._seal()
+    checkpoints._finalize()
     late.join()
-    (sealed,) = published(tmp_path)
+    (sealed,) = committed_checkpoints(tmp_path)
     assert read_json(sealed / MANIFEST)["files"] == {"__0_0.distcp": "a", "__1_0.distcp": "b"}
     assert [path.name for path in sealed.iterdir()] == [MANIFEST]

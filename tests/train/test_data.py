@@ -11,7 +11,7 @@ import torch
 
 from gptoss.core.errors import DataError
 from gptoss.tables.token_files import TokenSplit
-from gptoss.train.batches import IGNORED, TrainingBatches, pad, read_windows, validation_windows
+from gptoss.train.batches import IGNORE_INDEX, TrainingBatches, pad, read_windows, validation_windows
 from gptoss.train.mixture import SampleOrder
 from gptoss.train.run_config import RunConfig
 from tests.train.conftest import cluster, write_shards
@@ -26,8 +26,8 @@ def train(workspace: Path) -> TokenSplit:
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 4])
-def test_any_number_of_ranks_reads_the_same_global_batch(plan: Callable[..., RunConfig], ranks: int) -> None:
-    made = plan(cluster(shard=ranks), **{"pretrain.steps": 40})
+def test_any_number_of_ranks_reads_the_same_global_batch(make_run_config: Callable[..., RunConfig], ranks: int) -> None:
+    made = make_run_config(cluster(shard=ranks), **{"pretrain.steps": 40})
     train = TokenSplit.open(Path("data/shards"), "train")
     order = SampleOrder(train, made.settings)
     parts = [TrainingBatches(train, order, made, rank, torch.device("cpu")) for rank in range(ranks)]
@@ -79,4 +79,4 @@ def test_validation_reads_windows_spread_over_the_split(workspace: Path, tokens:
 def test_a_padded_batch_counts_only_what_was_read() -> None:
     inputs, targets = pad(np.arange(2 * 5).reshape(2, 5), rows=3)
     assert inputs.shape == targets.shape == (3, 4)
-    assert targets[0].tolist() == [1, 2, 3, 4] and (targets[2] == IGNORED).all()
+    assert targets[0].tolist() == [1, 2, 3, 4] and (targets[2] == IGNORE_INDEX).all()

@@ -10,7 +10,7 @@ import torch
 
 from gptoss.config.settings import Settings
 from gptoss.config.tokenizer import FIM_TOKENS
-from gptoss.models.attention import causal_attention, document_mask, document_positions
+from gptoss.models.attention import causal_attention, document_mask, document_position_ids
 from gptoss.models.decoder import Decoder, initial_value
 from gptoss.train.run_config import RunConfig
 from tests.train.conftest import VOCABULARY, cluster, take_steps
@@ -20,7 +20,7 @@ SEPARATOR = 0
 
 def test_positions_start_anew_at_each_separator() -> None:
     tokens = torch.tensor([[9, 9, 0, 9, 9, 0, 0, 9], [0, 9, 9, 9, 9, 9, 9, 9]])
-    assert document_positions(tokens, SEPARATOR).tolist() == [[0, 1, 0, 1, 2, 0, 0, 1], [0, 1, 2, 3, 4, 5, 6, 7]]
+    assert document_position_ids(tokens, SEPARATOR).tolist() == [[0, 1, 0, 1, 2, 0, 0, 1], [0, 1, 2, 3, 4, 5, 6, 7]]
 
 
 @pytest.mark.parametrize(("architecture", "kv_heads"), [("llama", 2), ("gpt_neox", 4)])
@@ -36,14 +36,14 @@ def test_a_packed_window_gives_the_logits_of_its_documents_alone(
     for document in documents[1:]:
         document[0, 0] = SEPARATOR
     packed = torch.cat(documents, dim=1)
-    positions = document_positions(packed, SEPARATOR)
+    positions = document_position_ids(packed, SEPARATOR)
     alone = torch.cat([module(document) for document in documents], dim=1)
     torch.testing.assert_close(module(packed, positions), alone, rtol=0, atol=1e-12)
     assert (module(packed) - alone).abs().max() > 1e-3
 
 
 def test_blocks_for_gpus_mean_what_the_dense_mask_means() -> None:
-    positions = document_positions(torch.randint(0, 8, (2, 128)), SEPARATOR)
+    positions = document_position_ids(torch.randint(0, 8, (2, 128)), SEPARATOR)
     q = torch.randn(2, 4, 128, 16)
     k, v = torch.randn(2, 2, 2, 128, 16)
     dense, blocks = (causal_attention(q, k, v, document_mask(positions, blocks=blocks)) for blocks in (False, True))
@@ -51,15 +51,15 @@ def test_blocks_for_gpus_mean_what_the_dense_mask_means() -> None:
 
 
 @pytest.mark.slow
-def test_the_options_mean_the_same_in_a_pipeline(plan: Callable[..., RunConfig]) -> None:
+def test_the_options_mean_the_same_in_a_pipeline(make_run_config: Callable[..., RunConfig]) -> None:
     """Another architecture with document masks, fill-in-the-middle, z-loss and soft cap: one process and two stages."""
     options = {
         "model.architecture": "gpt_neox", "model.kv_heads": 4, "pretrain.objective": "fill_in_the_middle",
         "tokenizer.extra_tokens": FIM_TOKENS, "pretrain.document_mask": True, "pretrain.z_loss": 0.01,
         "pretrain.logit_soft_cap": 5.0,
     }  # fmt: skip
-    one = take_steps({"one": (plan(cluster(), "float64", **options), 6)})["one"]
-    two = take_steps({"two": (plan(cluster(pp=2), "float64", **options), 6)})["two"]
+    one = take_steps({"one": (make_run_config(cluster(), "float64", **options), 6)})["one"]
+    two = take_steps({"two": (make_run_config(cluster(pp=2), "float64", **options), 6)})["two"]
     np.testing.assert_allclose(two.steps, one.steps, rtol=0, atol=1e-9)
     np.testing.assert_allclose(two.validation, one.validation, rtol=0, atol=1e-9)
     for key, value in one.tensors.items():

@@ -43,12 +43,12 @@ CASES = {"float64": (40, 1e-9), "float32": (20, 1e-5), "float16": (20, 2e-3)}
 
 
 @pytest.mark.slow
-def test_all_layouts_train_alike(plan: Callable[..., RunConfig]) -> None:
+def test_all_layouts_train_alike(make_run_config: Callable[..., RunConfig]) -> None:
     """Loss, gradient norm, skipped steps and validation of every layout; in float64 also weights and moments."""
 
     def taken(layouts: dict[str, ClusterConfig]) -> dict[str, Outcome]:
         plans = {
-            f"{precision}.{name}": (plan(on, precision, **STABLE), steps)
+            f"{precision}.{name}": (make_run_config(on, precision, **STABLE), steps)
             for precision, (steps, _) in CASES.items()
             for name, on in layouts.items()
             if precision == "float64" or "recomputation" not in name

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from gptoss.core.atomic_files import read_json, sha256_file, write_json
 from gptoss.train.checkpoint import MANIFEST
-from gptoss.train.export import Weights
+from gptoss.train.export import CheckpointWeights
 from tests.conftest import ROOT
 
 LIMITED = """
@@ -76,7 +76,7 @@ def test_a_model_larger_than_memory_is_exported_shard_by_shard(tmp_path: Path) -
 def test_layers_are_in_order_and_damage_or_overflow_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "step-00000001"
     write_checkpoint(folder, 11, 8)
-    assert list(Weights(folder).sizes) == [f"layers.{n}.weight" for n in range(11)]
+    assert list(CheckpointWeights(folder).sizes) == [f"layers.{n}.weight" for n in range(11)]
     data = next(folder.glob("*.distcp"))
     data.write_bytes(data.read_bytes()[:-1] + b"?")
     done = run(folder, tmp_path / "out")

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from gptoss.config.settings import Settings
 from gptoss.core.errors import UserError
 from gptoss.models.decoder import Decoder
-from gptoss.models.llama import Normalised
-from gptoss.models.rotary import rotate
+from gptoss.models.llama import RMSNormFunction
+from gptoss.models.rotary import apply_rotary
 from gptoss.train.parallel_context import init_parallel_context
-from gptoss.train.run_config import RunConfig, divide
+from gptoss.train.run_config import RunConfig, divide_batch
 from gptoss.train.step import Trainer
 from tests.train.conftest import VOCABULARY, cluster, free_port
 
@@ -36,17 +36,17 @@ compiler = pytest.mark.skipif(not shutil.which("g++"), reason="there is no C++ c
     [*((name, False) for name in OPTIONS), pytest.param("llama", True, marks=[pytest.mark.slow, compiler])],
 )
 def test_a_step_has_the_gradients_of_autograd(
-    name: str, compiled: bool, plan: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, compiled: bool, make_run_config: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also of an embedding that is the head at the same time, and of compiled layers."""
     for key, value in {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}.items():
         monkeypatch.setenv(key, str(value))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    made = plan(cluster(compile=compiled), "float64", **OPTIONS[name] | (ONE_LAYER if compiled else {}))
-    with init_parallel_context(made.cluster) as ranks:
-        trainer = Trainer(made, ranks)
+    made = make_run_config(cluster(compile=compiled), "float64", **OPTIONS[name] | (ONE_LAYER if compiled else {}))
+    with init_parallel_context(made.cluster) as parallel:
+        trainer = Trainer(made, parallel)
         held = {key: parameter.detach().clone() for key, parameter in trainer.parameters}
-        loss = trainer.backward(1, 1.0)
+        loss = trainer.forward_backward(1, 1.0)
         found = {key: parameter.grad for key, parameter in trainer.parameters}
         inputs, targets = trainer.batch(1)
         trainer.batches.close()
@@ -63,9 +63,9 @@ def test_a_step_has_the_gradients_of_autograd(
 
 def test_what_cannot_be_divided_is_refused(tiny: Callable[..., Settings]) -> None:
     with pytest.raises(UserError, match=r"mesh.pp is 2: the first and the last pipeline stage would each hold a copy"):
-        divide(tiny(**OPTIONS["tied"]), cluster(pp=2))
+        divide_batch(tiny(**OPTIONS["tied"]), cluster(pp=2))
     with pytest.raises(UserError, match=r"mesh.tp is 2: tensor parallelism cannot divide the biases of gpt_neox"):
-        divide(tiny(**OPTIONS["gpt_neox"]), cluster(tp=2))
+        divide_batch(tiny(**OPTIONS["gpt_neox"]), cluster(tp=2))
     with pytest.raises(UserError, match=r"kv_heads\(2\) != heads\(4\): gpt_neox has no grouped-query attention"):
         tiny(**{"model.architecture": "gpt_neox"})
     with pytest.raises(UserError, match=r"type llama3 takes factor, high_freq_factor, low_freq_factor, original_max_"):
@@ -76,7 +76,7 @@ def test_what_cannot_be_divided_is_refused(tiny: Callable[..., Settings]) -> Non
 
 def test_normalisation_and_rotation_have_the_gradients_of_autograd() -> None:
     x, weight = torch.randn(2, 5, 8, dtype=torch.float64), torch.randn(8, dtype=torch.float64)
-    torch.autograd.gradcheck(lambda x, w: Normalised.apply(x, w, 1e-5), (x.requires_grad_(), weight.requires_grad_()))
+    torch.autograd.gradcheck(lambda x, w: RMSNormFunction.apply(x, w, 1e-5), (x.requires_grad_(), weight.requires_grad_()))
     angles = torch.randn(5, 3, dtype=torch.float64).repeat(1, 2)
     heads = torch.randn(2, 3, 5, 8, dtype=torch.float64, requires_grad=True)  # of which six elements are rotated
-    torch.autograd.gradcheck(lambda x: rotate(x, angles.cos(), angles.sin()), heads)
+    torch.autograd.gradcheck(lambda x: apply_rotary(x, angles.cos(), angles.sin()), heads)

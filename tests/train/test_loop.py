@@ -28,23 +28,23 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     for key, value in {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}.items():
         monkeypatch.setenv(key, str(value))
 
-    def run(plan: RunConfig, stop: StopRequest, disturb: Callable[[int], Any] = lambda step: None) -> None:
+    def run(run_config: RunConfig, stop: StopRequest, disturb: Callable[[int], Any] = lambda step: None) -> None:
         class Disturbed(Trainer):
             def backward(self, step: int, factor: float) -> Tensor:
                 return super().backward(step, factor) * (disturb(step) or 1.0)
 
         monkeypatch.setattr(loop, "Trainer", Disturbed)
-        plan.state.mkdir(parents=True, exist_ok=True)
-        with init_parallel_context(plan.cluster) as ranks:
-            loop.train(plan, ranks, stop, {"restarts": 0})
+        run_config.state.mkdir(parents=True, exist_ok=True)
+        with init_parallel_context(run_config.cluster) as parallel:
+            loop.train(run_config, parallel, stop, {"restarts": 0})
 
     return run
 
 
 def test_a_request_during_a_step_stops_after_that_step(
-    plan: Callable[..., RunConfig], train: Callable[..., None]
+    make_run_config: Callable[..., RunConfig], train: Callable[..., None]
 ) -> None:
-    made = plan(cluster())
+    made = make_run_config(cluster())
     stop = StopRequest(lambda: None)
     with pytest.raises(Preempted, match="stopped on request after step 3"):
         train(made, stop, lambda step: stop.take(15, None) if step == 3 else None)
@@ -53,11 +53,11 @@ def test_a_request_during_a_step_stops_after_that_step(
 
 @pytest.mark.parametrize("policy", ["skip", "rollback"])
 def test_the_row_of_a_spike_counts_the_update_that_was_not_made(
-    policy: str, plan: Callable[..., RunConfig], train: Callable[..., None]
+    policy: str, make_run_config: Callable[..., RunConfig], train: Callable[..., None]
 ) -> None:
     """By policy, or because no checkpoint is old enough to go back to."""
     spikes = {"policy": policy, "threshold": 6.0, "window": 4, "rollback_steps": 7, "max": 9}
-    made = plan(cluster(), **{"pretrain.steps": 8, "pretrain.spikes": spikes, "pretrain.validate_every": 8})
+    made = make_run_config(cluster(), **{"pretrain.steps": 8, "pretrain.spikes": spikes, "pretrain.validate_every": 8})
     train(made, StopRequest(lambda: None), lambda step: 9.0 if step == 6 else None)
     measured = metrics_log.read(made.state)
     assert [(row["event"], row["step"]) for row in measured if "event" in row] == [("skip", 6)]
@@ -65,7 +65,7 @@ def test_the_row_of_a_spike_counts_the_update_that_was_not_made(
 
 
 def test_nothing_watches_while_a_finished_run_is_exported(
-    plan: Callable[..., RunConfig], train: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    make_run_config: Callable[..., RunConfig], train: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long that takes; and the other ranks wait long enough for it."""
     alive: dict[str, set[str]] = {}
@@ -74,10 +74,10 @@ def test_nothing_watches_while_a_finished_run_is_exported(
         time.sleep(0.2)
         alive[at] = {thread.name for thread in threading.enumerate()}
 
-    made = plan(cluster(watchdog_seconds=600.0), **{"pretrain.steps": 3})
+    made = make_run_config(cluster(watchdog_seconds=600.0), **{"pretrain.steps": 3})
     monkeypatch.setattr(loop, "export", lambda *_: threads("export"))
     train(made, StopRequest(lambda: None), lambda step: threads("step") if step == 2 else None)
     assert "watchdog" in alive["step"] - alive["export"]
     monkeypatch.setattr(loop, "EXPORTED_A_SECOND", 1.0)
     weights = parameter_count(made.settings.model, made.vocab_size)
-    assert (loop.export_patience(made) - loop.PATIENCE).total_seconds() == 4 * weights
+    assert (loop.export_timeout(made) - loop.COLLECTIVE_TIMEOUT).total_seconds() == 4 * weights

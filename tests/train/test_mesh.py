@@ -66,7 +66,7 @@ def test_a_host_that_waits_for_the_sum_waits_for_other_ranks(monkeypatch: pytest
     hangs."""
     seen: list[bool] = []
     monkeypatch.setattr(parallel_context.dist, "all_reduce", lambda _: seen.append(watchdog.waits(sys._getframe())))
-    ranks = parallel_context.ParallelContext(0, 2, torch.device("cpu"), mesh=None, checkpoint_group=None)
+    ranks = parallel_context.ParallelContext(0, 2, torch.device("cpu"), mesh=None, gloo_group=None)
     assert ranks.sum([1.0, 2]) == [1.0, 2.0]
     assert seen == [True] and not watchdog.waits(sys._getframe())
 

@@ -15,7 +15,7 @@ from gptoss.config.settings import Settings
 from gptoss.core.errors import DataError
 from gptoss.tables.token_files import TokenSplit
 from gptoss.train.batches import read_windows
-from gptoss.train.mixture import LONGEST_CYCLE, Cycle, SampleOrder, quotas
+from gptoss.train.mixture import MAX_CYCLE_SAMPLES, MixtureCycle, SampleOrder, samples_per_cycle
 from tests.train.conftest import write_shards
 
 CONTEXT = 16
@@ -47,12 +47,12 @@ def order(train: TokenSplit, tiny: Callable[..., Settings]) -> Callable[..., Sam
         ([1.0], [1]),
         ([0.6, 0.3, 0.1], [6, 3, 1]),
         ([2.0, 4.0, 0.0], [1, 2, 0]),
-        ([1e-9, 1.0], [1, LONGEST_CYCLE]),
+        ([1e-9, 1.0], [1, MAX_CYCLE_SAMPLES]),
         ([52_346_812.0, 17_448_937.0], [7_500, 2_500]),
     ],
 )
 def test_weights_become_whole_samples_of_a_cycle(weights: list[float], expected: list[int]) -> None:
-    assert quotas(weights) == expected
+    assert samples_per_cycle(weights) == expected
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,14 @@ def test_weights_become_whole_samples_of_a_cycle(weights: list[float], expected:
     [[0.9, 1 / 30, 1 / 30, 1 / 30], [1, 1, 1, 1, 1], [0.7, 0.2, 0.06, 0.04], [5, 0, 1e-3], [0.31, 0.29, 0.4], [2, 3]],
 )
 def test_every_source_is_within_one_sample_of_its_weight_after_every_sample(weights: list[float]) -> None:
-    cycle = Cycle(weights)
+    cycle = MixtureCycle(weights)
     samples = np.arange(3 * len(cycle.order) + 7)
     sources, numbers = cycle.deal(samples)
     counts = np.cumsum(sources[:, None] == np.arange(len(weights)), axis=0)
     shares = cycle.quota / cycle.quota.sum()
     assert np.abs(counts - (samples[:, None] + 1) * shares).max() < 1
-    exact = len(cycle.order) < LONGEST_CYCLE - len(weights)
-    assert np.abs(shares - np.array(weights) / sum(weights)).max() < (1e-15 if exact else 1 / LONGEST_CYCLE)
+    exact = len(cycle.order) < MAX_CYCLE_SAMPLES - len(weights)
+    assert np.abs(shares - np.array(weights) / sum(weights)).max() < (1e-15 if exact else 1 / MAX_CYCLE_SAMPLES)
     for source in range(len(weights)):
         assert numbers[sources == source].tolist() == list(range(counts[-1, source])), "each source counts its own"
     for k in (0, 1, 5, len(cycle.order), len(samples)):
@@ -101,7 +101,7 @@ def test_a_curriculum_may_begin_in_proportion_to_tokens(order: Callable[..., Sam
     anneal = [{"from_fraction": 0.9, "mixture": {"wikipedia": 1}}]
     counts = order(**{"pretrain.steps": 400, "pretrain.phases": anneal}).tokens(0, 360 * SEQUENCES)
     shares = np.array([source["tokens"] for source in train.sources.values()]) / len(train)
-    np.testing.assert_allclose(counts / counts.sum(), shares, atol=1 / (360 * SEQUENCES) + 1 / LONGEST_CYCLE)
+    np.testing.assert_allclose(counts / counts.sum(), shares, atol=1 / (360 * SEQUENCES) + 1 / MAX_CYCLE_SAMPLES)
 
 
 @pytest.mark.parametrize("changes", [{}, MIXED])

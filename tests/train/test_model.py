@@ -16,7 +16,7 @@ from gptoss.config.model import ModelConfig
 from gptoss.config.settings import Settings
 from gptoss.models.architecture import architecture
 from gptoss.models.decoder import Decoder, hugging_face_config, initial_value, parameter_count
-from gptoss.train.activation_checkpointing import checkpointed
+from gptoss.train.activation_checkpointing import apply_activation_checkpointing
 from gptoss.train.stage_assignment import split_layers
 
 VOCABULARY = 320
@@ -69,10 +69,10 @@ def test_logits_equal_those_of_the_stock_class_to_the_last_bit(shape: dict[str, 
     stock = AutoModelForCausalLM.from_config(AutoConfig.for_model(**hugging_face_config(model, VOCABULARY)))
     assert type(stock).__name__ == architecture(model.architecture).STOCK_CLASS
     tokens = torch.randint(0, VOCABULARY, (2, model.context))
-    for published in (False, True):
+    for committed_checkpoints in (False, True):
         with torch.no_grad():
             for parameter in native.parameters():
-                parameter.copy_(parameter.half().float() if published else parameter)
+                parameter.copy_(parameter.half().float() if committed_checkpoints else parameter)
         stock.load_state_dict(native.state_dict(), strict=True)
         assert torch.equal(native(tokens), stock(tokens).logits)
     assert stock.num_parameters() == parameter_count(model, VOCABULARY)
@@ -109,7 +109,7 @@ def test_recomputed_activations_give_the_same_gradients(
     thrifty = Decoder(settings.model, VOCABULARY, range(3)).to(dtype)
     thrifty.load_state_dict(plain.state_dict())
     for layer in thrifty.layers:
-        checkpointed(layer, mode)
+        apply_activation_checkpointing(layer, mode)
     tokens = torch.randint(0, VOCABULARY, (2, settings.model.context))
     for module in (plain, thrifty):
         module(tokens).square().mean().backward()

@@ -11,7 +11,7 @@ import torch
 from gptoss.config.cluster import ClusterConfig
 from gptoss.config.settings import Settings
 from gptoss.models.decoder import Decoder
-from gptoss.train.muon import Muon, orthogonalised
+from gptoss.train.muon import Muon, orthogonalize
 from gptoss.train.optimizer import Optimizer
 from gptoss.train.run_config import RunConfig
 from tests.train.conftest import Outcome, cluster, take_steps
@@ -23,15 +23,15 @@ def test_singular_values_come_near_one_in_the_same_basis(shape: tuple[int, int])
     matrices = torch.randn(3, *shape, dtype=torch.float64, generator=generator) * torch.tensor([1e-6, 1, 1e6])[
         :, None, None
     ]  # fmt: skip
-    results = orthogonalised(matrices)
+    results = orthogonalize(matrices)
     for matrix, result in zip(matrices, results, strict=True):
         left, values, right = torch.linalg.svd(matrix, full_matrices=False)
         kept = left.T @ result @ right.T
         assert torch.allclose(kept, torch.diag(kept.diagonal()), atol=1e-9), "singular vectors stay"
         large = kept.diagonal()[values > 0.05 * values[0]]
         assert large.min() > 0.6 and large.max() < 1.3
-        assert torch.allclose(result, orthogonalised(matrix[None])[0], atol=1e-12), "matrices do not mix"
-    assert not orthogonalised(torch.zeros(1, 4, 4)).any()
+        assert torch.allclose(result, orthogonalize(matrix[None])[0], atol=1e-12), "matrices do not mix"
+    assert not orthogonalize(torch.zeros(1, 4, 4)).any()
 
 
 def test_it_steps_as_torch_does(settings: Settings) -> None:
@@ -74,13 +74,13 @@ def test_muon_takes_the_matrices_of_the_layers(tiny: Callable[..., Settings]) ->
 
 
 @pytest.mark.slow
-def test_it_is_the_same_on_every_mesh(plan: Callable[..., RunConfig]) -> None:
+def test_it_is_the_same_on_every_mesh(make_run_config: Callable[..., RunConfig]) -> None:
     """Weights and momenta after six steps in float64, with three layers and 46 rows that do not divide by four."""
     changes = {"pretrain.optimizer": "muon", "pretrain.schedule": "wsd", "model.ffn_size": 46}
     changes |= {"pretrain.mixture": {"gutenberg": 2, "wikipedia": 1}}
 
     def outcomes(**meshes: ClusterConfig) -> dict[str, Outcome]:
-        return take_steps({name: (plan(on, "float64", **changes), 6) for name, on in meshes.items()})
+        return take_steps({name: (make_run_config(on, "float64", **changes), 6) for name, on in meshes.items()})
 
     reference = outcomes(one=cluster(micro_batch=4))["one"]
     assert reference.steps[0, 1] > reference.steps[-1, 1], "nothing is learnt"

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from gptoss.config.settings import Settings
 from gptoss.core.errors import DataError, UserError
 from gptoss.tables.token_files import TokenSplit
-from gptoss.train.run_config import Layout, RunConfig, check_data, divide
+from gptoss.train.run_config import BatchLayout, RunConfig, check_shards, divide_batch
 from tests.train.conftest import cluster, write_shards
 
 ZERO_BUBBLE = {"schedule": "zero_bubble", "stages_per_rank": 1}
@@ -39,8 +39,8 @@ def test_what_a_cluster_cannot_run_is_refused(sizes: dict[str, int], changes: di
 
 
 def test_the_default_divides(settings: Settings) -> None:
-    layout = divide(settings, cluster(pp=2, shard=2, micro_batch=4))
-    assert layout == Layout(sequences=16, sequences_per_rank=8, micro_batches=2, micro_batch=4)
+    layout = divide_batch(settings, cluster(pp=2, shard=2, micro_batch=4))
+    assert layout == BatchLayout(sequences=16, sequences_per_rank=8, micro_batches=2, micro_batch=4)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_the_default_divides(settings: Settings) -> None:
 )
 def test_what_does_not_divide_is_explained(settings: Settings, on: object, arithmetic: str, fix: str) -> None:
     with pytest.raises(UserError) as raised:
-        divide(settings, on)  # type: ignore[arg-type]
+        divide_batch(settings, on)  # type: ignore[arg-type]
     assert arithmetic in raised.value.problem
     assert re.search(fix, raised.value.fix), raised.value.fix
 
@@ -66,20 +66,20 @@ def test_what_does_not_divide_is_explained(settings: Settings, on: object, arith
 def test_shards_must_fit_the_settings(workspace: Path, tiny: Callable[..., Settings]) -> None:
     write_shards(Path("shards"))
     splits = [TokenSplit.open(Path("shards"), split) for split in ("train", "validation")]  # type: ignore[arg-type]
-    check_data(tiny(), *splits)
+    check_shards(tiny(), *splits)
     with pytest.raises(DataError, match="vocabulary of 320, the settings say 384"):
-        check_data(tiny(**{"tokenizer.vocab_size": 321}), *splits)
+        check_shards(tiny(**{"tokenizer.vocab_size": 321}), *splits)
     Path("data/tokenizer").mkdir(parents=True)
     Path("data/tokenizer/tokenizer.json").write_text("{}")
     with pytest.raises(DataError, match=r"shards was not made with data/tokenizer/tokenizer\.json"):
-        check_data(tiny(), *splits)
+        check_shards(tiny(), *splits)
     Path("data/tokenizer/tokenizer.json").unlink()
     long = {"model.context": 512, "pretrain.batch_tokens": 4096}
     with pytest.raises(DataError, match=r"validation split has 401 tokens; model.context\(512\) needs at least 513"):
-        check_data(tiny(**long), *splits)
+        check_shards(tiny(**long), *splits)
 
 
-def test_a_plan_survives_its_file(plan: Callable[..., RunConfig]) -> None:
-    made = plan(cluster(pp=2), "float64")
+def test_a_plan_survives_its_file(make_run_config: Callable[..., RunConfig]) -> None:
+    made = make_run_config(cluster(pp=2), "float64")
     made.write(Path("plan.json"))
     assert RunConfig.read(Path("plan.json")) == made

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from gptoss.config.settings import Settings
 from gptoss.models.decoder import Decoder
 from gptoss.models.precision import embedding, linear
-from gptoss.train.batches import IGNORED
+from gptoss.train.batches import IGNORE_INDEX
 from gptoss.train.loss import CHUNK_ELEMENTS, ChunkedCrossEntropy, ScaledLoss
 from gptoss.train.loss_scaling import MeshGradScaler
-from gptoss.train.optimizer import decays, squared_norm
+from gptoss.train.optimizer import has_weight_decay, local_squared_norm
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -54,11 +54,11 @@ def test_the_chunked_loss_is_cross_entropy(dtype: torch.dtype) -> None:
     rows, vocabulary = 7, CHUNK_ELEMENTS["cpu"] // 3  # two whole chunks and a part
     logits = torch.randn(1, rows, vocabulary, dtype=torch.float64).to(dtype).requires_grad_()
     targets = torch.randint(0, vocabulary, (1, rows))
-    targets[0, 3] = IGNORED
+    targets[0, 3] = IGNORE_INDEX
     loss = ChunkedCrossEntropy.apply(logits.clone(), targets, 8.0, 0.0, None)
     loss.backward()
     exact = logits.detach().double().requires_grad_()
-    expected = 8 * F.cross_entropy(exact[0], targets[0], reduction="sum", ignore_index=IGNORED)
+    expected = 8 * F.cross_entropy(exact[0], targets[0], reduction="sum", ignore_index=IGNORE_INDEX)
     expected.backward()
     assert math.isclose(loss.item(), expected.item(), rel_tol=1e-12 if dtype == torch.float64 else 1e-5)
     torch.testing.assert_close(logits.grad, exact.grad.to(dtype))
@@ -70,13 +70,13 @@ def test_z_loss_and_soft_cap_have_the_gradient_of_autograd(z_loss: float, soft_c
     """What is returned is the cross-entropy; what is differentiated has the penalty too."""
     logits = (3 * torch.randn(2, 5, 11, dtype=torch.float64)).requires_grad_()
     targets = torch.randint(0, 11, (2, 5))
-    targets[1, 2] = IGNORED
+    targets[1, 2] = IGNORE_INDEX
     loss = ChunkedCrossEntropy.apply(logits.clone(), targets, 8.0, z_loss, soft_cap)
     loss.backward()
     exact = logits.detach().requires_grad_()
     bent = exact if soft_cap is None else soft_cap * torch.tanh(exact / soft_cap)
-    expected = 8 * F.cross_entropy(bent.flatten(0, 1), targets.flatten(), reduction="sum", ignore_index=IGNORED)
-    penalty = 8 * z_loss * bent.logsumexp(-1)[targets != IGNORED].square().sum()
+    expected = 8 * F.cross_entropy(bent.flatten(0, 1), targets.flatten(), reduction="sum", ignore_index=IGNORE_INDEX)
+    penalty = 8 * z_loss * bent.logsumexp(-1)[targets != IGNORE_INDEX].square().sum()
     (expected + penalty).backward()
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(logits.grad, exact.grad)
@@ -115,16 +115,16 @@ def test_without_scaling_a_bad_step_is_still_skipped() -> None:
 
 def test_a_norm_is_not_finite_when_one_element_is_not() -> None:
     tensors = [torch.ones(4), torch.full((2,), 2.0)]
-    assert math.isclose(squared_norm(tensors).item(), 12, rel_tol=1e-6)
+    assert math.isclose(local_squared_norm(tensors).item(), 12, rel_tol=1e-6)
     for bad in (math.inf, -math.inf, math.nan):
         tensors[0][1] = bad
-        assert not math.isfinite(squared_norm(tensors).item())
+        assert not math.isfinite(local_squared_norm(tensors).item())
 
 
 def test_norms_and_the_input_embedding_do_not_decay(tiny: Callable[..., Settings]) -> None:
     with torch.device("meta"):
         module = Decoder(tiny().model, 320, range(3))
-    fixed = {name.removesuffix(".weight") for name, value in module.named_parameters() if not decays(name, value)}
+    fixed = {name.removesuffix(".weight") for name, value in module.named_parameters() if not has_weight_decay(name, value)}
     assert fixed == {"model.embed_tokens", "model.norm"} | {
         f"model.layers.{n}.{norm}" for n in range(3) for norm in ("input_layernorm", "post_attention_layernorm")
     }

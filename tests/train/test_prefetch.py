@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from gptoss.train.prefetch import Prefetch
+from gptoss.train.prefetch import Prefetcher
 
 
 def test_the_next_batches_are_read_while_a_step_computes() -> None:
@@ -16,7 +16,7 @@ def test_the_next_batches_are_read_while_a_step_computes() -> None:
         reading[step].set()
         return step * step
 
-    batches = Prefetch(read, last=4)
+    batches = Prefetcher(read, last=4)
     assert batches.take(1) == 1
     assert reading[3].wait(5) and not reading[4].is_set(), "two ahead, no further"
     assert [batches.take(step) for step in (2, 3, 4)] == [4, 9, 16]
@@ -32,7 +32,7 @@ def test_an_error_is_raised_by_the_step_that_needs_the_batch() -> None:
             raise OSError("disk gone")
         return step
 
-    batches = Prefetch(read, last=9)
+    batches = Prefetcher(read, last=9)
     assert [batches.take(1), batches.take(2)] == [1, 2]
     with pytest.raises(OSError, match="disk gone"):
         batches.take(3)
@@ -48,7 +48,7 @@ def test_closing_does_not_wait_for_what_nobody_needs() -> None:
             release.wait(5)
         return step
 
-    batches = Prefetch(slow, last=9, ahead=5)
+    batches = Prefetcher(slow, last=9, ahead=5)
     batches.take(1)
     threading.Timer(0.05, release.set).start()
     batches.close()

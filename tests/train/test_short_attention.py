@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gptoss.models.short_attention import LONGEST, ROWS, ShortAttention, is_short
+from gptoss.models.short_attention import MAX_CONTEXT, ROWS, ShortAttention, is_short
 
 
 @pytest.mark.parametrize(("heads", "key_heads"), [(4, 4), (4, 2), (3, 1)])
@@ -29,7 +29,7 @@ def test_output_and_gradients_are_those_of_attention(heads: int, key_heads: int,
 
 
 @pytest.mark.parametrize(
-    ("length", "dtype"), [(ROWS + 1, torch.float32), (2 * LONGEST, torch.float32), (ROWS, torch.half)]
+    ("length", "dtype"), [(ROWS + 1, torch.float32), (2 * MAX_CONTEXT, torch.float32), (ROWS, torch.half)]
 )
 def test_what_gains_nothing_is_left_to_pytorch(length: int, dtype: torch.dtype) -> None:
     assert is_short(torch.empty(1, 1, ROWS, 8))

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from gptoss.core.errors import UserError
-from gptoss.simulate.__main__ import tabulate
+from gptoss.cli.simulate import tabulate
 from gptoss.simulate.live_storage import LiveStorage
-from gptoss.simulate.simulated_rank import simulated_peak
+from gptoss.simulate.simulated_rank import simulate_peak_memory
 from gptoss.train.run_config import RunConfig
 from tests.train.conftest import ROOT, cluster, free_port, run_ranks
 
@@ -46,16 +46,16 @@ def test_storages_are_counted_once_and_until_they_go() -> None:
 
 
 @pytest.mark.slow
-def test_a_simulated_rank_needs_what_a_real_one_needs(plan: Callable[..., RunConfig]) -> None:
+def test_a_simulated_rank_needs_what_a_real_one_needs(make_run_config: Callable[..., RunConfig]) -> None:
     """Every place in the pipeline of three layouts, against four processes over gloo: total and each part."""
-    plans = {name: plan(on, "float16", **SIZES) for name, on in LAYOUTS.items()}
+    plans = {name: make_run_config(on, "float16", **SIZES) for name, on in LAYOUTS.items()}
     for name, one in plans.items():
         one.write(Path(name))
     run_ranks(4, "memory", *(f"{free_port()}:{name}" for name in plans))
     for name, one in plans.items():
         mesh = one.cluster.mesh
         for pp_rank in range(mesh.pp):
-            simulated = simulated_peak(one, pp_rank)
+            simulated = simulate_peak_memory(one, pp_rank)
             real = json.loads(Path(f"{name}.{pp_rank * mesh.size // mesh.pp}").read_text())
             print(f"{name}, place {pp_rank}: simulated {simulated.total}, real {real['total']}")
             assert real["total"] > 1e6
@@ -63,10 +63,10 @@ def test_a_simulated_rank_needs_what_a_real_one_needs(plan: Callable[..., RunCon
                 assert getattr(simulated, part) == pytest.approx(real[part], rel=0.1), f"{name} {pp_rank} {part}"
 
 
-def test_recomputing_more_keeps_less(plan: Callable[..., RunConfig]) -> None:
+def test_recomputing_more_keeps_less(make_run_config: Callable[..., RunConfig]) -> None:
     modes = ("none", "selective", "full")
-    plans = [plan(cluster(pp=2, activation_checkpointing=mode), "float16", **SIZES) for mode in modes]
-    none, selective, full = (simulated_peak(one, 0).activations for one in plans)
+    plans = [make_run_config(cluster(pp=2, activation_checkpointing=mode), "float16", **SIZES) for mode in modes]
+    none, selective, full = (simulate_peak_memory(one, 0).activations for one in plans)
     assert 0.8 * none > selective > 1.2 * full
 
 
@@ -74,13 +74,13 @@ def test_recomputing_more_keeps_less(plan: Callable[..., RunConfig]) -> None:
     "pipeline", [None, {"schedule": "interleaved_1f1b", "stages_per_rank": 2}, {"schedule": "zero_bubble"}]
 )
 def test_micro_batches_that_are_left_out_are_accounted_for(
-    plan: Callable[..., RunConfig], pipeline: dict[str, object] | None, monkeypatch: pytest.MonkeyPatch
+    make_run_config: Callable[..., RunConfig], pipeline: dict[str, object] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on = cluster(pp=2, micro_batch=1, **({"pipeline": pipeline} if pipeline else {}))
-    whole = plan(on, "float32", **{"model.layers": 4, "pretrain.batch_tokens": 16 * 16})
-    short = simulated_peak(whole, 1)
-    monkeypatch.setattr("gptoss.simulate.simulated_rank.shortened", lambda plan: (plan, 0))
-    assert short.total == pytest.approx(simulated_peak(whole, 1).total, rel=0.01)  # the rest: tokens, losses
+    whole = make_run_config(on, "float32", **{"model.layers": 4, "pretrain.batch_tokens": 16 * 16})
+    short = simulate_peak_memory(whole, 1)
+    monkeypatch.setattr("gptoss.simulate.simulated_rank.shortened", lambda run_config: (run_config, 0))
+    assert short.total == pytest.approx(simulate_peak_memory(whole, 1).total, rel=0.01)  # the rest: tokens, losses
 
 
 def test_a_batch_that_does_not_divide_is_explained(workspace: Path) -> None:

@@ -16,12 +16,12 @@ STEPS = 6
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", [{"pp": 2, "shard": 2}, {"pp": 2, "tp": 2}, {"replicate": 2, "tp": 2}])
-def test_an_overflow_on_one_rank_is_skipped_by_all(plan: Callable[..., RunConfig], layout: dict[str, int]) -> None:
+def test_an_overflow_on_one_rank_is_skipped_by_all(make_run_config: Callable[..., RunConfig], layout: dict[str, int]) -> None:
     """Infinity or NaN in a gradient of each rank in turn, among them both pipeline stages and all ranks of the other
     axes: the scale halves once, and all weights and moments are those of a run without that step, bit for bit."""
     on = cluster(**layout, checkpoints={"every_steps": 100, "keep": 2})
     spoilt = [(1, 2, math.inf), (0, 4, math.nan)], [(3, 2, -math.inf), (2, 4, math.inf)]
-    plans = {name: (plan(on), STEPS) for name in ("first", "second", "without")}
+    plans = {name: (make_run_config(on), STEPS) for name in ("first", "second", "without")}
     disturbances = {
         name: {"overflows": [(step, rank, value) for rank, step, value in ranks]}
         for name, ranks in zip(("first", "second"), spoilt, strict=True)

@@ -9,21 +9,21 @@ import pytest
 
 from gptoss.config.settings import Settings
 from gptoss.core.errors import DataError
-from gptoss.train.loss_spikes import Spikes
+from gptoss.train.loss_spikes import SpikeDetector
 
 CALM = [3.0, 2.9, 3.1, 3.0]
 
 
 @pytest.fixture
-def spikes(tiny: Callable[..., Settings]) -> Callable[..., Spikes]:
-    def make(policy: str = "rollback", **changes: object) -> Spikes:
+def spikes(tiny: Callable[..., Settings]) -> Callable[..., SpikeDetector]:
+    def make(policy: str = "rollback", **changes: object) -> SpikeDetector:
         given = {"policy": policy, "threshold": 4.0, "window": 4, "rollback_steps": 3, "max": 2} | changes
-        return Spikes(tiny(**{"pretrain.spikes": given}))
+        return SpikeDetector(tiny(**{"pretrain.spikes": given}))
 
     return make
 
 
-def test_a_spike_is_above_the_losses_before_it_and_found_alike_after_a_resume(spikes: Callable[..., Spikes]) -> None:
+def test_a_spike_is_above_the_losses_before_it_and_found_alike_after_a_resume(spikes: Callable[..., SpikeDetector]) -> None:
     made = spikes()
     assert [made.found(loss) for loss in (9.0, *CALM)] == [False] * 5  # no window yet, then 9.0 widens it
     assert not made.found(3.3)  # within four deviations (0.082 each) of the mean
@@ -35,7 +35,7 @@ def test_a_spike_is_above_the_losses_before_it_and_found_alike_after_a_resume(sp
     assert not any(spikes("none").found(loss) for loss in (*CALM, 50.0))
 
 
-def test_batches_that_led_to_a_spike_are_left_out(spikes: Callable[..., Spikes]) -> None:
+def test_batches_that_led_to_a_spike_are_left_out(spikes: Callable[..., SpikeDetector]) -> None:
     made = spikes(max=9)
     at_checkpoint = made.state()
     event = made.roll_back(step=10, loss=9.0, restored=5, state=at_checkpoint)
@@ -48,7 +48,7 @@ def test_batches_that_led_to_a_spike_are_left_out(spikes: Callable[..., Spikes])
     assert again.rollbacks == 2 and [again.batch(step) for step in (6, 7)] == [6, 13]
 
 
-def test_too_many_spikes_stop_the_run(spikes: Callable[..., Spikes]) -> None:
+def test_too_many_spikes_stop_the_run(spikes: Callable[..., SpikeDetector]) -> None:
     made = spikes("skip")
     made.skip(3, 9.0)
     made.skip(4, 9.0)
