@@ -12,7 +12,9 @@ import numpy as np
 import pandas  # noqa: F401 - which Arrow imports when it first meets an array of NumPy
 from measure import Clock, report
 
-import gptoss.text.kernels  # noqa: F401
+import gptoss.text.kernels.hashing
+import gptoss.text.kernels.sets
+import gptoss.text.kernels.words  # noqa: F401
 from gptoss.config.cluster import load_cluster
 from gptoss.config.settings import load_settings
 from gptoss.dedup.find_duplicates import find_duplicates
@@ -26,19 +28,19 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
     parts = sorted(arguments.documents.glob("documents-*.parquet"))
-    shape = load_settings().dedup.model_copy(
+    config = load_settings().dedup.model_copy(
         update={"ngram": 5, "bands": 14, "rows": 8, "threshold": 0.7, "known": (), "index": False, "substrings": None}
     )
     cluster = load_cluster("single").model_copy(update={"data_workers": arguments.workers})
     state = Path(tempfile.mkdtemp(dir=Path(arguments.labels).parent))
     try:
         clock = Clock()
-        fate = find_duplicates(parts, shape, 1234, state, cluster)
+        decisions = find_duplicates(parts, config, 1234, state, cluster)
         measured = clock.stop()
     finally:
         shutil.rmtree(state, ignore_errors=True)
-    removed = fate.duplicate_of >= 0
-    report(measured, np.where(removed, fate.duplicate_of, np.arange(len(removed))).tolist(), arguments.labels)
+    removed = decisions.removed
+    report(measured, np.where(removed, decisions.duplicate_of, np.arange(len(removed))).tolist(), arguments.labels)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Exact, near and substring deduplication over all sources, and against earlier runs."""
+"""Exact and near duplicate documents, repeated passages, and increments to earlier runs."""

@@ -1,7 +1,8 @@
-"""From signatures to copies and to pairs of documents worth comparing.
+"""From signatures to exact duplicates and to candidate pairs of near duplicates.
 
-A task takes the documents whose key lies in one range of keys, so that memory is bounded however many documents there
-are. The number of pairs a bucket yields is bounded too: a phrase that a million documents share cannot blow up.
+A task processes the documents whose keys lie in one range of keys, so that memory is bounded for any number of
+documents. The number of pairs per bucket (documents with the same key) is bounded too: boilerplate that a million
+documents share must not yield 10^12 pairs.
 """
 
 from __future__ import annotations
@@ -10,99 +11,104 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from gptoss.core.atomic_files import atomic_file
-from gptoss.dedup.corpus import NEW, Corpus, read_corpus
+from gptoss.dedup.corpus import NEW_BIT, Corpus, load_corpus
 from gptoss.executor.tasks import Result
-from gptoss.text.normalize import Hashes, Integers
+from gptoss.text.arrays import NO_HASHES, Flags, Hashes, Integers
 
 MAX_NEIGHBOURS = 64
-"""In a bucket, each document is paired with so many documents before it (all, in buckets up to this size) and with the
-bucket's best document."""
-ROWS_PER_TASK = 8 * 2**20
-"""Documents of one range of keys: about half a gigabyte of numbers while they are sorted."""
+"""Each document of a bucket is paired with this many documents before it (in buckets up to this size: with all) and
+with the best document of the bucket, which finds the duplicates of large buckets."""
+DOCUMENTS_PER_RANGE = 8 * 2**20
+"""In one range of keys: about half a gigabyte of numbers while they are sorted."""
 
 
-def key_bits(documents: int) -> int:
-    """How many leading bits of a key tell the ranges apart, so that each holds at most `ROWS_PER_TASK` documents."""
-    return max(0, (documents - 1) // ROWS_PER_TASK).bit_length()
+def range_bits(documents: int) -> int:
+    """How many leading bits of a key select its range, so that each has about `DOCUMENTS_PER_RANGE` documents."""
+    return max(0, (documents - 1) // DOCUMENTS_PER_RANGE).bit_length()
 
 
-def find_copies(corpus: str, bits: int, part: int, target: str) -> Result:
-    """A task: the copies among the new documents whose exact key begins with the `bits` bits of `part`.
-    Writes uint64 [copies, 2]: the copy and the best document with the same words."""
-    all_documents = read_corpus(corpus)
-    (high, low), ranks, positions = _members(all_documents, ["exact_high", "exact_low"], bits, part)
-    copies, best = exact_duplicates(high, low, ranks, positions)
-    new = copies < all_documents.documents
-    _write(Path(target), np.stack((copies[new], best[new]), axis=1))
-    return {"copies": int(new.sum())}
+def find_exact_duplicates(corpus: str, bits: int, key_range: int, target: str) -> Result:
+    """Task: the new documents with an exact key in the range whose words another, preferred document has too.
+    Writes uint64 [duplicates, 2]: the duplicate and the preferred document."""
+    documents = load_corpus(corpus)
+    (high, low), ranks, positions = _read_key_range(documents, ["exact_high", "exact_low"], bits, key_range)
+    duplicates, preferred = exact_duplicates(high, low, ranks, positions)
+    new = duplicates < documents.new_documents
+    _write(Path(target), np.stack((duplicates[new], preferred[new]), axis=1))
+    return {"duplicates": int(new.sum())}
 
 
-def find_pairs(corpus: str, band: str, bits: int, part: int, eligible: str, target: str) -> Result:
-    """A task: the pairs that share a key of one band that begins with the `bits` bits of `part`, among the documents
-    marked in the file `eligible` (uint8 [documents]). Writes uint64 [pairs], packed and sorted."""
-    all_documents = read_corpus(corpus)
-    (keys,), ranks, positions = _members(all_documents, [band], bits, part, np.fromfile(eligible, dtype=np.bool_))
+def find_candidate_pairs(corpus: str, band: str, bits: int, key_range: int, eligible: str, target: str) -> Result:
+    """Task: the pairs of documents that share a key of one band in the range, among the documents flagged in the file
+    `eligible` (uint8 [documents]). Writes uint64 [pairs], packed and sorted."""
+    flags = np.fromfile(eligible, dtype=np.bool_)
+    (keys,), ranks, positions = _read_key_range(load_corpus(corpus), [band], bits, key_range, flags)
     pairs = candidate_pairs(keys, ranks, positions)
     _write(Path(target), pairs)
     return {"pairs": len(pairs)}
 
 
-def _members(
-    corpus: Corpus, names: Sequence[str], bits: int, part: int, eligible: npt.NDArray[np.bool_] | None = None
+def _read_key_range(
+    corpus: Corpus, names: Sequence[str], bits: int, key_range: int, eligible: Flags | None = None
 ) -> tuple[list[Hashes], Hashes, Hashes]:
-    """Keys, ranks and positions of the documents in a range of keys. Key 0 of a band is a text without words."""
-    found: list[list[Hashes]] = [[np.zeros(0, dtype=np.uint64)] for _ in range(len(names) + 2)]
-    for position, batch in corpus.columns([*names, "rank"]):
+    """Keys, ranks and positions of the documents whose first key is in the range."""
+    pieces: list[list[Hashes]] = [[NO_HASHES] for _ in range(len(names) + 2)]
+    for position, batch in corpus.read_columns([*names, "rank"]):
         columns = [np.asarray(column, dtype=np.uint64) for column in batch.columns]
-        inside = columns[0] >> np.uint64(64 - bits) == part if bits else np.ones(batch.num_rows, dtype=np.bool_)
+        inside = columns[0] >> np.uint64(64 - bits) == key_range if bits else np.ones(batch.num_rows, dtype=np.bool_)
         if eligible is not None:
+            # Band key 0 means a text without words, which has no near duplicates.
             inside &= (columns[0] != 0) & eligible[position : position + batch.num_rows]
         rows = np.flatnonzero(inside)
-        if position < corpus.documents:
-            columns[-1] = columns[-1] | NEW
-        for values, column in zip(found, [*columns, None], strict=True):
-            values.append((rows + position).astype(np.uint64) if column is None else column[rows])
-    *keys, ranks, positions = [np.concatenate(values) for values in found]
+        if position < corpus.new_documents:
+            columns[-1] = columns[-1] | NEW_BIT
+        for piece, values in zip(pieces, [*(column[rows] for column in columns), rows + position], strict=True):
+            piece.append(values.astype(np.uint64, copy=False))
+    *keys, ranks, positions = [np.concatenate(piece) for piece in pieces]
     return keys, ranks, positions
 
 
 def exact_duplicates(high: Hashes, low: Hashes, ranks: Hashes, positions: Hashes) -> tuple[Hashes, Hashes]:
-    """Of documents with 128-bit keys: the copies, and for each the best document with its key. The lowest rank is
-    best, then the lowest position."""
-    rows = _repeated(high)
+    """Documents whose 128-bit key a preferred document has too, and for each that preferred document.
+    The lowest rank is preferred, then the lowest position."""
+    rows = _rows_with_repeated_keys(high)
     order = rows[np.lexsort((positions[rows], ranks[rows], low[rows], high[rows]))]
     first = np.ones(len(order), dtype=np.bool_)
     first[1:] = (high[order][1:] != high[order][:-1]) | (low[order][1:] != low[order][:-1])
-    best = order[np.flatnonzero(first)][np.cumsum(first) - 1]
-    return positions[order[~first]], positions[best[~first]]
+    preferred = order[np.flatnonzero(first)][np.cumsum(first) - 1]
+    return positions[order[~first]], positions[preferred[~first]]
 
 
 def candidate_pairs(keys: Hashes, ranks: Hashes, positions: Hashes) -> Hashes:
-    """Distinct pairs of documents with the same key, packed as better << 32 | worse, sorted. The lowest rank is best,
-    then the lowest position. Two known documents make no pair."""
-    rows = _repeated(keys)
+    """Distinct pairs of documents with the same key, packed as preferred << 32 | other, sorted.
+
+    The lowest rank is preferred, then the lowest position. Two known documents are not paired: the run that kept both
+    has compared them.
+    """
+    rows = _rows_with_repeated_keys(keys)
     order = rows[np.lexsort((positions[rows], ranks[rows], keys[rows]))]
-    keys, documents, new = keys[order], positions[order], ranks[order] >= NEW
-    pairs = []
+    keys, documents, new = keys[order], positions[order], ranks[order] >= NEW_BIT
+    pairs = [NO_HASHES]
+    # Buckets are runs of equal keys now. All buckets are paired at once, by their distance in the run.
     for distance in range(1, MAX_NEIGHBOURS + 1):
-        same = np.flatnonzero((keys[distance:] == keys[:-distance]) & new[distance:])
-        if len(same) == 0 and not (keys[distance:] == keys[:-distance]).any():
+        same_bucket = keys[distance:] == keys[:-distance]
+        if not same_bucket.any():
             break
-        pairs.append(documents[same] << np.uint64(32) | documents[same + distance])
+        left = np.flatnonzero(same_bucket & new[distance:])
+        pairs.append(documents[left] << np.uint64(32) | documents[left + distance])
     starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])) if len(keys) else np.zeros(0, dtype=np.int64)
     sizes = np.diff(np.append(starts, len(keys)))
     large = sizes > MAX_NEIGHBOURS
     for start, end in zip(starts[large].tolist(), (starts + sizes)[large].tolist(), strict=True):
         others = documents[start + 1 : end][new[start + 1 : end]]
         pairs.append(documents[start] << np.uint64(32) | others)
-    return np.unique(np.concatenate([np.zeros(0, dtype=np.uint64), *pairs]))
+    return np.unique(np.concatenate(pairs))
 
 
-def _repeated(keys: Hashes) -> Integers:
-    """Rows whose key occurs more than once: most do not, and the fewer are sorted further."""
+def _rows_with_repeated_keys(keys: Hashes) -> Integers:
+    """Most keys occur once: sorting the keys alone and dropping these leaves few rows to sort by several columns."""
     order = np.argsort(keys)
     same = keys[order][1:] == keys[order][:-1]
     repeated = np.zeros(len(keys), dtype=np.bool_)
@@ -112,5 +118,6 @@ def _repeated(keys: Hashes) -> Integers:
 
 
 def _write(path: Path, values: Hashes) -> None:
+    # Raw little-endian numbers and not .npy: `verify_pairs` maps the files and searches in them without a header.
     with atomic_file(path) as partial:
         values.astype("<u8", copy=False).tofile(partial)

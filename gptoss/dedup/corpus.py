@@ -1,7 +1,8 @@
-"""All documents by position: the new ones, part after part, then those that earlier runs kept.
+"""All documents of a run by position: first the new ones, part after part, then those that earlier runs kept.
 
-A position stands for a document in every step, and what is known about it is a row of its part's signature table, read
-column by column. So memory holds numbers of some documents at a time, and a step needs nothing but this list of files.
+A part is one file of documents, the unit of work of most tasks. The position of a document is its row number over all
+parts; it identifies the document in every step. What is known about it is one row of its part's signature table, which
+is read column by column, so that memory holds numbers of some documents at a time.
 """
 
 from __future__ import annotations
@@ -18,101 +19,101 @@ import pyarrow.parquet as pq
 
 from gptoss.core.atomic_files import read_json, write_json
 from gptoss.core.errors import DataError
-from gptoss.text.normalize import Hashes, Integers
+from gptoss.text.arrays import NO_HASHES, Hashes, Integers
 
-NEW = np.uint64(1 << 63)
-"""Added to the rank of a new document: every known one is preferred to it."""
+NEW_BIT = np.uint64(1 << 63)
+"""Set in the rank of new documents, so that every known document is preferred to every new one."""
 MAX_DOCUMENTS = 2**32
-"""Two positions are packed in 64 bits."""
+"""Two positions are packed into 64 bits."""
+# 64 Ki rows of one 8-byte column: 512 KiB, which stays in the cache while it is filtered.
+_ROWS_PER_READ = 65_536
 
 
 @dataclass(frozen=True)
 class Part:
-    """One file of documents. `signatures` (signatures.py) and `sets` (shingle_sets.py) are files about them, `first`
-    the position of the first, `known` whether an earlier run kept them; then `checksum` says what is in the files."""
+    """One file of documents, described by the files that hold its signatures (signatures.py) and its shingle sets
+    (shingle_sets.py). `first` is the position of its first document; `known` parts come from earlier runs."""
 
     signatures: str
-    sets: str
+    shingle_sets: str
     first: int
     count: int
     known: bool
     checksum: str = ""
+    """Of the files of a known part, which may change without a change of their paths. It enters the arguments of tasks
+    (see `Corpus.save`), so that a stage continues only if it still compares with the same documents."""
 
     @property
     def positions(self) -> slice:
-        """Where its documents are among all."""
+        """The positions of its documents."""
         return slice(self.first, self.first + self.count)
+
+    def read_columns(self, names: Sequence[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Columns of the signature table in batches, each with the position of its first row."""
+        position = self.first
+        table = pq.ParquetFile(self.signatures)
+        for batch in table.iter_batches(batch_size=_ROWS_PER_READ, columns=list(names), use_threads=False):
+            yield position, batch
+            position += batch.num_rows
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The parts in order of position: new ones before known ones."""
+    """The parts in order of position: new parts before known ones."""
 
     parts: tuple[Part, ...]
 
     @property
-    def documents(self) -> int:
-        """New documents: their positions come first."""
+    def new_documents(self) -> int:
+        """Number of new documents, which is also the position of the first known one."""
         return sum(part.count for part in self.parts if not part.known)
 
     @property
     def total(self) -> int:
-        """All documents, known ones too. Raises `DataError` when there are too many for one run."""
+        """Number of all documents. Errors: `DataError` when there are too many for one run."""
         total = sum(part.count for part in self.parts)
         if total >= MAX_DOCUMENTS:
             raise DataError(
-                f"{total} documents, known ones included: one run compares less than {MAX_DOCUMENTS}",
+                f"{total} documents including those of dedup.known; one run compares less than {MAX_DOCUMENTS}",
                 "split the sources over several pipelines",
             )
         return total
 
-    def column(self, name: str) -> Iterator[tuple[int, Hashes]]:
-        """A column of numbers as uint64 pieces, each with the position of its first row."""
-        for position, batch in self.columns([name]):
-            yield position, np.asarray(batch.column(0), dtype=np.uint64)
-
-    def columns(self, names: Sequence[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Some columns of the signatures in pieces, each with the position of its first row."""
+    def read_columns(self, names: Sequence[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Columns of all signature tables in batches, each with the position of its first row."""
         for part in self.parts:
-            yield from part_columns(part, names)
+            yield from part.read_columns(names)
 
     def ranks(self, positions: Integers) -> Hashes:
-        """Place of documents in the order of preference, uint64, lowest is best; equal only for copies. `positions`
-        are sorted and distinct."""
-        found = self._taken("rank", positions)
-        ranks = np.concatenate([np.asarray(piece, dtype=np.uint64) for piece in found] or [np.zeros(0, np.uint64)])
-        ranks[positions < self.documents] |= NEW
+        """Order of preference of documents, uint64, lowest is best; equal for exact duplicates only. `positions` are
+        sorted and distinct."""
+        ranks = np.concatenate([NO_HASHES, *(np.asarray(batch) for batch in self._take("rank", positions))])
+        ranks[positions < self.new_documents] |= NEW_BIT
         return ranks
 
     def ids(self, positions: Integers) -> pa.Array:
-        """Ids of documents (large_string), whose `positions` are sorted and distinct."""
-        return pa.concat_arrays([pa.array([], pa.large_string()), *self._taken("id", positions)])
+        """Ids of documents, large_string. `positions` are sorted and distinct."""
+        return pa.concat_arrays([pa.array([], pa.large_string()), *self._take("id", positions)])
 
-    def _taken(self, name: str, positions: Integers) -> Iterator[pa.Array]:
+    def _take(self, name: str, positions: Integers) -> Iterator[pa.Array]:
         for part in self.parts:
             low, high = np.searchsorted(positions, (part.first, part.first + part.count))
             if low < high:
-                for first, batch in part_columns(part, [name]):
+                for first, batch in part.read_columns([name]):
                     start, end = np.searchsorted(positions, (first, first + batch.num_rows))
                     yield batch.column(0).take(pa.array(positions[start:end] - first))
 
-    def written(self, folder: Path) -> str:
-        """The path of this list as a file, named by its content: an argument for tasks."""
-        text = json.dumps([asdict(part) for part in self.parts], sort_keys=True)
-        path = folder / f"corpus-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-        write_json(path, json.loads(text))
+    def save(self, folder: Path) -> str:
+        """Write the list of parts for `load_corpus`; returns its path, which is an argument of tasks.
+
+        The file is named by its content, as results of tasks are reused when their arguments are equal.
+        """
+        parts = [asdict(part) for part in self.parts]
+        path = folder / f"corpus-{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]}.json"
+        write_json(path, parts)
         return str(path)
 
 
-def read_corpus(path: str) -> Corpus:
-    """The list that `Corpus.written` wrote."""
+def load_corpus(path: str) -> Corpus:
+    """The corpus that `Corpus.save` wrote."""
     return Corpus(tuple(Part(**part) for part in read_json(Path(path))))
-
-
-def part_columns(part: Part, names: Sequence[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Some columns of the signatures of one part in pieces, each with the position of its first row."""
-    position = part.first
-    table = pq.ParquetFile(part.signatures)
-    for batch in table.iter_batches(batch_size=65_536, columns=list(names), use_threads=False):
-        yield position, batch
-        position += batch.num_rows

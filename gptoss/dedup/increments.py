@@ -1,14 +1,14 @@
-"""The index of a run, for increments: what later documents are compared with instead of the texts that were kept.
+"""The index of a run, for increments: later documents are compared with it instead of with the texts that were kept.
 
-`index.json` says how it was made and what is in it; `signatures-NNNNN.parquet` (signatures.py) and `sets-NNNNN.u64`
-(shingle_sets.py) are about the kept documents of part N.
+`index.json` records the settings and the sizes of the files; `signatures-NNNNN.parquet` (signatures.py) and
+`sets-NNNNN.u64` (shingle_sets.py) describe the kept documents of part N.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,69 +18,76 @@ from gptoss.config.dedup import DedupConfig
 from gptoss.core.atomic_files import atomic_file, read_json, sha256_file, write_json
 from gptoss.core.errors import DataError, UserError
 from gptoss.dedup.corpus import Part
-from gptoss.dedup.shingle_sets import copy_sets
+from gptoss.dedup.decisions import DedupDecisions
+from gptoss.dedup.outputs import PartOutput
+from gptoss.dedup.shingle_sets import copy_shingle_sets
 from gptoss.dedup.signatures import signature_writer
 from gptoss.executor.tasks import Result, run_tasks
 
-if TYPE_CHECKING:
-    from gptoss.dedup.find_duplicates import DedupDecisions
-
 FORMAT = 1
-"""Raised when signatures of the same text change."""
+"""To be raised when the signatures of the same text change: an older index then cannot be compared any more."""
+_INDEX = "index.json"
 
 
-def known_parts(shape: DedupConfig, seed: int, first: int) -> list[Part]:
-    """The parts of all indexes in `dedup.known`; their positions start at `first`. Raises `UserError` for a folder
-    that is no index or was made with other settings, `DataError` for one that is not whole."""
+def known_parts(config: DedupConfig, seed: int, first: int) -> list[Part]:
+    """The parts of all indexes in `dedup.known`, at positions from `first` on.
+
+    Errors: `UserError` for a folder without an index or with one of other settings; `DataError` for an incomplete one.
+    """
     parts: list[Part] = []
-    for folder in map(Path, shape.known):
-        said = _description(folder)
-        wanted = description(shape, seed)
-        if differing := [key for key, value in wanted.items() if said.get(key) != value]:
-            raise UserError(
-                f"dedup.known: {folder} was made with "
-                + ", ".join(f"{key} {said.get(key)} (now {wanted[key]})" for key in differing),
-                "compare with the settings that made it, or make that run again with these",
-            )
-        for name, part in sorted(said["parts"].items()):
-            signatures, sets = folder / f"signatures-{name}.parquet", folder / f"sets-{name}.u64"
+    for folder in map(Path, config.known):
+        for name, part in sorted(_read_index(folder, index_settings(config, seed))["parts"].items()):
+            signatures, sets = _part_files(folder, name)
             _check_sizes({signatures: part["signature_bytes"], sets: part["set_bytes"]})
             parts.append(Part(str(signatures), str(sets), first, part["documents"], True, part["sha256"]))
             first += part["documents"]
     return parts
 
 
-def _check_sizes(files: dict[Path, int]) -> None:
+def index_settings(config: DedupConfig, seed: int) -> dict[str, int]:
+    """What two runs must have in common for their signatures to be comparable."""
+    return {"format": FORMAT, "ngram": config.ngram, "bands": config.bands, "rows": config.rows, "seed": seed}
+
+
+def _read_index(folder: Path, expected: Mapping[str, int]) -> dict[str, Any]:
+    if not (folder / _INDEX).exists():
+        raise UserError(
+            f"dedup.known: {folder} holds no {_INDEX}",
+            "give the path of the folder `data/deduped/index` of a run with `dedup.index: true`",
+        )
+    index: dict[str, Any] = read_json(folder / _INDEX)
+    if differing := [key for key, value in expected.items() if index.get(key) != value]:
+        raise UserError(
+            f"dedup.known: {folder} was made with "
+            + ", ".join(f"{key} {index.get(key)} (now {expected[key]})" for key in differing),
+            "use the settings that made it, or repeat that run with the present settings",
+        )
+    return index
+
+
+def _check_sizes(files: Mapping[Path, int]) -> None:
+    # Sizes and not checksums: an index is about 1.4 times as large as its text, and reading all of it to verify a
+    # checksum would take as long as the comparison.
     for path, size in files.items():
         found = path.stat().st_size if path.exists() else 0
         if found != size:
             raise DataError(
-                f"dedup.known: {path} has {found} bytes, its index.json says {size}",
-                "copy the whole folder `data/deduped/index` again, or make it again",
+                f"dedup.known: {path} has {found} bytes, its {_INDEX} says {size}",
+                "copy the whole folder `data/deduped/index` again, or repeat the run that made it",
             )
 
 
-def _description(folder: Path) -> dict[str, Any]:
-    if not (folder / "index.json").exists():
-        raise UserError(
-            f"dedup.known: {folder} holds no index.json",
-            "name the folder `data/deduped/index` of a run with `dedup.index: true`, wherever it lies now",
-        )
-    return dict(read_json(folder / "index.json"))
+def _part_files(folder: Path, name: str) -> tuple[Path, Path]:
+    return folder / f"signatures-{name}.parquet", folder / f"sets-{name}.u64"
 
 
-def description(shape: DedupConfig, seed: int) -> dict[str, int]:
-    """What two runs must share for their signatures to be comparable."""
-    return {"format": FORMAT, "ngram": shape.ngram, "bands": shape.bands, "rows": shape.rows, "seed": seed}
-
-
-def index_part(
-    signatures: str, sets: str, count: int, removed: str, target_signatures: str, target_sets: str
+def write_index_part(
+    signatures: str, sets: str, count: int, decisions: str, target_signatures: str, target_sets: str
 ) -> Result:
-    """A task: signatures and shingle sets of the documents of a part that are kept. `removed`: the table of the removed
-    rows (outputs.py)."""
+    """Task: signatures and shingle sets of the kept documents of a part. `decisions`: the table of removed rows
+    (outputs.py)."""
     kept = np.ones(count, dtype=np.bool_)
-    kept[np.asarray(pq.read_table(removed, columns=["row"]).column("row"))] = False
+    kept[np.asarray(pq.read_table(decisions, columns=["row"]).column("row"))] = False
     table = pq.ParquetFile(signatures)
     with (
         atomic_file(Path(target_signatures)) as partial,
@@ -91,7 +98,7 @@ def index_part(
             rows = table.read_row_group(group)
             writer.write_table(rows.filter(pa.array(kept[row : row + rows.num_rows])))
             row += rows.num_rows
-    copy_sets(Path(sets), count, np.flatnonzero(kept), Path(target_sets))
+    copy_shingle_sets(Path(sets), count, np.flatnonzero(kept), Path(target_sets))
     return {
         "documents": int(kept.sum()),
         "signature_bytes": Path(target_signatures).stat().st_size,
@@ -100,20 +107,22 @@ def index_part(
     }
 
 
-def write_index(fate: DedupDecisions, fates: Sequence[Path], shape: DedupConfig, seed: int, state: Path) -> list[Path]:
-    """Make the index of the kept documents, given the tables of removed rows; returns its files."""
+def write_index(
+    decisions: DedupDecisions, outputs: Sequence[PartOutput], config: DedupConfig, seed: int, state: Path
+) -> list[Path]:
+    """Write the index of the kept documents; returns its files."""
     folder = state / "index"
     folder.mkdir(parents=True, exist_ok=True)
-    new = [part for part in fate.corpus.parts if not part.known]
-    names = [f"{number:05d}" for number in range(len(new))]
-    files = [(folder / f"signatures-{name}.parquet", folder / f"sets-{name}.u64") for name in names]
+    new_parts = [part for part in decisions.corpus.parts if not part.known]
+    names = [f"{number:05d}" for number in range(len(new_parts))]
+    targets = [_part_files(folder, name) for name in names]
     tasks = [
-        {"signatures": part.signatures, "sets": part.sets, "count": part.count, "removed": str(removed),
-         "target_signatures": str(signatures), "target_sets": str(sets)}
-        for part, removed, (signatures, sets) in zip(new, fates, files, strict=True)
+        {"signatures": part.signatures, "sets": part.shingle_sets, "count": part.count,
+         "decisions": str(output.decisions), "target_signatures": str(signatures), "target_sets": str(sets)}
+        for part, output, (signatures, sets) in zip(new_parts, outputs, targets, strict=True)
     ]  # fmt: skip
-    work = sum(Path(part.sets).stat().st_size for part in new)
-    results = run_tasks("dedup_index", index_part, tasks, state, input_bytes=work, releases_gil=True)
-    made = dict(zip(names, results, strict=True))
-    write_json(folder / "index.json", description(shape, seed) | {"parts": made})
-    return [folder / "index.json", *(file for pair in files for file in pair)]
+    size = sum(Path(part.shingle_sets).stat().st_size for part in new_parts)
+    results = run_tasks("dedup_index", write_index_part, tasks, state, input_bytes=size, releases_gil=True)
+    parts = dict(zip(names, results, strict=True))
+    write_json(folder / _INDEX, index_settings(config, seed) | {"parts": parts})
+    return [folder / _INDEX, *(file for pair in targets for file in pair)]

@@ -1,8 +1,9 @@
-"""From fates to files: each part becomes its kept documents and its removed ones, which name what they duplicate."""
+"""From decisions to files: each part becomes its kept documents and its removed ones, with what they duplicate."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gptoss.core.atomic_files import atomic_file
-from gptoss.dedup.find_duplicates import DedupDecisions
-from gptoss.executor.tasks import Result
+from gptoss.core.atomic_files import assembled_folder, atomic_file
+from gptoss.dedup.decisions import DedupDecisions
+from gptoss.executor.tasks import Result, run_tasks
 from gptoss.tables.batches import kept_and_removed, part_batches, removed_rows
 
 REMOVED_ROWS = pa.schema(
@@ -24,67 +25,93 @@ REMOVED_ROWS = pa.schema(
         ("known", pa.bool_()),
     ]
 )
-"""What happens to the documents of a part: those that are removed, by row. `known`: an earlier run kept the other."""
+"""The removed documents of a part, by row. `known`: an earlier run kept the document that they duplicate."""
 
 
-def write_fates(fate: DedupDecisions, folder: Path) -> list[Path]:
-    """A small table for each part, `REMOVED_ROWS`: what the tasks that write documents need to know."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partners = np.unique(fate.duplicate_of[fate.removed])
-    ids = fate.corpus.ids(partners)
-    files = []
-    for number, part in enumerate(part for part in fate.corpus.parts if not part.known):
-        here = part.positions
-        rows = np.flatnonzero(fate.removed[here])
-        partner = fate.duplicate_of[here][rows]
+@dataclass(frozen=True)
+class PartOutput:
+    """The files of one part: the decisions about its documents, its kept and its removed documents."""
+
+    decisions: Path
+    documents: Path
+    removed: Path
+
+    @classmethod
+    def in_folder(cls, state: Path, number: int) -> PartOutput:
+        """The files of part `number` in the state folder of the stage."""
+        kept, removed = (state / "written" / f"{kind}-{number:05d}.parquet" for kind in ("documents", "removed"))
+        return cls(state / "decisions" / f"{number:05d}.parquet", kept, removed)
+
+
+def write_outputs(
+    parts: Sequence[Path], decisions: DedupDecisions, state: Path
+) -> tuple[list[PartOutput], list[Result]]:
+    """Write the kept and the removed documents of each part; returns the files and the counts of each."""
+    outputs = [PartOutput.in_folder(state, number) for number in range(len(parts))]
+    write_decisions(decisions, outputs)
+    tasks = [
+        {"part": str(part), "decisions": str(output.decisions), "kept": str(output.documents),
+         "removed": str(output.removed)}
+        for part, output in zip(parts, outputs, strict=True)
+    ]  # fmt: skip
+    size = sum(part.stat().st_size for part in parts)
+    return outputs, run_tasks("dedup_write", write_part, tasks, state, input_bytes=size, releases_gil=True)
+
+
+def write_decisions(decisions: DedupDecisions, outputs: Sequence[PartOutput]) -> None:
+    """Write a small table per part (`REMOVED_ROWS`): all that the tasks that write documents have to know."""
+    partners = np.unique(decisions.duplicate_of[decisions.removed])
+    ids = decisions.corpus.ids(partners)
+    for part, output in zip(decisions.corpus.parts, outputs, strict=False):
+        rows = np.flatnonzero(decisions.removed[part.positions])
+        partner = decisions.duplicate_of[part.positions][rows]
         columns = [
             pa.array(rows),
             ids.take(pa.array(np.searchsorted(partners, partner))),
-            pa.array(fate.jaccard[here][rows]),
-            pa.array(fate.exact[here][rows]),
-            pa.array(partner >= fate.corpus.documents),
+            pa.array(decisions.jaccard[part.positions][rows]),
+            pa.array(decisions.exact[part.positions][rows]),
+            pa.array(partner >= decisions.corpus.new_documents),
         ]
-        files.append(folder / f"{number:05d}.parquet")
-        with atomic_file(files[-1]) as partial:
+        output.decisions.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(output.decisions) as partial:
             pq.write_table(pa.Table.from_arrays(columns, schema=REMOVED_ROWS), partial)
-    return files
 
 
-def write_part(part: str, fates: str, kept: str, removed: str) -> Result:
-    """A task: write the kept and the removed documents of a part. Returns documents and bytes of both."""
-    gone = pq.read_table(fates).combine_chunks()
-    rows = np.asarray(gone.column("row"))
+def write_part(part: str, decisions: str, kept: str, removed: str) -> Result:
+    """Task: write the kept and the removed documents of a part. Returns their numbers and bytes."""
+    removed_table = pq.read_table(decisions).combine_chunks()
+    removed_row = np.asarray(removed_table.column("row"))
     first = kept_bytes = all_bytes = 0
-    with kept_and_removed(Path(kept), Path(removed)) as (kept_table, removed_table):
+    with kept_and_removed(Path(kept), Path(removed)) as (kept_writer, removed_writer):
         for batch in part_batches(Path(part)):
-            start, end = np.searchsorted(rows, (first, first + batch.num_rows))
+            start, end = np.searchsorted(removed_row, (first, first + batch.num_rows))
             keep = np.ones(batch.num_rows, dtype=np.bool_)
-            keep[rows[start:end] - first] = False
-            left = batch.filter(pa.array(keep))
-            kept_table.write(left)
-            removed_table.write(explained(batch.filter(pa.array(~keep)), gone.slice(start, end - start)))
-            kept_bytes += text_bytes(left)
+            keep[removed_row[start:end] - first] = False
+            kept_documents = batch.filter(pa.array(keep))
+            kept_writer.write(kept_documents)
+            removed_writer.write(with_reasons(batch.filter(pa.array(~keep)), removed_table.slice(start, end - start)))
+            kept_bytes += text_bytes(kept_documents)
             all_bytes += text_bytes(batch)
             first += batch.num_rows
-    exact = int(pc.sum(gone.column("exact")).as_py() or 0)
+    exact = int(pc.sum(removed_table.column("exact")).as_py() or 0)
     return {
         "documents_in": first,
-        "documents_kept": first - len(rows),
+        "documents_kept": first - len(removed_row),
         "removed_exact": exact,
-        "removed_fuzzy": len(rows) - exact,
-        "removed_known": int(pc.sum(gone.column("known")).as_py() or 0),
+        "removed_fuzzy": len(removed_row) - exact,
+        "removed_known": int(pc.sum(removed_table.column("known")).as_py() or 0),
         "bytes_in": all_bytes,
         "bytes_kept": kept_bytes,
     }
 
 
-def explained(rows: pa.RecordBatch, fates: pa.Table) -> pa.RecordBatch:
+def with_reasons(documents: pa.RecordBatch, decisions: pa.Table) -> pa.RecordBatch:
     """Removed documents with reason, detail, the id of the kept document and the similarity."""
-    similarity = fates.column("jaccard").combine_chunks()
-    reason = pc.if_else(fates.column("exact").combine_chunks(), "exact", "fuzzy")
+    similarity = decisions.column("jaccard").combine_chunks()
+    reason = pc.if_else(decisions.column("exact").combine_chunks(), "exact", "fuzzy")
     detail = pa.array([f"jaccard {value:.4f}" for value in similarity.to_pylist()], pa.string())
-    partner = fates.column("duplicate_of").combine_chunks().cast(pa.string())
-    return removed_rows(rows, reason, detail, partner, similarity)
+    duplicate_of = decisions.column("duplicate_of").combine_chunks().cast(pa.string())
+    return removed_rows(documents, reason, detail, duplicate_of, similarity)
 
 
 def text_bytes(batch: pa.RecordBatch) -> int:
@@ -92,17 +119,17 @@ def text_bytes(batch: pa.RecordBatch) -> int:
     return pc.sum(pc.binary_length(batch.column("text"))).as_py() or 0
 
 
-def totals(results: Sequence[Result]) -> dict[str, int]:
-    """The sums of the counts of some parts."""
-    return {key: sum(result[key] for result in results) for key in COUNTS}
-
-
-COUNTS = (
-    "documents_in",
-    "documents_kept",
-    "removed_exact",
-    "removed_fuzzy",
-    "removed_known",
-    "bytes_in",
-    "bytes_kept",
-)
+def assemble(
+    folder: Path, documents: Sequence[Path], outputs: Sequence[PartOutput], state: Path, index: Sequence[Path]
+) -> None:
+    """Put the output folder together from the files that the tasks wrote; `documents` replace those of `outputs`."""
+    with assembled_folder(folder) as add:
+        for number, (kept, output) in enumerate(zip(documents, outputs, strict=True)):
+            add(f"documents-{number:05d}.parquet", kept)
+            add(f"removed-{number:05d}.parquet", output.removed)
+        if (passages := state / "passages.parquet").exists():
+            add(passages.name, passages)
+    if index:
+        with assembled_folder(folder / "index") as add:
+            for file in index:
+                add(file.name, file)

@@ -1,1 +1,1 @@
-"""What deduplication and decontamination share: normalisation, n-grams, spans."""
+"""Words, n-gram hashes and spans of text: what deduplication and decontamination share."""

@@ -1,9 +1,9 @@
-"""The one normaliser: lowercase, every run of non-word characters becomes one space.
+"""The one text normaliser: lowercase, and every run of non-word characters becomes one space.
 
-A word character is a letter, mark or number of any script, or `_` (Unicode categories L*, M*, N*): what `\\w` means in
-Unicode regular expressions. Everything that compares texts (exact and fuzzy duplicates, benchmark overlap) uses the
-words found here. Scripts written without spaces come out as one word a clause, so for them n-grams of words are coarse.
-Bytes that are not UTF-8 are no word characters.
+A word character is a letter, mark or number of any script, or `_` (Unicode categories L*, M*, N*): the meaning of `\\w`
+in Unicode regular expressions. Everything that compares texts (exact duplicates, near duplicates, repeated passages,
+benchmark overlap) uses the words found here. Scripts that are written without spaces yield one word per clause, so for
+them word n-grams are coarse. Bytes that are not UTF-8 are not word characters.
 """
 
 from __future__ import annotations
@@ -18,22 +18,25 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-Bytes = npt.NDArray[np.uint8]
-Integers = npt.NDArray[np.int64]
-Hashes = npt.NDArray[np.uint64]
-Points = npt.NDArray[np.int32]
+from gptoss.text.arrays import Bytes, CodePoints, Hashes, Integers, uint64_at_every_byte, utf8_bytes
 
 NO_WORD = -1
+# No character's lowercase takes more than twice its UTF-8 bytes (a test checks every character).
+_MAX_GROWTH = 2
+# Planes with assigned characters. The others are empty or for private use (a test checks all code points).
+_PLANES = (0, 1, 2, 3, 14)
 
 
 @dataclass(frozen=True)
 class Words:
     """The words of a batch of texts.
 
-    `data` uint8 [bytes]: what `starts`, `ends` int64 [words] are places in, the normalised texts one after the other or
-    (`lowercase=False`) the texts as they were given; `offsets` int64 [texts + 1]: the words of text i are
-    `offsets[i]:offsets[i + 1]`; `hashes` uint64 [words]; `texts` and `bounds` int64 [texts + 1]: the normalised text i
-    is `texts[bounds[i]:bounds[i + 1]]`, its words with one space between them.
+    - `starts`, `ends` int64 [words]: positions of each word in `data` uint8 [bytes], which holds the normalised texts
+      one after the other or, with `lowercase=False`, the texts as they were given;
+    - `offsets` int64 [texts + 1]: the words of text i are `offsets[i]:offsets[i + 1]`;
+    - `hashes` uint64 [words]: equal for equal words, in every batch and on every machine;
+    - `texts` uint8 and `bounds` int64 [texts + 1]: the normalised text i is `texts[bounds[i]:bounds[i + 1]]`, its words
+      separated by single spaces.
     """
 
     data: Bytes
@@ -46,11 +49,11 @@ class Words:
 
     @property
     def counts(self) -> Integers:
-        """Words in each text, int64 [texts]."""
+        """Words per text, int64 [texts]."""
         return np.diff(self.offsets)
 
-    def joined(self, first: int, last: int) -> bytes:
-        """Words `first:last` with one space between them."""
+    def ngram(self, first: int, last: int) -> bytes:
+        """Words `first:last`, separated by single spaces."""
         spans = zip(self.starts[first:last].tolist(), self.ends[first:last].tolist(), strict=True)
         return b" ".join(self.data[start:end].tobytes() for start, end in spans)
 
@@ -60,99 +63,72 @@ class Words:
         return pa.LargeStringArray.from_buffers(len(self.bounds) - 1, *buffers)
 
 
-class Scratch:
-    """Memory for the words of one batch, used again for those of the next. Fresh memory costs a page fault each 4 KB,
-    and giving it back holds up the other threads of the process: a quarter of the time with two of them."""
+class ScratchBuffers:
+    """Memory for the words of one batch that is reused for the next.
+
+    Fresh memory costs a page fault per 4 KB, and freeing it blocks the other threads of the process (the kernel locks
+    the address space): with two threads a quarter of the time.
+    """
 
     def __init__(self) -> None:
-        self._held: dict[str, npt.NDArray[Any]] = {}
+        self._buffers: dict[str, npt.NDArray[Any]] = {}
 
     def empty(self, name: str, length: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        """`np.empty(length, dtype)`, valid until this name is asked for again."""
-        held = self._held.get(name)
-        if held is None or len(held) < length:
-            held = self._held[name] = np.empty(length + length // 8, dtype=dtype)
-        return held[:length]
+        """`np.empty(length, dtype)`, valid until the next call with this name."""
+        buffer = self._buffers.get(name)
+        if buffer is None or len(buffer) < length:
+            # An eighth more than needed, as batches vary in size.
+            buffer = self._buffers[name] = np.empty(length + length // 8, dtype=dtype)
+        return buffer[:length]
 
 
-def find_words(texts: pa.Array, *, lowercase: bool = True, scratch: Scratch | None = None) -> Words:
-    """The words of each text (string or large_string [texts], no nulls). With `lowercase=False` the same words, as
-    spans of the bytes as they were given. With `scratch` they are valid until the next call with it."""
-    from gptoss.text import kernels
+def find_words(texts: pa.Array, *, lowercase: bool = True, scratch: ScratchBuffers | None = None) -> Words:
+    """The words of each text (string or large_string [texts], no nulls).
+
+    With `lowercase=False` the same words, as spans of the original bytes. With `scratch` the result is valid until the
+    next call with the same buffers.
+    """
+    from gptoss.text.kernels.words import scan_words
 
     data, bounds = utf8_bytes(texts.cast(pa.large_string()))
-    most = len(data) // 2 + len(texts)  # a word takes a byte and what is between it and the next one another
-    room = scratch or Scratch()
-    starts, ends = (room.empty(name, most, np.int64) for name in ("starts", "ends"))
-    hashes = room.empty("hashes", most, np.uint64)
-    offsets, places = (np.empty(len(texts) + 1, dtype=np.int64) for _ in range(2))
-    normal = room.empty("normal", _GROWTH * len(data) + 8, np.uint8)
-    tables = bounds, word_table(lowercase), not lowercase
-    count = kernels.scan(data, eights(data), *tables, normal, eights(normal), places, starts, ends, hashes, offsets)
-    normal = normal[: places[-1]]
-    spans = normal if lowercase else data
-    return Words(spans, starts[:count], ends[:count], offsets, hashes[:count], normal, places)
+    max_words = len(data) // 2 + len(texts)  # a word takes at least one byte, and another to separate it from the next
+    buffers = scratch or ScratchBuffers()
+    starts, ends = (buffers.empty(name, max_words, np.int64) for name in ("starts", "ends"))
+    hashes = buffers.empty("hashes", max_words, np.uint64)
+    offsets, out_bounds = (np.empty(len(texts) + 1, dtype=np.int64) for _ in range(2))
+    # Eight more bytes, as the kernel writes eight at a time.
+    out = buffers.empty("texts", _MAX_GROWTH * len(data) + 8, np.uint8)
+    count = scan_words(
+        data, uint64_at_every_byte(data), bounds, character_map(lowercase), not lowercase,
+        out, uint64_at_every_byte(out), out_bounds, starts, ends, hashes, offsets,
+    )  # fmt: skip
+    normalised = out[: out_bounds[-1]]
+    span_data = normalised if lowercase else data
+    return Words(span_data, starts[:count], ends[:count], offsets, hashes[:count], normalised, out_bounds)
 
 
-def eights(data: Bytes) -> Hashes:
-    """Every eight bytes as one little-endian number, at every position: overlapping, and not aligned."""
-    return np.ndarray(max(0, len(data) - 7), dtype="<u8", buffer=data if len(data) > 7 else bytes(8), strides=(1,))
+_MAP_LOCK = Lock()
 
 
-_GROWTH = 2
-"""No character's lowercase takes more than twice its bytes (a test looks at all of them)."""
-
-
-def utf8_bytes(texts: pa.Array) -> tuple[Bytes, Integers]:
-    """The bytes of a large_string array and where each text begins and ends in them, int64 [texts + 1]."""
-    if len(texts) == 0:
-        return np.zeros(0, dtype=np.uint8), np.zeros(1, dtype=np.int64)
-    _, offsets, data = texts.buffers()
-    bounds = np.frombuffer(offsets, dtype=np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    if data is None:
-        return np.zeros(0, dtype=np.uint8), np.zeros(len(texts) + 1, dtype=np.int64)
-    return np.frombuffer(data, dtype=np.uint8)[bounds[0] : bounds[-1]], bounds - bounds[0]
-
-
-def word_hashes(words: Words) -> Hashes:
-    """A 64-bit hash of each word, uint64 [words]: eight bytes at a time, each mixed in by `mix`. The same word has the
-    same hash in every batch and on every machine."""
-    return words.hashes
-
-
-def mix(values: Hashes) -> Hashes:
-    """SplitMix64's finaliser (Steele et al. 2014) on each value: a bijection of 64 bits; every input bit reaches every
-    output bit."""
-    mixed = values + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
-
-
-_ONE_AT_A_TIME = Lock()
-
-
-def word_table(lowercase: bool) -> Points:
-    """The same as `_word_table`, computed once for all threads: the second waits, instead of slowing the first."""
-    with _ONE_AT_A_TIME:
-        return _word_table(lowercase)
+def character_map(lowercase: bool) -> CodePoints:
+    """What each code point is written as, int32 [0x110000]; `NO_WORD` for characters that are not word characters."""
+    # `functools.cache` lets two threads compute the same value at once, each slowed down by the other.
+    with _MAP_LOCK:
+        return _character_map(lowercase)
 
 
 @cache
-def _word_table(lowercase: bool) -> Points:
-    """What each code point is written as, int32 [0x110000]: itself or its simple lowercase; `NO_WORD` where it is no
-    word character. All from Python's Unicode tables: a letter is a word character when its lowercase is."""
+def _character_map(lowercase: bool) -> CodePoints:
+    """From Python's Unicode tables, plane by plane as vectors: 1.1 million calls of `str.lower` would take a second."""
     table = np.full(0x110000, NO_WORD, dtype=np.int32)
     for plane in _PLANES:
         points = np.arange(plane << 16, (plane + 1) << 16, dtype=np.int32)
-        points = points[(points < 0xD800) | (points >= 0xE000)]
+        points = points[(points < 0xD800) | (points >= 0xE000)]  # surrogates cannot be decoded
         text = points.astype("<u4").tobytes().decode("utf-32-le")
         categories = np.frombuffer("".join(map(unicodedata.category, text)).encode(), dtype="S2").astype("S1")
         word = np.isin(categories, (b"L", b"M", b"N")) | (points == ord("_"))
+        # U+0130 is the one character whose full lowercase has two characters ("i" and a combining dot), which would
+        # shift all that follow.
         lower = np.frombuffer(text.replace("\u0130", "i").lower().encode("utf-32-le"), dtype="<i4")
         table[points[word]] = (lower if lowercase else points)[word]
     return table
-
-
-_PLANES = (0, 1, 2, 3, 14)
-"""The others are empty or for private use (a test looks at all code points)."""

@@ -1,7 +1,7 @@
-"""Shingles: every run of n consecutive words of a text, as 64-bit hashes.
+"""Shingles: every run of n consecutive words of a text, as 64-bit hashes (Broder 1997).
 
-A text shorter than n words has one shingle, all of it; a text without words has none. Two different shingles share a
-hash with probability 2^-64, so sets of hashes stand for sets of shingles.
+A text shorter than n words has one shingle, all of its words; a text without words has none. Two different shingles
+share a hash with probability 2^-64, so sets of hashes represent sets of shingles.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from gptoss.text.normalize import Hashes, Integers, Words, word_hashes
+from gptoss.text.arrays import Hashes, Integers, offsets_of
+from gptoss.text.normalize import Words
 
 
 @dataclass(frozen=True)
 class Shingles:
-    """The shingles of a batch of texts, in reading order, repetitions included.
+    """The shingles of a batch of texts, in reading order, with repetitions.
 
     `hashes` uint64 [shingles]; `offsets` int64 [texts + 1]: those of text i are `offsets[i]:offsets[i + 1]`.
     """
@@ -26,36 +27,32 @@ class Shingles:
 
     def distinct_sets(self) -> tuple[Hashes, Integers]:
         """The shingle sets of all texts one after the other, each sorted, and their sizes, int64 [texts]."""
-        from gptoss.text import kernels
+        from gptoss.text.kernels.sets import keep_distinct
 
         hashes = self.hashes.copy()
+        # One NumPy sort per text: it uses SIMD, and one sort of all by (text, hash) would need 16 bytes per shingle.
         for start, end in pairwise(self.offsets.tolist()):
             hashes[start:end].sort()
         sizes = np.zeros(len(self.offsets) - 1, dtype=np.int64)
-        return hashes[: kernels.compact(hashes, self.offsets, sizes)], sizes
-
-    def distinct(self, text: int) -> Hashes:
-        """The shingle set of one text, sorted."""
-        return np.unique(self.hashes[self.offsets[text] : self.offsets[text + 1]])
+        return hashes[: keep_distinct(hashes, self.offsets, sizes)], sizes
 
 
 def shingle(words: Words, size: int) -> Shingles:
     """All shingles of `size` words."""
-    from gptoss.text import kernels
+    from gptoss.text.kernels.hashing import shingle_hashes
 
     counts = words.counts
-    shingles = np.where(counts >= size, counts - size + 1, np.minimum(counts, 1))
-    offsets = np.concatenate(([0], np.cumsum(shingles)))
+    offsets = offsets_of(np.where(counts >= size, counts - size + 1, np.minimum(counts, 1)))
     hashes = np.empty(offsets[-1], dtype=np.uint64)
-    kernels.shingles(word_hashes(words), words.offsets, size, offsets, hashes)
+    shingle_hashes(words.hashes, words.offsets, size, offsets, hashes)
     return Shingles(hashes, offsets)
 
 
-def window_hashes(hashes: Hashes, size: int) -> Hashes:
-    """A hash of each window of `size` consecutive word hashes, uint64 [words]: a polynomial in a fixed odd base modulo
-    2^64, then mixed. The last `size - 1` windows, which run past the end, count absent words as zero."""
-    from gptoss.text import kernels
+def hash_windows(word_hashes: Hashes, size: int) -> Hashes:
+    """A hash of each window of `size` consecutive words, uint64 [words]. The last `size - 1` windows, which extend past
+    the end, count absent words as zero."""
+    from gptoss.text.kernels.hashing import window_hashes
 
-    windows = np.empty(len(hashes), dtype=np.uint64)
-    kernels.windows(hashes, size, windows)
+    windows = np.empty(len(word_hashes), dtype=np.uint64)
+    window_hashes(word_hashes, size, windows)
     return windows

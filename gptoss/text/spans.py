@@ -1,4 +1,4 @@
-"""Cut passages out of a text: what stands around a cut is joined so that paragraphs stay paragraphs."""
+"""Remove spans of words from a text, and join what remains so that paragraphs and lines stay apart."""
 
 from __future__ import annotations
 
@@ -14,42 +14,48 @@ Span = tuple[int, int]
 """Words `first:last` of a document."""
 
 _SPACE = re.compile(r"\s")
-_PARAGRAPH = re.compile(r"\n\s*\n")
+_PARAGRAPH_BREAK = re.compile(r"\n\s*\n")
 
 
-def without(encoded: bytes, starts: Sequence[int], ends: Sequence[int], spans: Sequence[Span]) -> str:
-    """A UTF-8 text without the words in `spans`, which are in order and do not touch. `starts` and `ends` are the bytes
-    between which each word stands. Punctuation that closes the words before a cut or opens those after it stays."""
+def remove_spans(encoded: bytes, starts: Sequence[int], ends: Sequence[int], spans: Sequence[Span]) -> str:
+    """A UTF-8 text without the words in `spans`, which are in order and do not touch.
+
+    `starts` and `ends` are the byte positions of each word. Punctuation that closes the words before a removed span, or
+    opens the words after it, stays.
+    """
     pieces, begin = [], 0
     for first, last in spans:
         left = ends[first - 1] if first > 0 else 0
         right = starts[last] if last < len(starts) else len(encoded)
         before, after = encoded[left : starts[first]].decode(), encoded[ends[last - 1] : right].decode()
+        # At the start or end of the text there is nothing to separate from, and no sentence to close or open.
         closing = _SPACE.split(before, maxsplit=1)[0] if first > 0 else ""
         opening = _opening(after) if last < len(starts) else ""
-        gap = _gap(encoded[left:right].decode()) if first > 0 and last < len(starts) else ""
-        pieces += [encoded[begin:left].decode(), closing, gap, opening]
+        separator = _separator(encoded[left:right].decode()) if first > 0 and last < len(starts) else ""
+        pieces += [encoded[begin:left].decode(), closing, separator, opening]
         begin = right
     return "".join([*pieces, encoded[begin:].decode()])
 
 
 def _opening(after: str) -> str:
-    """Of what stands between a passage and the next word, what belongs to the word: a bullet and the indentation when
-    it begins a line, else a quote or a bracket."""
+    """The part of the characters between a removed span and the next word that belongs to that word: bullet and
+    indentation if it begins a line, else an opening quote or bracket."""
     if "\n" in after:
         return after.rsplit("\n", 1)[1]
+    # Without a space all of it (", ", "-") closed the removed words.
     return _SPACE.split(after)[-1] if _SPACE.search(after) else ""
 
 
-def _gap(cut: str) -> str:
-    """What stands in the place of a passage between two words: the strongest break that was there."""
-    if _PARAGRAPH.search(cut):
+def _separator(removed: str) -> str:
+    """The strongest break within the removed text: a paragraph, a line or a space."""
+    if _PARAGRAPH_BREAK.search(removed):
         return "\n\n"
-    return "\n" if "\n" in cut else " "
+    return "\n" if "\n" in removed else " "
 
 
-def with_changes(batch: pa.RecordBatch, changed: Mapping[int, Mapping[str, Any]]) -> pa.RecordBatch:
-    """The batch with the `text` and `meta` of some rows replaced."""
+def replace_documents(batch: pa.RecordBatch, changed: Mapping[int, Mapping[str, Any]]) -> pa.RecordBatch:
+    """The batch with `text` and `meta` of the given rows replaced."""
+    # Rewriting the columns copies all texts of the batch, and in most batches nothing changes.
     if not changed:
         return batch
     rows = sorted(changed)
@@ -58,6 +64,6 @@ def with_changes(batch: pa.RecordBatch, changed: Mapping[int, Mapping[str, Any]]
     for name in ("text", "meta"):
         column = batch.column(name)
         values = pa.array([changed[row][name] for row in rows], column.type)
-        place = batch.schema.get_field_index(name)
-        batch = batch.set_column(place, name, pc.replace_with_mask(column, pa.array(mask), values))
+        position = batch.schema.get_field_index(name)
+        batch = batch.set_column(position, name, pc.replace_with_mask(column, pa.array(mask), values))
     return batch

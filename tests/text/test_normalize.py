@@ -1,4 +1,4 @@
-"""The normaliser and the shingles against plain Python."""
+"""The normaliser against plain Python."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptoss.text.normalize import find_words, mix, word_hashes, word_table
-from gptoss.text.shingles import shingle, window_hashes
+from gptoss.text.mixing import mix
+from gptoss.text.normalize import character_map, find_words
 
 VALID = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=30), max_size=6)
 
@@ -21,7 +21,9 @@ MIXED = "abzAZmM019_@[`{/:\x7f .éÉжЖ日𝐁\0\u0301\u2126" + "aeiou" * 4
 
 def reference(text: str) -> list[str]:
     """Lowercase, every run of non-word characters to one space."""
-    lowered = "".join("i" if char == "\u0130" else char.lower() for char in text)  # İ has two in full
+    lowered = "".join(
+        "i" if char == "\u0130" else char.lower() for char in text
+    )  # the full lowercase of İ has two characters
     spaced = [char if char == "_" or unicodedata.category(char)[0] in "LMN" else " " for char in lowered]
     return "".join(spaced).split(" ") if "".join(spaced).strip() else []
 
@@ -49,17 +51,17 @@ def test_normalised_text(text: str, normalised: str) -> None:
 
 
 @given(st.one_of(VALID, st.lists(st.text(MIXED, max_size=60), max_size=4)))
-def test_words_are_those_of_the_definition(texts: list[str]) -> None:
+def test_words_equal_the_definition(texts: list[str]) -> None:
     words = find_words(pa.array(texts, pa.large_string()))
     expected = [reference_words(text) for text in texts]
     assert words.counts.tolist() == [len(found) for found in expected]
     assert words.normalised().to_pylist() == [" ".join(found) for found in expected]
     for row, found in enumerate(expected):
-        assert words.joined(int(words.offsets[row]), int(words.offsets[row + 1])) == " ".join(found).encode()
+        assert words.ngram(int(words.offsets[row]), int(words.offsets[row + 1])) == " ".join(found).encode()
 
 
 @given(st.lists(st.binary(max_size=12), max_size=4))
-def test_bytes_that_are_not_utf_8_are_no_words_and_never_read_past_a_text(texts: list[bytes]) -> None:
+def test_invalid_utf_8_is_no_word_and_no_text_is_read_past_its_end(texts: list[bytes]) -> None:
     tail = b"\xe6\x97"  # a character cut by the end of its text must not take from the next one
     given_bytes = [text + tail for text in texts] + [b"\xa5x"]
     words = find_words(raw(given_bytes))
@@ -69,19 +71,19 @@ def test_bytes_that_are_not_utf_8_are_no_words_and_never_read_past_a_text(texts:
 
 
 def raw(texts: list[bytes]) -> pa.Array:
-    """Texts that nobody validated, as they may come from a damaged file."""
+    """Texts without validation, as a damaged file may contain them."""
     binary = pa.array(texts, pa.large_binary())
     return pa.LargeStringArray.from_buffers(len(texts), *binary.buffers()[1:])
 
 
 @pytest.mark.parametrize("text", ["", "\0", "a\0b", "word", "é", "_", "x" * 17, "ⱥȺ" * 9, "K\u212a"])
-def test_single_words_and_nothing(text: str) -> None:
+def test_single_words_and_empty_texts(text: str) -> None:
     words = find_words(pa.array(["", text, ""], pa.large_string()))
     assert words.normalised().to_pylist() == ["", " ".join(reference_words(text)), ""]
 
 
-def test_lowercase_never_takes_more_than_the_room_it_has() -> None:
-    points = word_table(True)
+def test_lowercase_takes_at_most_twice_the_bytes() -> None:
+    points = character_map(True)
     lengths = np.array([1, 2, 3, 4])
     before = lengths[np.searchsorted([0x80, 0x800, 0x10000], np.flatnonzero(points >= 0), side="right")]
     after = lengths[np.searchsorted([0x80, 0x800, 0x10000], points[points >= 0], side="right")]
@@ -89,7 +91,7 @@ def test_lowercase_never_takes_more_than_the_room_it_has() -> None:
 
 
 @given(VALID)
-def test_words_can_be_found_in_the_text_as_it_was(texts: list[str]) -> None:
+def test_words_of_the_original_text_are_the_same(texts: list[str]) -> None:
     column = pa.array(texts, pa.large_string())
     assert find_words(column, lowercase=False).counts.tolist() == find_words(column).counts.tolist()
 
@@ -104,24 +106,24 @@ def test_every_code_point_is_classified_and_lowercasing_never_moves_a_boundary()
 
 
 @given(VALID, st.integers(1, 3))
-def test_a_slice_is_the_same_as_a_copy(texts: list[str], start: int) -> None:
+def test_words_of_a_slice_equal_those_of_a_copy(texts: list[str], start: int) -> None:
     whole = find_words(pa.array(["front é"] * start + texts, pa.large_string()).slice(start))
     assert whole.normalised().to_pylist() == find_words(pa.array(texts, pa.large_string())).normalised().to_pylist()
 
 
-def test_a_word_has_one_hash_everywhere() -> None:
+def test_a_word_has_the_same_hash_everywhere() -> None:
     def hashes(*texts: str) -> list[int]:
-        return list(word_hashes(find_words(pa.array(texts, pa.large_string()))).tolist())
+        return list(find_words(pa.array(texts, pa.large_string())).hashes.tolist())
 
     long = "abcdefgh" * 3
     assert hashes("A b", f"x {long}b")[1:] == hashes("B", "x", f"{long}B")
     words = [long[:length] for length in range(1, 25)] + ["a\u0301", "á", "ab", "ba"]
     assert len(set(hashes(*words))) == len(set(words))
-    assert hashes("cat") == [10982022512568808988]  # any change invalidates stored signatures: it must be deliberate
+    assert hashes("cat") == [10982022512568808988]  # changing it invalidates stored signatures
 
 
 @given(st.lists(st.text(MIXED, max_size=60), max_size=4))
-def test_hashes_are_those_of_plain_python(texts: list[str]) -> None:
+def test_word_hashes_equal_plain_python(texts: list[str]) -> None:
     words = find_words(pa.array(texts, pa.large_string()))
     expected = []
     for word in (word.encode() for text in texts for word in reference_words(text)):
@@ -131,27 +133,3 @@ def test_hashes_are_those_of_plain_python(texts: list[str]) -> None:
             hashed = int(mix(np.array([hashed ^ chunk], dtype=np.uint64))[0])
         expected.append(hashed)
     assert words.hashes.tolist() == expected
-    assert word_hashes(words) is words.hashes
-
-
-@given(st.lists(st.text("ab ", max_size=25), max_size=5), st.integers(1, 4))
-def test_shingles_are_all_runs_of_words(texts: list[str], size: int) -> None:
-    shingles = shingle(find_words(pa.array(texts, pa.large_string())), size)
-    runs = []
-    for text in texts:
-        words = text.split()
-        whole = [tuple(words)] if words and len(words) < size else []
-        runs.append(whole + [tuple(words[i : i + size]) for i in range(len(words) - size + 1)])
-    assert np.diff(shingles.offsets).tolist() == [len(found) for found in runs]
-    meaning: dict[int, tuple[str, ...]] = {}
-    for found, value in zip((run for text in runs for run in text), shingles.hashes.tolist(), strict=True):
-        assert meaning.setdefault(value, found) == found  # one hash, one run
-    assert len(meaning) == len({run for text in runs for run in text})
-    sets, sizes = shingles.distinct_sets()
-    assert sizes.tolist() == [len(set(found)) for found in runs]
-    assert sets.tolist() == [value for text in range(len(texts)) for value in shingles.distinct(text).tolist()]
-
-
-def test_word_order_matters_within_a_window() -> None:
-    hashes = np.array([1, 2, 3, 2, 1], dtype=np.uint64)
-    assert len(set(window_hashes(hashes, 3)[:3].tolist())) == 3

@@ -1,4 +1,4 @@
-"""Repeated passages are found at their full length, the first occurrence stays, and nothing unique is cut."""
+"""Repeated passages are removed at their full length; first occurrences and unique text stay."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import random
 import shutil
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,13 @@ import pytest
 from gptoss.config.dedup import SubstringsConfig
 from gptoss.config.settings import Settings
 from gptoss.core import paths
-from gptoss.dedup import first_occurrence, substrings
-from gptoss.dedup.substrings import PASSAGES, cut_repeats
+from gptoss.dedup import first_occurrence, passage_remover, remove_passages
+from gptoss.dedup.passage_sample import PASSAGES
 from gptoss.tables.documents import DOCUMENT, document_id, read_table
 from gptoss.text.normalize import find_words
-from gptoss.text.spans import without
+from gptoss.text.spans import remove_spans
 from gptoss.tracking.mlflow_run import StageRun
+from stages.dedup import dedup
 from tests.documents import write_documents
 
 Outcome = tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any]]]
@@ -49,7 +49,9 @@ def given(texts: list[str], per_part: int = 1000, meta: str | None = "{}") -> li
 
 
 def run(parts: list[Path], window: int = WINDOW, min_kept_words: int = 1) -> Outcome:
-    new, counts = cut_repeats(parts, SubstringsConfig(window=window, min_kept_words=min_kept_words), STATE)
+    new, counts = remove_passages.remove_passages(
+        parts, SubstringsConfig(window=window, min_kept_words=min_kept_words), STATE
+    )
     tables = [pq.read_table(path) for path in new]
     assert all(table.schema.equals(DOCUMENT) for table in tables)
     sample = pq.read_table(STATE / "passages.parquet")
@@ -66,7 +68,7 @@ def words(rng: random.Random, count: int) -> str:
 
 
 def reference(documents: list[list[str]], window: int, min_kept_words: int) -> list[str]:
-    """The definition, word for word."""
+    """The definition in remove_passages.py in plain Python, on lists of words."""
     first: dict[tuple[str, ...], tuple[int, int]] = {}
     left = []
     for number, text in enumerate(documents):
@@ -86,8 +88,10 @@ def reference(documents: list[list[str]], window: int, min_kept_words: int) -> l
 
 
 @pytest.mark.parametrize("window", [1, 2, 7, 12])
-def test_exactly_what_the_definition_says_is_cut(workspace: Path, monkeypatch: pytest.MonkeyPatch, window: int) -> None:
-    """On texts over a few words, where repeats abound, overlap, and touch the ends of documents and each other."""
+def test_the_removed_words_are_those_of_the_definition(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    """On texts of few different words, whose repeats overlap and touch each other and the ends of documents."""
     rng = random.Random(window)
     monkeypatch.setattr(first_occurrence, "KEYS_PER_RANGE", 400)
     for letters, min_kept_words in (("a", 1), ("ab", 1), ("ab", 30), ("abcdefgh", 1)):
@@ -139,10 +143,10 @@ def test_planted_passages_are_found_and_the_first_occurrence_stays(workspace: Pa
         (rows[number + 4]["id"], length, rows[number]["id"]) for number, length in ((1, 50), (2, 51), (3, 200))
     }
     excerpts = {found["words"]: found["passage"] for found in sample}
-    assert excerpts[50] == copies[1][len(heads[5]) + 2 :][: substrings.EXCERPT]
+    assert excerpts[50] == copies[1][len(heads[5]) + 2 :][: passage_remover.EXCERPT]
 
 
-def test_a_repeat_within_a_document_is_cut_and_a_refrain_keeps_its_first_window(workspace: Path) -> None:
+def test_a_repeat_within_a_document_is_removed_and_a_refrain_keeps_its_first_window(workspace: Path) -> None:
     rng = random.Random(2)
     passage, between = words(rng, 60), words(rng, 9)
     refrain = " ".join(["la"] * 500)
@@ -150,7 +154,7 @@ def test_a_repeat_within_a_document_is_cut_and_a_refrain_keeps_its_first_window(
     assert texts(outcome) == [f"{passage} {between}", f"so {' '.join(['la'] * 50)} it ended"]
 
 
-def test_a_document_is_not_cut_below_what_is_to_be_kept(workspace: Path) -> None:
+def test_min_kept_words_stay_in_every_document(workspace: Path) -> None:
     rng = random.Random(3)
     first, second, own = words(rng, 60), words(rng, 70), words(rng, 20)
     given_texts = [f"{first} {words(rng, 9)} {second}", first, f"{second} {own} {first}", f"{first} {own}"]
@@ -178,15 +182,15 @@ def test_a_document_is_not_cut_below_what_is_to_be_kept(workspace: Path) -> None
         ("一二。CUT CUT。三四", "一二。 三四"),
     ],
 )
-def test_what_stands_around_a_cut_is_joined(text: str, left: str) -> None:
+def test_the_text_around_a_removed_passage_is_joined(text: str, left: str) -> None:
     found = find_words(pa.array([text], pa.large_string()), lowercase=False)
     is_cut = [text.encode()[start:end] == b"CUT" for start, end in zip(found.starts, found.ends, strict=True)]
     edges = np.flatnonzero(np.diff([False, *is_cut, False])).tolist()
     spans = list(zip(edges[::2], edges[1::2], strict=True))
-    assert without(text.encode(), found.starts.tolist(), found.ends.tolist(), spans) == left
+    assert remove_spans(text.encode(), found.starts.tolist(), found.ends.tolist(), spans) == left
 
 
-def test_the_cut_into_parts_changes_no_text(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_division_into_parts_does_not_matter(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(4)
     shared = [words(rng, rng.choice([50, 80, 300])) for _ in range(12)]
     corpus = ["", "?!", "short"]
@@ -201,17 +205,19 @@ def test_the_cut_into_parts_changes_no_text(workspace: Path, monkeypatch: pytest
     assert texts(outcomes[0])[:3] == corpus[:3]
 
 
-def test_nothing_repeats(workspace: Path) -> None:
+def test_texts_without_repeats_stay_the_same_files(workspace: Path) -> None:
     rng = random.Random(5)
     parts = given([words(rng, 200) for _ in range(9)], per_part=4)
-    new, counts = cut_repeats(parts, SubstringsConfig(window=WINDOW, min_kept_words=1), STATE)
+    new, counts = remove_passages.remove_passages(parts, SubstringsConfig(window=WINDOW, min_kept_words=1), STATE)
     assert new == parts
     assert counts["documents_cut"] == 0
     assert pq.read_table(STATE / "passages.parquet").num_rows == 0
     assert run(given([]))[0] == []
 
 
-def test_the_stage_cuts_what_fuzzy_dedup_keeps(workspace: Path, settings_with: Callable[..., Settings]) -> None:
+def test_the_stage_removes_passages_from_documents_that_are_no_duplicates(
+    workspace: Path, settings_with: Callable[..., Settings]
+) -> None:
     rng = random.Random(7)
     source = {"format": "gutenberg", "urls": ["x"], "license": "CC0", "language": "en"}
     passage = words(rng, 70)
@@ -227,7 +233,7 @@ def test_the_stage_cuts_what_fuzzy_dedup_keeps(workspace: Path, settings_with: C
             "dedup.substrings": {"window": WINDOW, "min_kept_words": 10},
         }
     )
-    metrics = import_module("stages.dedup").dedup(settings, StageRun("dedup"))
+    metrics = dedup(settings, StageRun("dedup"))
     left = read_table(paths.DEDUPED).column("text").to_pylist()
     assert [passage in text for text in left] == [True, False, False, False, False, False]
     assert metrics["all"]["removed_exact"] == 1
@@ -237,14 +243,19 @@ def test_the_stage_cuts_what_fuzzy_dedup_keeps(workspace: Path, settings_with: C
     assert pq.read_table(paths.DEDUPED / "passages.parquet").column("copies").to_pylist() == [5]
 
 
-def test_a_killed_run_continues_and_gives_the_same(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_run_continues_with_the_same_result(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(6)
     passage = words(rng, 90)
     corpus = [f"{words(rng, 60)} {passage} {words(rng, 60)}" for _ in range(12)]
     expected = run(given(corpus, per_part=3, meta=None))
     parts = given(corpus, per_part=3, meta=None)
-    for name, survived in (("find_words", 2), ("identities", 1), ("with_changes", 3), ("write_table", 1)):
-        known = getattr(substrings, name)
+    for module, name, survived in (
+        (remove_passages, "find_words", 2),
+        (remove_passages, "window_keys", 1),
+        (passage_remover, "replace_documents", 3),
+        (remove_passages, "write_table", 1),
+    ):
+        known = getattr(module, name)
         calls = iter(range(survived))
 
         def die(*values: Any, known: Any = known, calls: Any = calls, **more: Any) -> Any:
@@ -253,7 +264,7 @@ def test_a_killed_run_continues_and_gives_the_same(workspace: Path, monkeypatch:
             return known(*values, **more)
 
         with monkeypatch.context() as patched:
-            patched.setattr(substrings, name, die)
+            patched.setattr(module, name, die)
             with pytest.raises(KeyboardInterrupt):
                 run(parts)
     assert run(parts) == expected

@@ -1,0 +1,38 @@
+"""Shingles against plain Python."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gptoss.text.normalize import find_words
+from gptoss.text.shingles import hash_windows, shingle
+
+
+@given(st.lists(st.text("ab ", max_size=25), max_size=5), st.integers(1, 4))
+def test_shingles_are_all_runs_of_words(texts: list[str], size: int) -> None:
+    shingles = shingle(find_words(pa.array(texts, pa.large_string())), size)
+    runs = []
+    for text in texts:
+        words = text.split()
+        whole = [tuple(words)] if words and len(words) < size else []
+        runs.append(whole + [tuple(words[i : i + size]) for i in range(len(words) - size + 1)])
+    assert np.diff(shingles.offsets).tolist() == [len(found) for found in runs]
+    meaning: dict[int, tuple[str, ...]] = {}
+    for found, value in zip((run for text in runs for run in text), shingles.hashes.tolist(), strict=True):
+        assert meaning.setdefault(value, found) == found  # one hash, one run
+    assert len(meaning) == len({run for text in runs for run in text})
+
+    def distinct(text: int) -> list[int]:
+        return sorted(set(shingles.hashes[shingles.offsets[text] : shingles.offsets[text + 1]].tolist()))
+
+    sets, sizes = shingles.distinct_sets()
+    assert sizes.tolist() == [len(set(found)) for found in runs]
+    assert sets.tolist() == [value for text in range(len(texts)) for value in distinct(text)]
+
+
+def test_word_order_matters_within_a_window() -> None:
+    hashes = np.array([1, 2, 3, 2, 1], dtype=np.uint64)
+    assert len(set(hash_windows(hashes, 3)[:3].tolist())) == 3
