@@ -30,7 +30,7 @@ import json, sys, time
 from pathlib import Path
 import torch
 from gptoss.core.memory import peak_memory as peak
-from stages.publish import weights
+from gptoss.publish import weights
 from gptoss.core.atomic_files import atomic_folder
 
 torch.set_num_threads(1)

@@ -1,88 +1,60 @@
 """Publish: trained weights to a float16 folder that stock `AutoModelForCausalLM.from_pretrained` loads.
 
-In: `models/base`, or `models/instruct` (merged model and adapter), with the tokenizer and the index of the shards;
-held-out text for the gates. Out: `gpt-oss/NAME` or `gpt-oss/NAME-instruct`: safetensors, configuration, tokenizer,
-chat template, model card, licence, `gates.json`, `checksums.sha256`.
-What can go wrong: a missing or damaged input, a tensor above `publish.max_shard_bytes`, a failed gate. Then nothing
-is published, and a folder published before stays as it was (DVC removes it before it runs the stage; its cache and the
-registry keep the bytes).
+In: `models/base`, or `models/instruct` (merged model and adapter); the tokenizer, the index of the token files,
+held-out text for the gates. Out: `gpt-oss/NAME` or `gpt-oss/NAME-instruct`: safetensors, configuration, tokenizer, chat
+template, model card, licence, `gates.json`, `checksums.sha256`.
+Errors: a missing or damaged input, a tensor above `publish.max_shard_bytes`, a failed gate (`gptoss/publish/gates`).
+Then nothing is published, and a folder that was published before stays (after DVC removed it, in DVC's cache).
 """
 
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 from gptoss.config.settings import Settings
 from gptoss.core import checksums, paths
 from gptoss.core.atomic_files import atomic_folder, write_json
-from gptoss.core.errors import DataError
-from gptoss.publish import agreement, configuration_files, gates, gguf_file, model_card, tokenizer_gates, weights
+from gptoss.publish import configuration_files, gguf_file, model_card, model_outputs, weights
+from gptoss.publish.gates import require_passed, run_gates
+from gptoss.publish.gates.gate import GateInputs, load_tokenizer, three_digits
+from gptoss.tokenizer import folder as tokenizer_folder
 from gptoss.tracking.mlflow_run import StageRun
 from gptoss.tracking.runner import Metrics, run_stage
 
-LICENSE = Path("LICENSE")
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
-THREADS = 1
-"""Fixed, since sums depend on how many threads share them, and the gates' values are published."""
-
 
 def publish(settings: Settings, run: StageRun, head: str) -> Metrics:
-    """Cast, describe, check, and only then give the folder its name."""
-    import torch
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-    torch.set_num_threads(THREADS)
+    """Cast, describe, check, and only then give the folder its final name."""
     source = paths.PRETRAINED if head == "base" else paths.INSTRUCT / "merged"
     target = paths.published(settings.name, head)
-    if settings.publish.gguf:
-        gguf_file.require(settings)
+    gguf_file.require_supported(settings)
+    model_outputs.make_reproducible()
     with atomic_folder(target) as folder:
-        converted = weights.convert(source, folder, settings.publish.max_shard_bytes)
+        conversion = weights.convert(source, folder, settings.publish.max_shard_bytes)
         if head == "instruct":
-            publish_adapter(paths.INSTRUCT / "adapter", folder, converted)
-        copy_tokenizer(paths.TOKENIZER if head == "base" else source, folder)
-        tokenizer = tokenizer_gates.tokenizer_of(paths.TOKENIZER)
+            weights.convert_adapter(paths.INSTRUCT / "adapter", folder, conversion)
+        tokenizer_folder.copy(paths.TOKENIZER if head == "base" else source, folder)
+        tokenizer = load_tokenizer(paths.TOKENIZER)
         configuration_files.write_model_config(source, folder, tokenizer)
         configuration_files.write_generation_config(folder, tokenizer, head)
         if settings.publish.gguf:
-            gguf_file.write(folder, target.name)
-        model_card.write_card(folder, settings, head, converted)
-        shutil.copyfile(LICENSE, folder / "LICENSE")
-        checksums.write(folder, converted.sha256)
-        windows = agreement.held_out_windows(settings, converted.parameters)
-        results = gates.run_gates(folder, source, converted, settings, windows)
-        gates.require(results, str(target))
-        write_json(folder / "gates.json", gates.account(results))
-        checksums.write(folder)
+            gguf_file.write_gguf(folder, target.name)
+        model_card.write_card(folder, settings, head, conversion)
+        shutil.copyfile("LICENSE", folder / "LICENSE")
+        checksums.write(folder, conversion.sha256)  # before the gates, which read every file again
+        windows = model_outputs.held_out_windows(settings, conversion.parameters)
+        results = run_gates(GateInputs(folder, source, conversion, settings, windows))
+        require_passed(results, str(target))
+        write_json(folder / "gates.json", {"gates": [result.as_json() for result in results]})
+        checksums.write(folder)  # adds the line of gates.json
     for name in ("README.md", "gates.json"):
         run.artifact(target / name)
     return {
-        "parameters": converted.parameters,
-        "bytes": converted.bytes,
-        "files": len(converted.files),
-        "largest_weight": gates.significant(converted.largest),
-        "gates": {gate.name: gate.value for gate in results},
+        "parameters": conversion.parameters,
+        "bytes": conversion.bytes,
+        "files": len(conversion.files),
+        "largest_weight": three_digits(conversion.largest_weight),
+        "gates": {result.gate.name: result.value for result in results},
     }
-
-
-def publish_adapter(source: Path, folder: Path, converted: weights.Conversion) -> None:
-    """The low-rank adapter in float16 to `folder/adapter`, where there is one; its faults count with the model's."""
-    if not source.is_dir():
-        return
-    (folder / "adapter").mkdir()
-    converted.add_adapter(weights.convert(source, folder / "adapter", max_bytes=2**63, single=weights.ADAPTER))
-    shutil.copyfile(source / "adapter_config.json", folder / "adapter" / "adapter_config.json")
-
-
-def copy_tokenizer(source: Path, folder: Path) -> None:
-    """The tokenizer's files as they are. Raises `DataError` when there is none."""
-    if not (source / "tokenizer.json").exists():
-        raise DataError(f"{source} holds no tokenizer", "run `dvc repro tokenizer`")
-    for name in TOKENIZER_FILES:
-        if (source / name).exists():
-            shutil.copyfile(source / name, folder / name)
 
 
 if __name__ == "__main__":

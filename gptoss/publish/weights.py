@@ -1,16 +1,19 @@
 """Cast safetensors to float16 block by block, into files of a bounded size.
 
-In: a folder with `model.safetensors`, or several files and `model.safetensors.index.json`. Out: the same names
-in float16, at most `max_bytes` of tensors a file. Memory holds a few blocks of a tensor, whatever the model; each
-file is hashed while it is written.
-What can go wrong: a missing or damaged file, a tensor larger than a file may be. A value that float16 cannot hold
-(65,520 or more rounds to infinity) is written as infinity and reported, as is one that was no number before: the gate
-`weights_fit_float16` then refuses the folder.
+In: a folder with `model.safetensors`, or several files and `model.safetensors.index.json`. Out: tensors of the same
+names in float16, at most `max_bytes` of tensors per file. Memory holds a few blocks of a tensor, whatever the size of
+the model; each file is hashed while it is written.
+
+Errors: a missing or damaged file; a tensor that is larger than a file may be. A value that float16 cannot hold is
+written as infinity and reported in `Conversion`, as are NaN and infinity in the source: the gate `weights_fit_float16`
+then rejects the folder, with all such tensors at once.
+References: IEEE 754-2019 (binary16); https://huggingface.co/docs/safetensors (format).
 """
 
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,118 +29,128 @@ if TYPE_CHECKING:
 
 MODEL = "model.safetensors"
 ADAPTER = "adapter_model.safetensors"
-BYTES_PER_VALUE = 2
+FLOAT16_BYTES, FLOAT32_BYTES = 2, 4
 FLOAT16_MAX = 65504.0
+# The smallest value that rounds to infinity: half-way between 65,504 and 65,536, which would be the next float16.
+# Comparing with FLOAT16_MAX would reject values that the cast represents.
 FLOAT16_OVERFLOW = 65520.0
-"""The least value that rounds to infinity: half-way to what would be the next float16."""
 
 
 @dataclass
 class Conversion:
-    """What a conversion wrote and met."""
+    """What a cast wrote, and the values it met."""
 
     parameters: int = 0
     bytes: int = 0
     files: list[str] = field(default_factory=list)
     sha256: dict[str, str] = field(default_factory=dict)
-    """Hash of each file, as it was written."""
-    largest: float = 0.0
+    """Hash of each file, computed while it was written."""
+    largest_weight: float = 0.0
     """The largest absolute value of all finite weights, before the cast."""
     overflowing: list[str] = field(default_factory=list)
     """Tensors with a finite value that is infinite in float16."""
     not_finite: list[str] = field(default_factory=list)
     """Tensors that held NaN or infinity before the cast."""
 
-    def add_adapter(self, adapter: Conversion) -> None:
-        """Take over the hashes and the faults of the adapter in `adapter/`."""
-        self.sha256 |= {f"adapter/{name}": value for name, value in adapter.sha256.items()}
-        self.largest = max(self.largest, adapter.largest)
-        self.overflowing += adapter.overflowing
-        self.not_finite += adapter.not_finite
 
-
-def stored_tensors(folder: Path, single: str = MODEL) -> list[StoredTensor]:
-    """The tensors of a folder in the order of the network, read from the files' headers alone."""
-    index = folder / f"{single}.index.json"
-    names = sorted(set(read_json(index)["weight_map"].values())) if index.exists() else [single]
-    return sorted((tensor for name in names for tensor in read_header(folder / name)), key=lambda t: _place(t.name))
-
-
-def plan(tensors: list[StoredTensor], max_bytes: int) -> list[list[StoredTensor]]:
-    """The tensors of each file, in order. Raises `UserError` for a tensor that no file can hold."""
-    files: list[list[StoredTensor]] = [[]]
-    filled = 0
-    for tensor in tensors:
-        need = tensor.values * BYTES_PER_VALUE
-        if need > max_bytes:
-            raise UserError(
-                f"{tensor.name} takes {tensor.values} values * {BYTES_PER_VALUE} bytes = {need} bytes, "
-                f"above publish.max_shard_bytes({max_bytes})",
-                f"set publish.max_shard_bytes to {need} or more",
-            )
-        if files[-1] and filled + need > max_bytes:
-            files.append([])
-            filled = 0
-        files[-1].append(tensor)
-        filled += need
-    return files
-
-
-def convert(source: Path, folder: Path, max_bytes: int, single: str = MODEL) -> Conversion:
+def convert(source: Path, folder: Path, max_bytes: int, file_name: str = MODEL) -> Conversion:
     """Write the tensors of `source` to `folder` in float16, with an index when there are several files."""
     import torch
 
-    files = plan(stored_tensors(source, single), max_bytes)
-    converted = Conversion()
+    files = assign_to_files(stored_tensors(source, file_name), max_bytes)
+    stem = file_name.removesuffix(".safetensors")
+    conversion = Conversion()
     weight_map: dict[str, str] = {}
-    for number, tensors in enumerate(progress(files, f"{single} to float16", unit="file"), 1):
-        name = single if len(files) == 1 else f"{single[:-12]}-{number:05d}-of-{len(files):05d}.safetensors"
+    for number, tensors in enumerate(progress(files, f"{file_name} to float16", unit="file"), 1):
+        # transformers' naming of several files; it finds them through the index.
+        name = file_name if len(files) == 1 else f"{stem}-{number:05d}-of-{len(files):05d}.safetensors"
         with SafetensorsWriter(folder / name, {t.name: (torch.float16, t.shape) for t in tensors}) as writer:
             for tensor in tensors:
-                writer.write(tensor.name, _cast(tensor, converted))
-        converted.files.append(name)
-        converted.sha256[name] = writer.sha256
+                writer.write(tensor.name, _cast(tensor, conversion))
+        conversion.files.append(name)
+        conversion.sha256[name] = writer.sha256
         weight_map |= dict.fromkeys((tensor.name for tensor in tensors), name)
-    converted.bytes = converted.parameters * BYTES_PER_VALUE
+    conversion.bytes = conversion.parameters * FLOAT16_BYTES
     if len(files) > 1:
-        write_json(
-            folder / f"{single}.index.json",
-            {"metadata": {"total_size": converted.bytes}, "weight_map": weight_map},
-        )
-    return converted
+        index = {"metadata": {"total_size": conversion.bytes}, "weight_map": weight_map}
+        write_json(folder / f"{file_name}.index.json", index)
+    return conversion
+
+
+def convert_adapter(source: Path, folder: Path, conversion: Conversion) -> None:
+    """Write the low-rank adapter in float16 to `folder/adapter`, if there is one.
+
+    Its hashes and faults are added to `conversion`, its parameters are not: they are merged into those of the model.
+    """
+    if not source.is_dir():
+        return
+    (folder / "adapter").mkdir()
+    # One file always: peft does not read an adapter that is split.
+    adapter = convert(source, folder / "adapter", max_bytes=2**63, file_name=ADAPTER)
+    conversion.sha256 |= {f"adapter/{name}": value for name, value in adapter.sha256.items()}
+    conversion.largest_weight = max(conversion.largest_weight, adapter.largest_weight)
+    conversion.overflowing += adapter.overflowing
+    conversion.not_finite += adapter.not_finite
+    shutil.copyfile(source / "adapter_config.json", folder / "adapter" / "adapter_config.json")
+
+
+def stored_tensors(folder: Path, file_name: str = MODEL) -> list[StoredTensor]:
+    """Return the tensors of a folder in the order of the network, from the headers of its files."""
+    index = folder / f"{file_name}.index.json"
+    names = sorted(set(read_json(index)["weight_map"].values())) if index.exists() else [file_name]
+    return sorted((tensor for name in names for tensor in read_header(folder / name)), key=_network_order)
 
 
 def tensor_dtypes(folder: Path) -> Iterator[tuple[str, str]]:
-    """Name and dtype (F16, F32 …) of every tensor in every safetensors file below `folder`, from the headers."""
+    """Yield name and dtype (F16, F32 …) of every tensor in every safetensors file below `folder`, from the headers."""
     for path in sorted(folder.rglob("*.safetensors")):
         for tensor in read_header(path):
             yield tensor.name, tensor.dtype
 
 
-def _cast(tensor: StoredTensor, converted: Conversion) -> Iterator[torch.Tensor]:
-    """The blocks of a tensor in float16; counts its values and notes what float16 cannot hold."""
+def assign_to_files(tensors: list[StoredTensor], max_bytes: int) -> list[list[StoredTensor]]:
+    """Return the tensors of each file. Files are filled in order and not packed tightly, so that a layer lies in one
+    or two files. Errors: `UserError` for a tensor that no file can hold."""
+    files: list[list[StoredTensor]] = [[]]
+    file_bytes = 0
+    for tensor in tensors:
+        tensor_bytes = tensor.values * FLOAT16_BYTES
+        if tensor_bytes > max_bytes:
+            raise UserError(
+                f"{tensor.name} takes {tensor.values} values * {FLOAT16_BYTES} bytes = {tensor_bytes} bytes, "
+                f"above publish.max_shard_bytes({max_bytes})",
+                f"set publish.max_shard_bytes to {tensor_bytes} or more",
+            )
+        if files[-1] and file_bytes + tensor_bytes > max_bytes:
+            files.append([])
+            file_bytes = 0
+        files[-1].append(tensor)
+        file_bytes += tensor_bytes
+    return files
+
+
+def _cast(tensor: StoredTensor, conversion: Conversion) -> Iterator[torch.Tensor]:
+    """Yield the blocks of a tensor in float16; records its size and the values that float16 cannot hold."""
     import torch
 
-    converted.parameters += tensor.values
+    conversion.parameters += tensor.values
     largest = 0.0
     for block in tensor.blocks():
-        low, high = torch.aminmax(block)
-        largest = max(largest, -float(low), float(high), key=_nan_last)
+        low, high = torch.aminmax(block)  # one pass over memory, where abs().max() takes two and a copy
+        # NaN compares false with everything, so `max` alone could drop it.
+        largest = max(largest, -float(low), float(high), key=lambda value: (math.isnan(value), value))
         yield block.to(torch.float16)
     if not math.isfinite(largest):
-        converted.not_finite.append(tensor.name)
+        conversion.not_finite.append(tensor.name)
         return
-    converted.largest = max(converted.largest, largest)
+    conversion.largest_weight = max(conversion.largest_weight, largest)
     if largest >= FLOAT16_OVERFLOW:
-        converted.overflowing.append(tensor.name)
+        conversion.overflowing.append(tensor.name)
 
 
-def _nan_last(value: float) -> tuple[bool, float]:
-    """Sort key under which NaN exceeds every number, so that `max` does not lose it."""
-    return value != value, value
-
-
-def _place(name: str) -> list[tuple[int, str]]:
-    """Sort key: embeddings, layers by number, final norm, output layer."""
-    outer = 0 if "embed" in name else 2 if "lm_head" in name else 1
-    return [(outer, "")] + [(int(part), "") if part.isdigit() else (10**9, part) for part in name.split(".")]
+def _network_order(tensor: StoredTensor) -> list[tuple[int, str]]:
+    """Sort key: embeddings, layers by number, final norm, output layer. Loaders then read files front to back."""
+    outer = 0 if "embed" in tensor.name else 2 if "lm_head" in tensor.name else 1
+    # Layer numbers compare as integers (2 before 10), and before any word.
+    parts = [(int(part), "") if part.isdigit() else (10**9, part) for part in tensor.name.split(".")]
+    return [(outer, ""), *parts]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from gptoss.config.tokenizer import PADDING, SEPARATOR
 from gptoss.core.atomic_files import write_json
+from gptoss.core.errors import DataError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -58,6 +59,14 @@ def read(folder: Path) -> Tokenizer:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.encode_special_tokens = True
     return tokenizer
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy the tokenizer files unchanged. Errors: `DataError` when `source` holds no tokenizer."""
+    if not (source / "tokenizer.json").exists():
+        raise DataError(f"{source} holds no tokenizer", "run `dvc repro tokenizer`")
+    for path in tokenizer_files(source):
+        shutil.copyfile(path, target / path.name)
 
 
 def tokenizer_files(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Each gate refuses the fault it is there for: nothing is published, and the message names the tensor or the file."""
+"""Each gate rejects its fault: nothing is published, and the message names the tensor or the file."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from gptoss.config.settings import Settings
 from gptoss.core import checksums, paths
 from gptoss.core.atomic_files import read_json, write_json
 from gptoss.core.errors import DataError
-from gptoss.publish import weights
-from gptoss.tracking.mlflow_run import StageRun
-from stages.publish import publish
-from tests.publish.toy import make_inputs, toy_settings, tree
+from gptoss.publish import gates, weights
+from gptoss.publish.gates.gate import Gate, GateInputs
+from tests.publish.toy import make_inputs, run_publish, toy_settings, tree
 
 UP = "model.layers.1.mlp.up_proj.weight"
 
@@ -29,9 +28,9 @@ def toy(workspace: Path, settings_with: Callable[..., Settings]) -> Settings:
 
 
 def refused(settings: Settings) -> str:
-    """The message with which nothing is published, not even a part."""
+    """Return the message of the failed stage; nothing is published, not even in part."""
     with pytest.raises(DataError) as caught:
-        publish(settings, StageRun("publish@base"), "base")
+        run_publish(settings)
     assert not paths.published("20B", "base").exists()
     assert not any(Path("gpt-oss").iterdir()) if Path("gpt-oss").exists() else True
     return caught.value.problem
@@ -52,7 +51,7 @@ def change_json(path: Path, **values: Any) -> None:
 
 
 def after_the_cast(monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], Any]) -> None:
-    """Damage the new folder once its weights are written, as a bad disk or another process would."""
+    """Damage the new folder after its weights are written, as a bad disk or another process would."""
     convert = weights.convert
 
     def convert_then_damage(source: Path, folder: Path, *rest: Any) -> weights.Conversion:
@@ -70,23 +69,13 @@ def flip_last_bit(path: Path) -> None:
 
 
 def test_an_overflow_is_refused_and_the_earlier_folder_stays(toy: Settings) -> None:
-    publish(toy, StageRun("publish@base"), "base")
+    run_publish(toy)
     before = tree(paths.published("20B", "base"))
     change_weights(lambda tensors: tensors[UP].view(-1)[5].fill_(70_000.0))
     with pytest.raises(DataError, match=rf"weights_fit_float16: 70000, bound 65504 \(.*{UP} overflows"):
-        publish(toy, StageRun("publish@base"), "base")
+        run_publish(toy)
     assert tree(paths.published("20B", "base")) == before
     assert [path.name for path in Path("gpt-oss").iterdir()] == ["20B"]
-
-
-def test_the_largest_float16_passes_and_the_next_value_does_not() -> None:
-    import torch
-
-    from gptoss.publish.weights import FLOAT16_OVERFLOW
-
-    below = torch.nextafter(torch.tensor(FLOAT16_OVERFLOW), torch.tensor(0.0))
-    assert float(below.half()) == weights.FLOAT16_MAX
-    assert torch.tensor(FLOAT16_OVERFLOW).half().isinf()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf")])
@@ -218,3 +207,27 @@ def test_tokens_without_a_row_in_the_embedding_are_counted(toy: Settings) -> Non
 def test_a_tokenizer_without_a_template_is_refused(toy: Settings) -> None:
     (paths.TOKENIZER / "chat_template.jinja").unlink()
     assert "chat_template: 1, bound 0 (there is no chat_template.jinja)" in refused(toy)
+
+
+def test_every_gate_is_described_and_has_a_name_of_its_own() -> None:
+    assert len({gate.name for gate in gates.GATES}) == len(gates.GATES)
+    for gate in gates.GATES:
+        assert gate.reason and gate.reference and gate.__doc__
+
+
+def test_a_gate_of_ones_own_is_one_class_and_one_line(toy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    class SmallEnough(Gate):
+        name = "small_enough"
+        reason = "it must fit on the device"
+        reference = "a data sheet"
+
+        def bound(self, inputs: GateInputs) -> float:
+            return 1000
+
+        def measure(self, inputs: GateInputs) -> tuple[float, str]:
+            return inputs.conversion.bytes, "bytes of weights"
+
+    monkeypatch.setattr(gates, "GATES", (*gates.GATES, SmallEnough))
+    message = refused(toy)
+    assert re.search(r"1 of 13 gates failed\n    small_enough: \d+, bound 1000 \(bytes of weights\)", message)
+    assert "it must fit on the device" in message

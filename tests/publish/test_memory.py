@@ -24,14 +24,14 @@ import psutil, torch, transformers
 from transformers import AutoModelForCausalLM  # loads what a stage loads
 from transformers.models.llama import modeling_llama
 from gptoss.core.memory import peak_memory
-from stages.publish import agreement
-from stages.publish.__main__ import publish
+from gptoss.publish import model_outputs
+from stages.publish import publish
 from gptoss.config.settings import load_settings
 from gptoss.tracking.mlflow_run import StageRun
 
 torch.zeros(64, 64) @ torch.zeros(64, 64)
 base = psutil.Process().memory_info()
-agreement.available_memory = lambda: int(sys.argv[1])
+model_outputs.available_memory = lambda: int(sys.argv[1])
 metrics = publish(load_settings(), StageRun("publish@base"), "base")
 print(json.dumps({"base": base.rss, "peak": peak_memory(), "metrics": metrics}))
 """
@@ -43,7 +43,7 @@ def write_large_model(folder: Path) -> int:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from gptoss.core.atomic_files import write_json
-    from gptoss.publish.weights import plan
+    from gptoss.publish.weights import assign_to_files
     from gptoss.tables.safetensors_files import SafetensorsWriter, StoredTensor
     from tests.publish.toy import CONTEXT, VOCABULARY
 
@@ -57,7 +57,7 @@ def write_large_model(folder: Path) -> int:
     folder.mkdir(parents=True)
     config.save_pretrained(folder)
     generator = torch.Generator().manual_seed(0)
-    files = plan([StoredTensor(name, folder, "F32", shape, 0, 0) for name, shape in shapes.items()], SHARD)
+    files = assign_to_files([StoredTensor(name, folder, "F32", shape, 0, 0) for name, shape in shapes.items()], SHARD)
     weight_map = {}
     for number, tensors in enumerate(files, 1):
         file = f"model-{number:05d}-of-{len(files):05d}.safetensors"

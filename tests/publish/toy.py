@@ -1,4 +1,4 @@
-"""Small stand-ins for what comes before `publish` and `instruct`: tokenizer, shards, base and Instruct model."""
+"""Small inputs of `publish` and `instruct`: tokenizer, token files, base and Instruct model."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import json
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gptoss.config.settings import Settings
 from gptoss.config.tokenizer import SPECIAL_TOKENS
 from gptoss.core import paths
+from gptoss.tracking.mlflow_run import StageRun
+from stages.publish import publish
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTEXT = 128
@@ -21,8 +24,8 @@ TEXT = "The city of Paris is the capital of France, and the city of Rome is the 
 
 
 def toy_settings(settings_with: Callable[..., Settings], **changes: object) -> Settings:
-    """The tiny settings with the shape of `make_model`."""
-    shape = {
+    """The tiny settings with the sizes of `make_model`."""
+    sizes = {
         "name": "20B",
         "model.hidden_size": 32,
         "model.layers": 2,
@@ -35,7 +38,7 @@ def toy_settings(settings_with: Callable[..., Settings], **changes: object) -> S
         "instruct.lora_rank": 16,
         "instruct.learning_rate": 0.003,
     }
-    return settings_with(**(shape | changes))
+    return settings_with(**(sizes | changes))
 
 
 def make_tokenizer(folder: Path, texts: Iterable[str] = (TEXT,)) -> None:
@@ -82,7 +85,7 @@ def make_model(folder: Path, *, dtype: str = "float32", seed: int = 0, max_shard
 
 
 def make_shards(folder: Path = paths.SHARDS) -> None:
-    """One shard file a split, all of `TEXT`."""
+    """One token file per split; each holds all of `TEXT`."""
     from transformers import AutoTokenizer
 
     ids = [0, *AutoTokenizer.from_pretrained(paths.TOKENIZER)(TEXT)["input_ids"]]
@@ -109,7 +112,7 @@ def make_inputs(**model: object) -> None:
 
 
 def make_published_base(name: str) -> Path:
-    """What `instruct` reads: a float16 model and its tokenizer, without the ceremony of `publish`."""
+    """What `instruct` reads: a float16 model and its tokenizer, without running `publish`."""
     folder = paths.published(name, "base")
     make_tokenizer(folder)
     make_model(folder, dtype="float16")
@@ -117,7 +120,7 @@ def make_published_base(name: str) -> Path:
 
 
 def write_lines(path: Path, rows: Iterable[object]) -> Path:
-    """JSON lines; a `bytes` row is written as it is."""
+    """Write JSON lines; a `bytes` row is written unchanged."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"".join((row if isinstance(row, bytes) else json.dumps(row).encode()) + b"\n" for row in rows))
     return path
@@ -130,3 +133,8 @@ def tree(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def run_publish(settings: Settings, head: str = "base") -> Any:
+    """Run the stage without MLflow; returns its metrics."""
+    return publish(settings, StageRun(f"publish@{head}"), head)
