@@ -1,1 +1,1 @@
-"""Readers of raw formats: one module per format behind one interface (`gptoss.formats.records`)."""
+"""Readers of raw formats: one module per format, all with the interface that `records.py` describes."""

@@ -1,9 +1,10 @@
 """arXiv to documents: metadata or full text as JSON lines, or LaTeX sources; the licence is that of each paper.
 
-In: the metadata snapshot that arXiv publishes (title and abstract become the document), unarXive full text (Saier,
-Krause and Färber 2023): title, abstract and sections, formulas put back as LaTeX between `$`, citation and figure marks
-taken out; or source archives (`latex_papers.py`). Told apart by their content, JSON record by record.
-Wrong: a line that is not JSON, or JSON of neither schema, is a rejection with its line number.
+In: the metadata snapshot that arXiv publishes (title and abstract become the document); unarXive full text: title,
+abstract and sections, formulas put back as LaTeX between `$`, citation and figure marks removed; or archives of sources
+(`latex/papers.py`). The content decides which, for JSON record by record.
+Errors: a line that is not JSON, or JSON of neither schema, is a rejection with its line number.
+References: unarXive 2022 (Saier, Krause and Färber 2023).
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from gptoss.formats.records import Document, Record, Rejection, Skip
 from gptoss.sources.streams import MAX_RECORD_BYTES, Stream, lines
 
 TEX_STARTS = (b"\\", b"%")
+# unarXive's placeholder for a formula, citation, figure, table, …
 MARK = re.compile(r"[ \t]*\{\{(?P<kind>[a-z_]+):(?P<id>[^{}]*)\}\}")
-"""unarXive's stand-in for a formula, citation, figure, table …"""
 CITATIONS = re.compile(r"[ \t]*\{\{cite:[^{}]*\}\}(?:[\s,;]*\{\{cite:[^{}]*\}\})*")
 EMPTY_BRACKETS = re.compile(r"[ \t]*[\[(][\s,;]*[\])]")
 SPACE_BEFORE_STOP = re.compile(r"[ \t]+([.,;:)\]])")
@@ -51,9 +52,9 @@ def _json_lines(stream: Stream) -> Iterator[Record]:
             continue
         try:
             yield _paper(json.loads(line), locator)
-        except MalformedError as error:
+        except MalformedError as error:  # before its base class ValueError
             yield Rejection(locator, "unknown schema", str(error))
-        except ValueError as error:  # not JSON, not UTF-8, or an integer of more digits than Python reads
+        except ValueError as error:  # not JSON, not UTF-8, or an integer of more digits than Python converts
             yield Rejection(locator, "not JSON", str(error))
         except RecursionError:
             yield Rejection(locator, "not JSON", "nested too deeply")
@@ -62,6 +63,7 @@ def _json_lines(stream: Stream) -> Iterator[Record]:
 def _paper(record: Any, locator: str) -> Record:
     if not isinstance(record, dict):
         raise MalformedError(f"a JSON {type(record).__name__}, not an object")
+    # Full text first: these records have an `abstract`, too.
     if "body_text" in record:
         return _full_text(record, locator)
     if "abstract" in record and "title" in record:
@@ -71,6 +73,7 @@ def _paper(record: Any, locator: str) -> Record:
 
 def _metadata(record: dict[str, Any], locator: str) -> Record:
     title, abstract = _one_line(_string(record, "title")), _paragraphs(_string(record, "abstract"))
+    # arXiv has no field for withdrawal; the notice replaces or begins the abstract.
     if "has been withdrawn" in abstract[:300]:
         return Skip("withdrawn")
     return _document(record, title, [abstract], locator)
@@ -83,22 +86,24 @@ def _full_text(record: dict[str, Any], locator: str) -> Record:
     abstract = record.get("abstract")
     if isinstance(abstract, dict):
         abstract = abstract.get("text")
-    parts = [_paragraphs(abstract)] if isinstance(abstract, str) else []
-    latex = _latex(record.get("ref_entries"))
+    paragraphs = [_paragraphs(abstract)] if isinstance(abstract, str) else []
+    formulas = _formulas(record.get("ref_entries"))
     heading = ""
-    for paragraph in _list_of_objects(record, "body_text"):
-        section = _one_line(_plain(str(paragraph.get("section") or ""), latex))
+    for entry in _list_of_objects(record, "body_text"):
+        # Every paragraph names its section; the heading is written once.
+        section = _one_line(_without_marks(str(entry.get("section") or ""), formulas))
         if section and section != heading:
-            parts.append(heading := section)
-        parts.append(_plain(_string(paragraph, "text"), latex))
-    return _document(metadata, _one_line(_string(metadata, "title")), parts, locator)
+            paragraphs.append(heading := section)
+        paragraphs.append(_without_marks(_string(entry, "text"), formulas))
+    return _document(metadata, _one_line(_string(metadata, "title")), paragraphs, locator)
 
 
-def _document(metadata: dict[str, Any], title: str, parts: list[str], locator: str) -> Document:
+def _document(metadata: dict[str, Any], title: str, paragraphs: list[str], locator: str) -> Document:
     identifier = metadata.get("id")
+    # Some dumps write the id as a number. JSON's `true` is an int in Python.
     if not isinstance(identifier, str | float | int) or isinstance(identifier, bool):
         raise MalformedError("no `id`")
-    kept = {
+    fields = {
         key: _one_line(metadata[key])
         for key in ("categories", "update_date", "authors")
         if isinstance(metadata.get(key), str)
@@ -107,15 +112,15 @@ def _document(metadata: dict[str, Any], title: str, parts: list[str], locator: s
     return Document(
         url=f"{ABSTRACT_PAGE}{identifier}",
         title=title,
-        text="\n\n".join([title, *(part for part in parts if part)]),
-        meta={"arxiv_id": str(identifier), **kept} | ({"date": date} if (date := _date(metadata)) else {}),
+        text="\n\n".join([title, *(paragraph for paragraph in paragraphs if paragraph)]),
+        meta={"arxiv_id": str(identifier), **fields} | ({"date": date} if (date := _date(metadata)) else {}),
         license=license_ if isinstance(license_, str) and license_ else None,
         locator=locator,
     )
 
 
 def _date(metadata: dict[str, Any]) -> str:
-    """When the first version came out, else when the record last changed; empty when neither is known."""
+    """The date of the first version, else of the last change of the record; empty when neither is known."""
     versions = metadata.get("versions")
     first = versions[0] if isinstance(versions, list) and versions else None
     created = first.get("created") if isinstance(first, dict) else None
@@ -125,8 +130,8 @@ def _date(metadata: dict[str, Any]) -> str:
     return ""
 
 
-def _latex(entries: Any) -> dict[str, str]:
-    """The LaTeX of every formula mark, by id."""
+def _formulas(entries: Any) -> dict[str, str]:
+    """The LaTeX of every formula by the id of its mark."""
     if not isinstance(entries, dict):
         return {}
     return {
@@ -136,15 +141,16 @@ def _latex(entries: Any) -> dict[str, str]:
     }
 
 
-def _plain(text: str, latex: dict[str, str]) -> str:
-    """Text with formulas in place and without the other marks and the brackets and commas they leave behind."""
+def _without_marks(text: str, formulas: dict[str, str]) -> str:
+    """Text with its formulas, and without the other marks and the brackets and commas that they leave behind."""
 
     def replace(mark: re.Match[str]) -> str:
-        formula = latex.get(mark["id"]) if mark["kind"] == "formula" else None
+        formula = formulas.get(mark["id"]) if mark["kind"] == "formula" else None
         return f" ${formula}$" if formula else ""
 
     if "{{" not in text:
         return text.strip()
+    # Citations first, then the brackets they leave empty, and formulas last: brackets inside LaTeX must stay.
     text = MARK.sub(replace, EMPTY_BRACKETS.sub("", CITATIONS.sub("", text)))
     return SPACES.sub(" ", SPACE_BEFORE_STOP.sub(r"\1", text)).strip()
 
@@ -168,6 +174,6 @@ def _one_line(text: str) -> str:
 
 
 def _paragraphs(text: str) -> str:
-    """An abstract: hard-wrapped lines joined; an indented line begins a paragraph, as arXiv shows it."""
-    joined = re.sub(r"\n(?=[ \t]+\S)", "\n\n", text.strip())
-    return "\n\n".join(_one_line(paragraph) for paragraph in joined.split("\n\n") if paragraph.strip())
+    """An abstract with its hard-wrapped lines joined. As on arXiv's pages, an indented line begins a paragraph."""
+    marked = re.sub(r"\n(?=[ \t]+\S)", "\n\n", text.strip())
+    return "\n\n".join(_one_line(paragraph) for paragraph in marked.split("\n\n") if paragraph.strip())

@@ -1,9 +1,9 @@
 """A MediaWiki XML export (`pages-articles`) to documents: one article each, as plain text.
 
 In: the pages of a dump, whole or in parts, compressed in one or many streams. Out: articles of namespace 0 in the order
-of the dump; `url` leads to the page by its number, whatever it is renamed to. Redirects, disambiguation pages, pages of
-other namespaces and pages that are not wikitext are skipped.
-Wrong: a page without text, and one that is too long, is a rejection; `mediawiki_xml.py` says what damages a dump.
+of the dump; `url` contains the page's number, which stays valid when the page is renamed. Redirects, disambiguation
+pages, pages of other namespaces and pages that are not wikitext are skipped.
+Errors: a page without text, and one that is too long, is a rejection; `mediawiki_xml.py` says what damages a dump.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ from gptoss.sources.streams import Stream
 
 ARTICLES = "0"
 
+# Disambiguation pages are marked by a template or a magic word in some wikis and by the title alone in others. The
+# names are those of the largest Wikipedias.
 DISAMBIGUATION = re.compile(
     r"\{\{\s*(?:disambig\w*|dis|dab|hndis|geodis|begriffsklärung|пояснение|homonymie|disambigua|desambiguación)\s*[|}]"
     r"|\{\{[\w -]+ disambiguation\s*[|}]|__DISAMBIG__",
     re.IGNORECASE,
 )
-
-
 DISAMBIGUATION_TITLE = re.compile(
     r"\((?:disambiguation|Begriffsklärung|homonymie|disambigua|desambiguación|desambiguação|doorverwijspagina|"
     r"значения|пояснение|olika betydelser)\)$",
     re.IGNORECASE,
 )
+# Old exports have no <redirect/>, only the text; the word is translated.
 REDIRECT = re.compile(r"\s*#\s*(?:redirect|weiterleitung|redirection|redirección|rinvia|doorverwijzing|"
                       r"перенаправление|пренасочване|виж)\b", re.IGNORECASE)  # fmt: skip
 
@@ -45,6 +46,7 @@ def read(stream: Stream, origin: str, source: SourceConfig) -> Iterator[Record]:
 
 def _record(page: Page, site: Site) -> Record:
     locator = f"page {page.number}"
+    # Old exports name neither namespace nor content model.
     if (page.namespace or ARTICLES) != ARTICLES:
         return Skip("not an article")
     if page.is_redirect or REDIRECT.match(page.text):

@@ -1,10 +1,11 @@
-"""The pages of a MediaWiki XML export, streamed: what an article needs of each, in bounded memory.
+"""The pages of a MediaWiki XML export, streamed: the fields of each page that an article needs, in bounded memory.
 
-In: the export format 0.3 to 0.11, whichever elements it has besides. Out: the head of the dump, then its pages; of a
-page with its full history the last revision. From: expat, handler by handler: no tree is built.
-Wrong: `DamagedError` where the XML breaks off or is malformed, for an encoding that expat cannot read, for a document
+In: the export format 0.3 to 0.11; other elements are ignored. Out: the head of the dump, then its pages; of a page with
+its full history the last revision.
+Errors: `DamagedError` where the XML breaks off or is malformed, for an encoding that expat cannot read, for a document
 type declaration (no export has one, and without one there are no entities to abuse), for nesting or a single tag that
 no export has. A text above the limit is dropped while it is read, and the page says so.
+References: expat with handlers: no tree is built.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from xml.parsers import expat
 from gptoss.sources.streams import DamagedError, Stream
 
 CHUNK = 1 << 16
+# Characters of a page; MediaWiki's own limit is 2 MiB.
 MAX_TEXT = 4 * 2**20
-"""Characters of a page; MediaWiki's own limit is 2 MiB."""
+# Characters of any other element, and the number of namespaces of a wiki.
 MAX_FIELD = 4096
-"""Characters of any other element."""
+# A page's text is at depth 4.
 MAX_DEPTH = 32
+# Bytes of one tag: the parser holds it in memory.
 MAX_TAG = 1 << 20
-"""Bytes of one tag: the parser keeps it whole."""
 
+# The elements whose characters are collected, by path, and the attribute of `Page` or `Site` that they become.
 FIELDS = {
     "mediawiki/page/title": "title",
     "mediawiki/page/ns": "namespace",
@@ -37,12 +40,11 @@ FIELDS = {
     "mediawiki/siteinfo/dbname": "database",
     "mediawiki/siteinfo/namespaces/namespace": "",
 }
-"""The elements whose characters are kept, by path."""
 
 
 @dataclass
 class Page:
-    """One page, as it stands in the dump."""
+    """One page, as the dump has it."""
 
     title: str = ""
     namespace: str = ""
@@ -79,6 +81,7 @@ class Export:
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         """An element begins."""
+        # Some tools write the elements with a namespace prefix.
         name = name.rpartition(":")[2]
         if not self.path and name != "mediawiki":
             raise DamagedError(f"not a MediaWiki export: its root is <{name[:100]}>")
@@ -88,6 +91,7 @@ class Export:
         if self.path == ["mediawiki", "page"]:
             self._page = Page()
         elif name == "revision":
+            # A later revision of the page replaces the one before.
             self._page.text, self._page.is_too_long = "", False
         elif name == "redirect":
             self._page.is_redirect = True
@@ -109,13 +113,13 @@ class Export:
     def end(self, name: str) -> None:
         """An element ends."""
         if self._characters is not None:
-            self._keep(FIELDS["/".join(self.path)], "".join(self._characters))
+            self._set(FIELDS["/".join(self.path)], "".join(self._characters))
             self._characters = None
         self.path.pop()
         if self.path == ["mediawiki"] and name.rpartition(":")[2] == "page":
             self.pages.append(self._page)
 
-    def _keep(self, name: str, value: str) -> None:
+    def _set(self, name: str, value: str) -> None:
         if not name:
             if len(self.site.namespaces) < MAX_FIELD:
                 self.site.namespaces[value.lower()] = self._namespace
@@ -130,21 +134,24 @@ class Export:
 
 
 def pages(stream: Stream, export: Export) -> Iterator[Page]:
-    """The pages in order; `export.site` is known before the first. Raises `DamagedError` after what comes before."""
+    """The pages in order; `export.site` is known before the first. Raises `DamagedError` after the pages before the
+    damage."""
     parser = expat.ParserCreate()
+    # One call per text instead of one per line: calls into Python dominate the time of parsing.
     parser.buffer_text = True
     parser.buffer_size = CHUNK
     parser.StartElementHandler, parser.EndElementHandler = export.start, export.end
     parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = export.text, export.doctype
-    fed = 0
+    bytes_read = 0
     damage: DamagedError | None = None
     while damage is None:
         data = b""
         try:
             data = stream.read1(CHUNK)
-            fed += len(data)
+            bytes_read += len(data)
             parser.Parse(data, not data)
-            if fed - parser.CurrentByteIndex > MAX_TAG:
+            # Bytes that expat has taken but not reported belong to a tag without an end so far.
+            if bytes_read - parser.CurrentByteIndex > MAX_TAG:
                 raise DamagedError(f"XML has a tag of more than {MAX_TAG} bytes, which no MediaWiki export has")
         except expat.ExpatError as error:
             what = f"XML is {'malformed' if data else 'cut off'} inside <{export.path[-1]}>" if export.path else ""
@@ -155,6 +162,7 @@ def pages(stream: Stream, export: Export) -> Iterator[Page]:
             damage = DamagedError(f"not a MediaWiki export ({error})")  # the XML declares an encoding expat cannot read
         except DamagedError as error:
             damage = error
+        # Pages that were complete in this chunk come before the damage.
         yield from export.pages
         export.pages.clear()
         if damage is None and not data:

@@ -1,8 +1,8 @@
-"""The macros of a paper: taken out of its text, and replaced there by their bodies.
+"""The macros of a paper: removed from its text as definitions, and expanded where they are used.
 
 In: LaTeX without comments. Out: the same without `\\newcommand`, `\\def`, `\\let` and `\\DeclareMathOperator`, the
-macros that these define (with up to nine arguments, the first optional) expanded, also those in the bodies of others.
-Wrong: a text that grows beyond the bounds raises `TooManyError`: a macro bomb costs milliseconds.
+macros that these define (with up to nine arguments, the first optional) expanded, also in the bodies of other macros.
+Errors: a text that grows beyond the bounds raises `TooManyError`, so a macro bomb costs milliseconds.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 
 from gptoss.formats.latex.symbols import KNOWN
 
+# Characters that expansion may add, in addition to twice the text. A macro that doubles itself 30 times would make
+# gigabytes.
 MAX_GROWTH = 4 * 2**20
-"""Characters that expansion may add, next to twice the text."""
 MAX_EXPANSIONS = 50_000
 MAX_EXPANSION_DEPTH = 30
+# Characters of a macro's body. Longer macros define layout; those that abbreviate text or formulas are short.
 MAX_BODY = 2_000
-"""Characters of a macro's body; longer ones are layout, not abbreviations."""
 
 ESCAPE_OR_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 CONTROL_WORD = re.compile(r"\\([A-Za-z@]+)")
@@ -32,7 +33,7 @@ LET = re.compile(r"\\let\s*+\\([A-Za-z@]+)\s*+=?\s*+\\([A-Za-z@]+)")
 
 @dataclass
 class Macro:
-    """`arguments` counts the optional one, which `default` stands in for when it is not given."""
+    """`arguments` is their number, with the optional one, whose value is `default` when it is not given."""
 
     body: str
     arguments: int = 0
@@ -40,7 +41,7 @@ class Macro:
 
 
 def braces(text: str) -> dict[int, int]:
-    """Where each `{` is closed, by its place; unclosed ones are missing."""
+    """The position of the `}` that closes each `{`; unclosed ones are missing."""
     closes: dict[int, int] = {}
     stack: list[int] = []
     for token in ESCAPE_OR_BRACE.finditer(text):
@@ -52,7 +53,7 @@ def braces(text: str) -> dict[int, int]:
 
 
 def without_definitions(text: str) -> tuple[str, dict[str, Macro]]:
-    """The text without the definitions of macros, and these by name. The first of several counts, except `\\def`."""
+    """The text without the definitions of macros, and the macros by name. Of several definitions the last counts."""
     closes = braces(text)
     macros: dict[str, Macro] = {}
     parts: list[str] = []
@@ -64,6 +65,7 @@ def without_definitions(text: str) -> tuple[str, dict[str, Macro]]:
         parts.append(text[at : found.start()])
         at = end + 1
         name = found["braced"] or found["new"] or found["def"] or found["operator"]
+        # Redefinitions of standard commands change their look, not their meaning.
         if name in KNOWN or len(body) > MAX_BODY:
             continue
         count = int(found["count"] or len(found["parameters"] or "") // 2)
@@ -78,7 +80,7 @@ def without_definitions(text: str) -> tuple[str, dict[str, Macro]]:
 
 
 class TooManyError(Exception):
-    """A macro bomb, or a definition that needs itself."""
+    """A macro bomb, or a macro that uses itself."""
 
 
 @dataclass
@@ -89,6 +91,7 @@ class _Expander:
     words: re.Pattern[str] = field(init=False)
 
     def __post_init__(self) -> None:
+        # The longest name first, so that `\\ab` is not read as `\\a` followed by a `b`.
         names = sorted(self.macros, key=len, reverse=True)
         self.words = re.compile(r"\\(" + "|".join(map(re.escape, names)) + r")(?![A-Za-z@])")
 
@@ -119,13 +122,14 @@ class _Expander:
 
 
 def _escaped(text: str, at: int) -> bool:
-    """Whether the backslash at `at` is the second one of a line break."""
+    """Whether the backslash at `at` is the second one of a line break (`\\\\`): an odd number precede it. At most 50
+    are counted, which bounds the time."""
     run = at - len(text[max(0, at - 50) : at].rstrip("\\")) - max(0, at - 50)
     return run % 2 == 1
 
 
 def _applied(macro: Macro, text: str, at: int, closes: dict[int, int]) -> tuple[str, int]:
-    """The body with the arguments that follow `at`, and where these end."""
+    """The body with the arguments that follow position `at`, and the position after them."""
     arguments: list[str] = []
     if macro.default is not None:
         optional = re.compile(r"\s*\[([^\[\]]{0,2000})\]").match(text, at)
@@ -137,6 +141,7 @@ def _applied(macro: Macro, text: str, at: int, closes: dict[int, int]) -> tuple[
             arguments.append(text[at + 1 : closes[at]])
             at = closes[at] + 1
         else:
+            # As in TeX, an argument without braces is one command or one character.
             token = CONTROL_WORD.match(text, at)
             arguments.append(token[0] if token else text[at : at + 1])
             at = token.end() if token else at + 1
@@ -149,6 +154,7 @@ def _argument(arguments: list[str], number: int) -> str:
     return arguments[number - 1] if 0 < number <= len(arguments) else ""
 
 
+# Space after a command, which TeX skips; an empty line is a paragraph and not skipped.
 SPACE = re.compile(r"[ \t]*(?:\n(?![ \t]*\n)[ \t]*)?")
 
 
@@ -158,7 +164,8 @@ def _past_space(text: str, at: int) -> int:
 
 
 def _joined(body: str, following: str) -> str:
-    """A body so that what follows it neither becomes part of its last command nor loses the space `\\xspace` gives."""
+    """The body, followed by `{}` if the following letter would become part of its last command, or by the space that
+    `\\xspace` inserts."""
     if body.rstrip().endswith("\\xspace"):
         body = body.rstrip().removesuffix("\\xspace")
         return f"{body} " if following.isalnum() or following in ("(", "$", "\\") else body
@@ -168,7 +175,7 @@ def _joined(body: str, following: str) -> str:
 
 
 def expanded(text: str) -> str:
-    """The text with the author's macros replaced by their bodies. Raises when they grow beyond the bounds."""
+    """The text with the author's macros replaced by their bodies. Raises `TooManyError` beyond the bounds."""
     text, macros = without_definitions(text)
     if not macros:
         return text

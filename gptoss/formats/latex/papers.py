@@ -1,12 +1,12 @@
 """Source archives to papers: arXiv's bulk tars of submissions, single submissions, and trees of LaTeX files.
 
 In: a tar or zip of submissions named after their arXiv ids (`2001/2001.00001.gz`: a gzipped TeX file, or a gzipped tar
-of a tree; `.pdf` where there is no source), a tar or zip of one tree, or one TeX file. Out: a document a paper, with
-licence, categories and date from the source's `catalogue` where it has one.
-Wrong: a submission that cannot be read is a rejection, its neighbours are not touched; PDF, PostScript and HTML
-submissions and withdrawn ones are skipped by design. A text file for which there is no room beside the others of its
+of a tree; `.pdf` where there is no source), a tar or zip of one tree, or one TeX file. Out: one document per paper,
+with licence, categories and date from the source's `catalogue` if it has one.
+Errors: a submission that cannot be read is a rejection and does not affect its neighbours; PDF, PostScript and HTML
+submissions and withdrawn ones are skipped by design. A text file that exceeds the limit together with the others of its
 paper is a rejection, and the paper is made of the others. Nothing is written to disk; `archives.py` says what archives
-may not do.
+are refused.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gptoss.formats.archives import Member
 from gptoss.formats.latex.paper_source import assembled
 from gptoss.formats.latex.to_text import to_text
 from gptoss.formats.records import Document, Record, Rejection, Skip
-from gptoss.sources.streams import MAX_RECORD_BYTES, BytesIterator, DamagedError, Stream
+from gptoss.sources.streams import LINE_END, MAX_RECORD_BYTES, BytesIterator, DamagedError, Stream, read_up_to
 
 ABSTRACT_PAGE = "https://arxiv.org/abs/"
 SUBMISSION = re.compile(
@@ -35,22 +35,23 @@ OLD_ID = re.compile(r"([a-z-]+(?:\.[A-Z]{2})?)(\d{7})")
 TEXT_FILES = (".tex", ".ltx", ".latex", ".def", ".txt")
 OTHER_KINDS = {b"%PDF": "PDF only", b"%!PS": "PostScript only", b"\x04%!P": "PostScript only"}
 WITHDRAWN = re.compile(r"\b(?:withdrawn|withdraw)\b", re.IGNORECASE)
-SHORT = 3_000
-"""Characters; a notice of withdrawal is shorter, a paper longer."""
+# Characters: a notice of withdrawal is shorter, a paper longer.
+MAX_NOTICE = 3_000
+# Characters below which a text is not a paper.
 MIN_TEXT = 200
-"""Characters below which what was found is no paper."""
+# Plain bytes of one submission, with its figures.
 MAX_TREE_BYTES = 1 << 30
-"""Plain bytes of one submission, figures included."""
 CHUNK = 1 << 18
 
 
 def read(stream: Stream, origin: str, source: SourceConfig) -> Iterator[Record]:
     """Papers of a tar or zip, or the one paper that the stream is."""
-    facts = catalogue.open_catalogue(source)
+    works = catalogue.open_catalogue(source)
     head = stream.peek(512)
     if not (archives.is_zip(head) or archives.is_tar(head)):
-        yield _single(stream, origin, facts)
+        yield _single(stream, origin, works)
         return
+    # A member that is named like a submission is one; the others are one tree, unless there are submissions, too.
     tree, papers = _Tree(), 0
     damage: DamagedError | None = None
     try:
@@ -59,13 +60,13 @@ def read(stream: Stream, origin: str, source: SourceConfig) -> Iterator[Record]:
                 yield member
             elif _paper_id(member.name) and not member.name.endswith(".tex"):
                 papers += 1
-                yield from _submission(member, facts)
+                yield from _submission(member, works)
             else:
                 tree.add(member)
     except DamagedError as error:
         damage = error
     if tree.files and not damage:
-        yield from _tree_beside(tree, origin, papers, facts)
+        yield from _tree_beside(tree, origin, papers, works)
     if damage:
         raise damage
     if not tree.files and not papers:
@@ -74,14 +75,14 @@ def read(stream: Stream, origin: str, source: SourceConfig) -> Iterator[Record]:
 
 @dataclass
 class _Tree:
-    """The text files of one paper: what is held in memory, at most `MAX_RECORD_BYTES`, and what had no room."""
+    """The text files of one paper: those in memory, at most `MAX_RECORD_BYTES` together, and those beyond the limit."""
 
     files: list[Member] = field(default_factory=list)
     refused: list[Rejection] = field(default_factory=list)
     bytes: int = 0
 
     def add(self, member: Member) -> None:
-        """Keep a file if there is room for it."""
+        """Add a file, or a rejection if it exceeds the limit together with the others."""
         if self.bytes + len(member.data) > MAX_RECORD_BYTES:
             detail = f"{len(member.data)} bytes beside {self.bytes} of the same paper; the limit is {MAX_RECORD_BYTES}"
             self.refused.append(Rejection(member.name, "too long", detail))
@@ -90,13 +91,13 @@ class _Tree:
             self.files.append(member)
 
 
-def _tree_beside(tree: _Tree, origin: str, papers: int, facts: catalogue.Catalogue | None) -> Iterator[Record]:
-    """The members that are no submissions: one paper, or in an archive of submissions nothing."""
+def _tree_beside(tree: _Tree, origin: str, papers: int, works: catalogue.Catalogue | None) -> Iterator[Record]:
+    """The members that are not submissions: one paper, or in an archive of submissions nothing."""
     if papers:
         yield from (Skip("not a submission") for _ in (*tree.files, *tree.refused))
     else:
         yield from tree.refused
-        yield _paper(tree.files, _paper_id(origin), origin, "", facts)
+        yield _paper(tree.files, _paper_id(origin), origin, "", works)
 
 
 def _is_wanted(name: str) -> bool:
@@ -105,6 +106,7 @@ def _is_wanted(name: str) -> bool:
 
 def _is_text(name: str) -> bool:
     base = posixpath.basename(name)
+    # `._x` are resource forks of macOS. Files without a suffix are often LaTeX in old submissions.
     return not base.startswith("._") and (
         base.lower().endswith(TEXT_FILES) or "." not in base or base.lower().startswith("00readme")
     )
@@ -120,25 +122,25 @@ def _paper_id(name: str) -> str:
     return f"{old[1]}/{old[2]}" if old else match["id"]
 
 
-def _submission(member: Member, facts: catalogue.Catalogue | None) -> Iterator[Record]:
-    """One submission of a bulk archive; whatever is wrong with it rejects it alone."""
+def _submission(member: Member, works: catalogue.Catalogue | None) -> Iterator[Record]:
+    """One submission of a bulk archive. Damage to it rejects it alone."""
     rejected: list[Rejection] = []
     try:
-        record = _unpacked(member, facts, rejected)
+        record = _unpacked(member, works, rejected)
     except DamagedError as error:
         record = Rejection(f"member {member.name}", "damaged submission", str(error))
     yield from (Rejection(f"member {member.name}!{found.locator}", found.reason, found.detail) for found in rejected)
     yield record
 
 
-def _unpacked(member: Member, facts: catalogue.Catalogue | None, rejected: list[Rejection]) -> Record:
+def _unpacked(member: Member, works: catalogue.Catalogue | None, rejected: list[Rejection]) -> Record:
     identifier = _paper_id(member.name)
     plain = io.BufferedReader(BytesIterator(_plain(member.data)), CHUNK)
     head = plain.peek(512)
     if kind := other_kind(head):
         return Skip(kind)
     if not (archives.is_tar(head) or archives.is_zip(head)):
-        return _paper([Member("paper.tex", _whole(plain))], identifier, "", member.name, facts)
+        return _paper([Member("paper.tex", _whole(plain))], identifier, "", member.name, works)
     tree = _Tree()
     for found in archives.members(plain, _is_text):
         if isinstance(found, Rejection):
@@ -148,22 +150,20 @@ def _unpacked(member: Member, facts: catalogue.Catalogue | None, rejected: list[
     rejected += tree.refused
     if not tree.files:
         return Skip("no TeX in it")
-    return _paper(tree.files, identifier, "", member.name, facts)
+    return _paper(tree.files, identifier, "", member.name, works)
 
 
-def _single(stream: Stream, origin: str, facts: catalogue.Catalogue | None) -> Record:
+def _single(stream: Stream, origin: str, works: catalogue.Catalogue | None) -> Record:
     """A raw file that is one TeX file."""
     if kind := other_kind(stream.peek(512)):
         return Skip(kind)
-    return _paper([Member("paper.tex", _whole(stream))], _paper_id(origin), origin, "", facts)
+    return _paper([Member("paper.tex", _whole(stream))], _paper_id(origin), origin, "", works)
 
 
 def _whole(stream: Stream) -> bytes:
-    data = bytearray()
-    while chunk := stream.read1(CHUNK):
-        data += chunk
-        if len(data) > MAX_RECORD_BYTES:
-            raise DamagedError(f"more than {MAX_RECORD_BYTES} bytes in one TeX file")
+    data = read_up_to(stream, MAX_RECORD_BYTES)
+    if len(data) > MAX_RECORD_BYTES:
+        raise DamagedError(f"more than {MAX_RECORD_BYTES} bytes in one TeX file")
     return bytes(data)
 
 
@@ -188,48 +188,48 @@ def _plain(data: bytes) -> Iterator[bytes]:
 
 
 def other_kind(head: bytes) -> str:
-    """Why a submission with these first bytes has no TeX in it; empty when it may."""
+    """Why a submission with these first bytes contains no TeX; empty when it may contain some."""
     start = head.lstrip()[:5].lower()
     return OTHER_KINDS.get(head[:4], "") or ("HTML only" if start in (b"<html", b"<!doc") else "")
 
 
 def _paper(
-    files: list[Member], identifier: str, origin: str, locator: str, facts: catalogue.Catalogue | None
+    files: list[Member], identifier: str, origin: str, locator: str, works: catalogue.Catalogue | None
 ) -> Record:
     """The document of one paper's files."""
-    known = facts.get(identifier) if facts and identifier else None
-    if known is not None and known.withdrawn:
+    entry = works.get(identifier) if works and identifier else None
+    if entry is not None and entry.withdrawn:
         return Skip("withdrawn")
     texts = {posixpath.normpath(member.name): decode(member.data) for member in files}
     found = assembled(texts)
-    place = f"member {locator}" if locator else "whole file"
+    place = f"member {locator}" if locator else ""
     if found is None:
         total = "".join(texts.values())
-        if len(total) < SHORT and (WITHDRAWN.search(total) or "auto-ignore" in total):
+        if len(total) < MAX_NOTICE and (WITHDRAWN.search(total) or "auto-ignore" in total):
             return Skip("withdrawn")
-        return Rejection(place, "no main file", f"none of {len(texts)} files begins a document")
-    if len(found.text) < SHORT and WITHDRAWN.search(found.text):
+        return Rejection(place or "whole file", "no main file", f"none of {len(texts)} files begins a document")
+    if len(found.text) < MAX_NOTICE and WITHDRAWN.search(found.text):
         return Skip("withdrawn")
     title, text = to_text(found.text)
     if len(text) < MIN_TEXT:
-        return Rejection(place, "no text", f"{len(text)} characters of text in {found.main}")
-    title = known.title if known and known.title else title
+        return Rejection(place or "whole file", "no text", f"{len(text)} characters of text in {found.main}")
+    title = entry.title if entry and entry.title else title
     meta = {"main_file": found.main} | ({"arxiv_id": identifier} if identifier else {})
     meta |= {} if found.expanded else {"macros": "not expanded"}
     return Document(
         url=f"{ABSTRACT_PAGE}{identifier}" if identifier else origin,
         title=title,
         text=f"{title}\n\n{text}" if title else text,
-        meta=meta | (known.meta() if known else {}),
-        license=known.license or None if known else None,
-        locator=f"member {locator}" if locator else "",
+        meta=meta | (entry.meta() if entry else {}),
+        license=entry.license or None if entry else None,
+        locator=place,
     )
 
 
 def decode(data: bytes) -> str:
-    """UTF-8, else Latin-1 (most TeX files before 2018), with `\\n` as line end."""
+    """UTF-8, else Windows-1252, the superset of Latin-1 (most TeX files before 2018), with `\\n` as line end."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("cp1252", errors="replace")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return LINE_END.sub("\n", text)

@@ -1,10 +1,11 @@
-"""LaTeX to text: what a reader of the printed paper reads, formulas as LaTeX between `$` and `$$`.
+"""LaTeX to text: the text of the printed paper, formulas as LaTeX between `$` and `$$`.
 
-In: the source of one paper (`latex_source.py`: files included, comments gone, macros expanded). Out: its title, and
-abstract, sections, lists, theorems, captions and footnotes as paragraphs. Citations, references and labels go, with the
-brackets they leave empty; so do tables, pictures, listings and the bibliography; accents and symbols become Unicode.
-Wrong: no source is too broken: what is not closed is read as if it were plain text, unknown commands leave their
-arguments, and nesting beyond `MAX_NESTING` is left out. Time grows linearly with the length of the source.
+In: the source of one paper (`paper_source.py`: files included, comments removed, macros expanded). Out: its title, and
+abstract, sections, lists, theorems, captions and footnotes as paragraphs. Citations, references and labels are removed,
+with the brackets that they leave empty, and so are tables, pictures, listings and the bibliography; accents and symbols
+become Unicode.
+Errors: none, however broken the source is: what is not closed is read as plain text, unknown commands leave their
+arguments, and nesting beyond `MAX_NESTING` is left out. Time is linear in the length of the source.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from gptoss.formats.latex import symbols as symbols
+from gptoss.formats.latex import symbols
 from gptoss.formats.latex.macros import braces
 from gptoss.formats.latex.tidy import MARK, tidied
 
+# Each level of nesting is a few Python calls, and Python allows 1,000; real papers nest about ten levels.
 MAX_NESTING = 60
 
 TOKEN = re.compile(r"\\(?P<word>[A-Za-z@]+)\*?|\\(?P<char>.)|(?P<other>\$\$?|[{}~&]|``?|''|--+|\n ?\n\s*)", re.DOTALL)
 ENVIRONMENT = re.compile(r"\\(begin|end) ?\{([^{}\n]{1,60})\}")
 OPTIONAL = re.compile(r" ?\[[^\[\]]{0,1000}\]")
+# An inline formula up to its `$`, within one paragraph: a single `$` in the text must not swallow the rest.
 INLINE = re.compile(r"((?:[^$\\\n]++|\\.|\n(?! ?\n))*+)\$", re.DOTALL)
-NOT_SET = re.compile(r"\\(?:label|nonumber|notag)\b(?: ?\{[^{}]{0,200}\})?")
+LABELS = re.compile(r"\\(?:label|nonumber|notag)\b(?: ?\{[^{}]{0,200}\})?")
 CAPTION = re.compile(r"\\caption(?:of)?\*?(?: ?\{(?:figure|table)\})?")
 TITLE = re.compile(r"\\(?:title|Title)\*?(?: ?\[[^\[\]]{0,500}\])?\s*(?=\{)")
 ABSTRACT = re.compile(r"\\abstract\s*(?=\{)")
@@ -32,7 +35,7 @@ NEW_THEOREM = re.compile(r"\\newtheorem\*?\s*\{([^{}]{1,60})\}\s*(?:\[[^\[\]]{0,
 
 def to_text(source: str) -> tuple[str, str]:
     """`(title, text)` of a paper; both may be empty."""
-    source = source.replace(MARK, "")
+    source = source.replace(MARK, "")  # a source that contains the mark could forge citations
     closes = braces(source)
     start = DOCUMENT.search(source)
     theorems = symbols.THEOREMS | dict(NEW_THEOREM.findall(source))
@@ -44,6 +47,7 @@ def to_text(source: str) -> tuple[str, str]:
         return converter.converted(found.end() + 1, close) if found and close is not None else ""
 
     title = " ".join(argument(TITLE, len(source)).split())
+    # Some classes have the abstract as a command before the document begins.
     above = argument(ABSTRACT, start.start()) if start else ""
     end = source.rfind("\\end{document}")
     body = converter.converted(start.end() if start else 0, end if end > 0 else len(source))
@@ -52,7 +56,10 @@ def to_text(source: str) -> tuple[str, str]:
 
 @dataclass
 class _Converter:
-    """Walks over ranges of one source; where braces and environments close is known beforehand."""
+    """Converts ranges of one source.
+
+    The ends of all groups and environments are found in one pass beforehand, so that no search is repeated. Methods
+    that take a position return the position where the conversion continues."""
 
     text: str
     closes: dict[int, int]
@@ -60,7 +67,7 @@ class _Converter:
     out: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     lists: list[int] = field(default_factory=list)
-    """Of each open list the number of its last item, -1 where items are not numbered."""
+    """The number of the last item of each open list, -1 for a list without numbers."""
     _found: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -69,13 +76,14 @@ class _Converter:
         for found in ENVIRONMENT.finditer(self.text):
             if found[1] == "begin":
                 stack.append((found[2], found.start()))
+            # An end that fits none of the innermost environments is ignored; more than three are hardly left open.
             elif stack and found[2] in (name for name, _ in stack[-3:]):
                 while stack[-1][0] != found[2]:
                     stack.pop()
                 self.ends[stack.pop()[1]] = (found.start(), found.end())
 
     def converted(self, start: int, end: int, depth: int = 0) -> str:
-        """The text of a range, with its footnotes behind it."""
+        """The text of a range, followed by its footnotes."""
         outside, self.out = self.out, []
         notes, self.notes = self.notes, []
         self.walk(start, end, depth)
@@ -84,7 +92,7 @@ class _Converter:
         return converted
 
     def walk(self, at: int, end: int, depth: int) -> None:
-        """Convert a range into `out`."""
+        """Append the text of a range to `out`."""
         if depth > MAX_NESTING:
             return
         text, out = self.text, self.out
@@ -138,7 +146,8 @@ class _Converter:
         self.out.append(f"\n$${_formula(formula)}$$\n")
 
     def _next(self, closing: str, at: int) -> int:
-        """Where `closing` comes next; remembered, so that all look-ups together cost one pass."""
+        """The next position of `closing`, -1 if there is none. The last result is cached for each, so that all searches
+        together are one pass."""
         start, found = self._found.get(closing, (0, -2))
         if found == -2 or not start <= at <= (found if found >= 0 else len(self.text)):
             found = self.text.find(closing, at)
@@ -164,7 +173,7 @@ class _Converter:
         return at
 
     def _accent_base(self, at: int) -> tuple[str, int] | None:
-        """The letter under an accent (`o`, `{o}`, `{\\i}`, `\\i`), and where it ends."""
+        """The letter under an accent (`o`, `{o}`, `{\\i}`, `\\i`), and the position after it."""
         match = re.compile(r" ?(?:\{ ?(?:\\([ij])|(\w{0,2})) ?\}|\\([ij])(?![A-Za-z]) ?|(\w))").match(self.text, at)
         return (match[1] or match[2] or match[3] or match[4] or "", match.end()) if match else None
 
@@ -179,12 +188,9 @@ class _Converter:
             if name == "par":
                 self._flush_notes()
             return at + (self.text[at : at + 1] == " ")
-        if (
-            (name.endswith("ref") and name not in symbols.UNWRAPPED_SECOND)
-            or symbols.CITATION.match(name)
-            or name == "label"
-        ):
-            self.out.append("" if name == "label" else MARK)
+        is_reference = name.endswith("ref") and name not in symbols.UNWRAPPED_LAST
+        if is_reference or symbols.CITATION.match(name):
+            self.out.append(MARK)
             return self._past_arguments(at, 1)
         if name in symbols.SECTIONS or name in symbols.RUN_IN or name in ("footnote", "footnotetext", "caption"):
             return self._titled(name, at, depth)
@@ -193,13 +199,14 @@ class _Converter:
         return self._plain_command(name, at, end)
 
     def _plain_command(self, name: str, at: int, end: int) -> int:
-        """Commands that leave nothing, or nothing but an argument."""
+        """Commands that show nothing, or only one of their arguments."""
         text = self.text
-        if name in symbols.UNWRAPPED_SECOND:
+        if name in symbols.UNWRAPPED_LAST:
+            # The last argument stays in the source after `at` and is converted like the text around it.
             at = self._past_arguments(at, symbols.LEADING.get(name, 1))
             return optional.end() if (optional := OPTIONAL.match(text, at, end)) else at
-        if (count := symbols.DROPPED.get(name)) is not None or name == "title":
-            return self._past_arguments(at, 1 if count is None else count)
+        if (count := symbols.DROPPED.get(name)) is not None:
+            return self._past_arguments(at, count)
         if name in ("url", "nolinkurl", "path", "ensuremath") and (close := self._group(at)) is not None:
             inside = text[text.index("{", at) + 1 : close]
             self.out.append(f"${_formula(inside)}$" if name == "ensuremath" else inside.strip())
@@ -214,7 +221,7 @@ class _Converter:
         return at + (text[at : at + 1] == " ")
 
     def _titled(self, name: str, at: int, depth: int) -> int:
-        """A heading, footnote or caption: a paragraph of its own."""
+        """A heading, footnote or caption, which is a paragraph of its own."""
         if optional := OPTIONAL.match(self.text, at):
             at = optional.end()
         close = self._group(at)
@@ -254,7 +261,7 @@ class _Converter:
             self._display(formula if bare else f"\\begin{{{name}}}{formula}\\end{{{name}}}")
         elif name in symbols.FLOATS:
             self._captions(at, close, depth)
-        elif name not in symbols.LOST:
+        elif name not in symbols.REMOVED:
             self._text_environment(name, at, close, depth)
         return after
 
@@ -278,13 +285,13 @@ class _Converter:
         self._paragraph()
 
     def _group(self, at: int) -> int | None:
-        """Where the group that begins at `at`, give or take white space, closes."""
+        """The end of the group that begins at `at` or after white space there; None if none does."""
         while self.text[at : at + 1] in (" ", "\n"):
             at += 1
         return self.closes.get(at)
 
     def _past_arguments(self, at: int, count: int) -> int:
-        """Behind `count` arguments, as far as they are there, each with its optional ones before it."""
+        """The position after up to `count` arguments and the optional ones before each."""
         for _ in range(count):
             while optional := OPTIONAL.match(self.text, at):
                 at = optional.end()
@@ -296,5 +303,5 @@ class _Converter:
 
 
 def _formula(formula: str) -> str:
-    """A formula in one line, without its labels."""
-    return " ".join(NOT_SET.sub("", formula).split())
+    """A formula on one line, without labels and suppressed numbers."""
+    return " ".join(LABELS.sub("", formula).split())
