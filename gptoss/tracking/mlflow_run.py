@@ -1,16 +1,15 @@
-"""MLflow as observer: one run a stage, with tags that lead from the run to its code, data and place.
+"""One MLflow run per stage run, with tags that lead to its code, its data and its machine.
 
-An MLflow that is away never stops a stage, and misses nothing: all goes through an outbox on the disk (`outbox.py`).
+An unreachable MLflow never stops a stage and never loses anything: all calls go through a queue on disk (`outbox.py`).
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,22 +19,25 @@ from typing import Any
 from gptoss.config.cluster import cluster_name
 from gptoss.core import paths
 from gptoss.core.errors import Preempted
+from gptoss.tracking import mlflow_client
 from gptoss.tracking.outbox import Entry, Leftovers, Outbox
-from gptoss.tracking.provenance import Dependencies
+from gptoss.tracking.provenance import Dependencies, git_state
 
 PARENT_RUN = "GPTOSS_PARENT_RUN"
-"""Environment: the MLflow run of the pipeline run, under which stage runs nest."""
+"""Environment variable: the MLflow run of the pipeline run, under which stage runs are nested."""
 FLOW_RUN = "GPTOSS_FLOW_RUN"
-"""Environment: the id of the Prefect flow run."""
+"""Environment variable: the id of the Prefect flow run."""
 OUTBOXES = paths.RUNS / "outbox"
+# How long a stage waits for its outbox while another stage sends what an earlier attempt has left in it. Longer than
+# the HOLD_SECONDS of the outbox plus one slow batch.
 LOCK_SECONDS = 15.0
-"""How long a stage waits for its outbox, which another stage may be sending from."""
-METRICS_A_CALL = 900
-"""MLflow takes a thousand."""
+# MLflow's limits for one log_batch call and for the value of a parameter.
+METRICS_PER_CALL = 1000
+PARAM_CHARACTERS = 6000
 
 
 class StageRun:
-    """What a stage can report. This base class keeps nothing: it serves tests and runs without tracking."""
+    """What a stage can log. This base class discards everything: for tests and runs without tracking."""
 
     def __init__(self, stage: str, fingerprint: str = "untracked") -> None:
         self.stage = stage
@@ -43,30 +45,30 @@ class StageRun:
 
     @property
     def state(self) -> Path:
-        """Folder for resume state of exactly these inputs; removed by `run_stage` when the stage is done."""
+        """Folder for the resume state of exactly these inputs; `run_stage` removes it when the stage has finished."""
         return paths.RUNS / f"{self.stage.replace('@', '-')}-{self.fingerprint[:16]}"
 
     def params(self, values: Mapping[str, Any]) -> None:
-        """Log configuration values once."""
+        """Log configuration values."""
 
     def metrics(
         self, values: Mapping[str, float], step: int | None = None, *, at: float | None = None, mark: Any = None
     ) -> None:
-        """Log measured numbers, at a step of a curve or once; `at` is when they were measured (seconds of the epoch,
-        now when left out), `mark` is what `last_mark` shall return."""
+        """Log numbers, at a step of a curve or once. `at`: time of measurement, in seconds of the epoch, by default
+        now. `mark`: a JSON value for `last_mark`."""
 
     def last_mark(self) -> Any:
-        """The `mark` of the last metrics that an attempt at these inputs has logged; None when there is none."""
+        """The last `mark` that any attempt at these inputs has logged; None without one."""
         return None
 
     def tags(self, values: Mapping[str, str]) -> None:
-        """Set tags on the run."""
+        """Set tags."""
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
-        """Keep a copy of a small file (plots, reports, samples; never weights)."""
+        """Log a copy of a small file (plots, reports, samples; never weights)."""
 
     def table(self, name: str, columns: Mapping[str, list[Any]]) -> None:
-        """Keep a table that the page of the run can browse, filter and compare with those of other runs."""
+        """Log a table that MLflow's pages can browse, filter and compare between runs."""
 
 
 class MlflowRun(StageRun):
@@ -78,28 +80,29 @@ class MlflowRun(StageRun):
 
     @property
     def run_id(self) -> str | None:
-        """Of the MLflow run; None while MLflow has not taken it."""
+        """Id of the MLflow run; None while MLflow is unreachable."""
         self.outbox.wait_until_sent()
         return self.outbox.run_id
 
     def reached(self) -> bool:
-        """Whether MLflow has taken all that was logged so far; waits for it a while."""
+        """Wait a few seconds until MLflow has everything that was logged so far; False if it has not."""
         return self.outbox.wait_until_sent()
 
     @property
     def client(self) -> Any:
-        """For what has to be asked and not only told."""
-        return _client()
+        """An `MlflowClient`, for queries and uploads that cannot go through the outbox."""
+        return mlflow_client.new_client()
 
     def params(self, values: Mapping[str, Any]) -> None:
-        self.outbox.put({"params": {key: str(value)[:6000] for key, value in values.items()}})
+        self.outbox.put({"params": {key: str(value)[:PARAM_CHARACTERS] for key, value in values.items()}})
 
     def metrics(
         self, values: Mapping[str, float], step: int | None = None, *, at: float | None = None, mark: Any = None
     ) -> None:
-        when = int(1000 * (time.time() if at is None else at))
+        milliseconds = int(1000 * (time.time() if at is None else at))
         numbers = {key: float(value) for key, value in values.items()}
-        self.outbox.put({"metrics": numbers, "step": step or 0, "at": when, "mark": mark})
+        # The mark is stored with the metrics in one line, so both survive a kill or neither does.
+        self.outbox.put({"metrics": numbers, "step": step or 0, "at": milliseconds, "mark": mark})
 
     def last_mark(self) -> Any:
         marks = [entry["mark"] for entry in self.outbox.entries() if entry.get("mark") is not None]
@@ -109,79 +112,36 @@ class MlflowRun(StageRun):
         self.outbox.put({"tags": {key: str(value) for key, value in values.items()}})
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
-        kept = self.outbox.files / path.name
-        kept.parent.mkdir(exist_ok=True)
-        shutil.copyfile(path, kept)
-        self.outbox.put({"artifact": str(kept), "folder": folder})
+        # A copy, because the stage may rewrite or remove the file before MLflow is reachable.
+        self.outbox.files.mkdir(exist_ok=True)
+        copy = shutil.copyfile(path, self.outbox.files / path.name)
+        self.outbox.put({"artifact": str(copy), "folder": folder})
 
     def table(self, name: str, columns: Mapping[str, list[Any]]) -> None:
-        # As `MlflowClient.log_table` writes it; through the outbox, so that it is kept while MLflow is away.
-        kept = self.outbox.files / Path(name).name
-        kept.parent.mkdir(exist_ok=True)
+        # The format of `MlflowClient.log_table`, which cannot be used here: it needs a reachable MLflow.
+        self.outbox.files.mkdir(exist_ok=True)
+        file = self.outbox.files / Path(name).name
         rows = [list(row) for row in zip(*columns.values(), strict=True)]
-        kept.write_text(json.dumps({"columns": list(columns), "data": rows}), encoding="utf-8")
-        self.outbox.put({"artifact": str(kept), "folder": str(Path(name).parent)})
+        file.write_text(json.dumps({"columns": list(columns), "data": rows}), encoding="utf-8")
+        self.outbox.put({"artifact": str(file), "folder": str(Path(name).parent)})
         self.tags({"mlflow.loggedArtifacts": json.dumps([{"path": name, "type": "table"}])})
 
     def finish(self, status: str) -> None:
         """Close the run as FINISHED, FAILED or KILLED."""
         self.outbox.put({"status": status, "at": int(1000 * time.time())})
+        # Only a finished run's entries are removed: the next attempt at the same inputs needs the others' marks.
         if not self.outbox.close(remove=status == "FINISHED"):
-            print(f"MLflow at {tracking_uri()} is away: the next stage tells it the rest", file=sys.stderr)
-
-
-def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, or SQLite in the checkout (waiting up to a minute for another writer)."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db?timeout=60"
-
-
-_LOADING = threading.Lock()
-
-
-def load_mlflow() -> None:
-    """Import MLflow, whole, before any part of it. Its modules import one another in a circle: of two threads that
-    begin with different ones at the same time (the outbox sends in a thread of its own), one would see them half made.
-    """
-    with _LOADING:
-        import mlflow  # noqa: F401
-
-
-def _client() -> Any:
-    load_mlflow()
-    from mlflow import MlflowClient
-
-    uri = tracking_uri()
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
-
-
-def connect(experiment: str) -> tuple[Any, str]:
-    """An `MlflowClient` and the id of the experiment, made when missing. Serialised, since the first
-    connection creates the SQLite schema."""
-    load_mlflow()
-    from filelock import FileLock
-    from mlflow.exceptions import MlflowException
-
-    paths.RUNS.mkdir(exist_ok=True)
-    local = tracking_uri().startswith("sqlite:")
-    with FileLock(paths.RUNS / "mlflow.lock"):
-        client = _client()
-        found = client.get_experiment_by_name(experiment)
-        if found is not None:
-            return client, found.experiment_id
-        try:
-            root = Path("mlruns").resolve().as_uri() if local else None
-            return client, client.create_experiment(experiment, artifact_location=root)
-        except MlflowException:  # made by another process since
-            return client, client.get_experiment_by_name(experiment).experiment_id
+            uri = mlflow_client.tracking_uri()
+            print(f"MLflow at {uri} is unreachable: the next stage sends what is left", file=sys.stderr)
 
 
 @contextmanager
 def stage_run(stage: str, experiment: str, dependencies: Dependencies) -> Iterator[StageRun]:
-    """Open the MLflow run of a stage. An unfinished run of the same inputs (an attempt that was killed, stopped or
-    failed) is continued."""
+    """Open the MLflow run of a stage, or continue the unfinished run of the same inputs (an attempt that was killed,
+    stopped or failed)."""
     fingerprint = dependencies.fingerprint
     try:
-        run = MlflowRun(stage, fingerprint, _open(OUTBOXES / f"{stage.replace('@', '-')}-{fingerprint[:16]}.jsonl"))
+        outbox = _open_outbox(OUTBOXES / f"{stage.replace('@', '-')}-{fingerprint[:16]}.jsonl")
     except BlockingIOError:
         print(
             f"another process has held the log of {stage} of the same inputs for {LOCK_SECONDS:g} s: "
@@ -190,11 +150,12 @@ def stage_run(stage: str, experiment: str, dependencies: Dependencies) -> Iterat
         )
         yield StageRun(stage, fingerprint)
         return
+    run = MlflowRun(stage, fingerprint, outbox)
     begin = {"experiment": experiment, "stage": stage, "parent": os.environ.get(PARENT_RUN)}
-    run.outbox.put({"begin": begin, "fingerprint": fingerprint})
-    run.tags(_tags(stage, fingerprint, dependencies))
-    run.params({f"{key}": value for key, value in dependencies.params.items()})
-    leftovers = Leftovers(run.outbox, send)
+    outbox.put({"begin": begin, "fingerprint": fingerprint})
+    run.tags(_tags(stage, dependencies))
+    run.params(dependencies.params)
+    leftovers = Leftovers(outbox, send)
     try:
         yield run
     except (KeyboardInterrupt, Preempted):
@@ -208,8 +169,8 @@ def stage_run(stage: str, experiment: str, dependencies: Dependencies) -> Iterat
     run.finish("FINISHED")
 
 
-def _open(file: Path) -> Outbox:
-    """An outbox, waited for `LOCK_SECONDS`. Raises `BlockingIOError` when another process still has it open then."""
+def _open_outbox(file: Path) -> Outbox:
+    """Open an outbox. Raises `BlockingIOError` when another process still has it open after `LOCK_SECONDS`."""
     deadline = time.monotonic() + LOCK_SECONDS
     while True:
         try:
@@ -221,32 +182,42 @@ def _open(file: Path) -> Outbox:
 
 
 def send(entries: list[Entry], run_id: str | None) -> str | None:
-    """Tell MLflow; returns the id of the run that later entries are about."""
-    load_mlflow()
-    from mlflow.entities import Metric, Param, RunTag
+    """Send entries of an outbox to MLflow; returns the id of the run that the entries after them belong to."""
+    mlflow_client.load_mlflow()
+    from mlflow.entities import Metric
 
     if "begin" in entries[0]:
         return _begin(entries[0]["begin"], entries[0]["fingerprint"])
-    client = _client()
-    metrics: list[Any] = []
-    for entry in [*entries, {}]:
-        metrics += [Metric(key, value, entry["at"], entry["step"]) for key, value in entry.get("metrics", {}).items()]
-        if metrics and (not entry.get("metrics") or len(metrics) > METRICS_A_CALL):
-            client.log_batch(run_id, metrics=metrics)
-            metrics = []
-        if "params" in entry:
-            client.log_batch(run_id, params=[Param(*item) for item in entry["params"].items()])
-        if "tags" in entry:
-            client.log_batch(run_id, tags=[RunTag(*item) for item in entry["tags"].items()])
-        if "artifact" in entry and Path(entry["artifact"]).exists():
-            client.log_artifact(run_id, entry["artifact"], entry["folder"])
-        if "status" in entry:
-            client.set_terminated(run_id, entry["status"], entry["at"])
+    client = mlflow_client.new_client()
+    # Neighbouring metrics share calls: a training step logs one entry, and a call per entry could not keep up.
+    for are_metrics, group in itertools.groupby(entries, lambda entry: "metrics" in entry):
+        if not are_metrics:
+            for entry in group:
+                _send_one(client, run_id, entry)
+            continue
+        metrics = [Metric(key, value, e["at"], e["step"]) for e in group for key, value in e["metrics"].items()]
+        for start in range(0, len(metrics), METRICS_PER_CALL):
+            client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_CALL])
     return run_id
 
 
+def _send_one(client: Any, run_id: str | None, entry: Entry) -> None:
+    from mlflow.entities import Param, RunTag
+
+    if "params" in entry:
+        client.log_batch(run_id, params=[Param(*item) for item in entry["params"].items()])
+    if "tags" in entry:
+        client.log_batch(run_id, tags=[RunTag(*item) for item in entry["tags"].items()])
+    # The file is missing when a person has removed it; the rest of the run is still worth sending.
+    if "artifact" in entry and Path(entry["artifact"]).exists():
+        client.log_artifact(run_id, entry["artifact"], entry["folder"])
+    if "status" in entry:
+        client.set_terminated(run_id, entry["status"], entry["at"])
+
+
 def _begin(begin: dict[str, Any], fingerprint: str) -> str:
-    client, experiment_id = connect(begin["experiment"])
+    """Create the MLflow run, or continue the unfinished one with this fingerprint; returns its id."""
+    client, experiment_id = mlflow_client.connect(begin["experiment"])
     found = client.search_runs(
         [experiment_id],
         filter_string=f"tags.`gptoss.fingerprint` = '{fingerprint}' and attributes.status != 'FINISHED'",
@@ -262,11 +233,11 @@ def _begin(begin: dict[str, Any], fingerprint: str) -> str:
     return str(client.create_run(experiment_id, run_name=begin["stage"], tags=tags).info.run_id)
 
 
-def _tags(stage: str, fingerprint: str, dependencies: Dependencies) -> dict[str, str]:
+def _tags(stage: str, dependencies: Dependencies) -> dict[str, str]:
     commit, dirty = git_state()
     tags = {
         "gptoss.stage": stage,
-        "gptoss.fingerprint": fingerprint,
+        "gptoss.fingerprint": dependencies.fingerprint,
         "gptoss.cluster": cluster_name(),
         "gptoss.git_commit": commit,
         "gptoss.git_dirty": str(dirty).lower(),
@@ -274,17 +245,3 @@ def _tags(stage: str, fingerprint: str, dependencies: Dependencies) -> dict[str,
     if os.environ.get(FLOW_RUN):
         tags["gptoss.flow_run"] = os.environ[FLOW_RUN]
     return tags | {f"dep/{path}": md5 for path, md5 in dependencies.hashes.items()}
-
-
-def git_state() -> tuple[str, bool]:
-    """The commit of the checkout and whether tracked files differ from it (`dvc.lock`, which the run itself
-    writes, aside)."""
-    try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock"],
-            capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown", True
-    return commit, bool(changed.strip())

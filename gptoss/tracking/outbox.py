@@ -1,9 +1,9 @@
-"""What is to be told to MLflow, on the disk until MLflow has taken it: in order, and nothing twice.
+"""Durable, ordered, deduplicated queue of MLflow calls (transactional outbox).
 
-A stage appends and goes on; a thread sends. When the server is away the thread tries again, ever less often; what is
-left when the process ends is sent by the next start of any stage (`Leftovers`). How far sending has come is written
-down after each batch. A batch whose answer was lost is sent again as it was, each metric with the time at which it was
-measured, and MLflow's store knows a metric by run, key, step, time and value.
+A stage appends and continues; a thread sends. While the server is unreachable the thread retries with exponential
+backoff. What is left when the process ends is sent by the next stage that starts (`Leftovers`). The offset reached is
+saved after each batch. A batch whose response was lost is sent again unchanged, each metric with its time of
+measurement, and MLflow's store identifies a metric by run, key, step, time and value.
 """
 
 from __future__ import annotations
@@ -24,22 +24,25 @@ from gptoss.core.atomic_files import write_json
 
 Entry = dict[str, Any]
 Send = Callable[[list[Entry], str | None], str | None]
-"""Sends entries, in order, to the run of this id, and returns the id of the run they are about now."""
+"""Sends entries, in order, to the run with this id; returns the id of the run that later entries belong to."""
 
+# Entries per batch. A batch is also the unit of waiting: an outbox can only be released between two batches.
 BATCH = 500
+# Backoff doubles from one second to this.
 LONGEST_PAUSE = 60.0
+# A batch that takes longer counts as failing. MLflow's client retries internally and can block for minutes.
 STUCK_SECONDS = 30.0
-"""A batch that takes longer is taken for one that fails."""
+# How long an ending stage waits for a server that does not respond. The next stage sends the rest, so it is short.
 PATIENCE_SECONDS = 5.0
-"""How long an ending stage waits for a server that does not answer."""
+# Longest time for which another stage holds an outbox, not counting a batch in progress. Its own stage may be starting
+# again, and waits no longer than LOCK_SECONDS of mlflow_run.
 HOLD_SECONDS = 3.0
-"""The longest that another stage holds an outbox at a time, a batch that is under way aside."""
-LET_GO_SECONDS = 1.0
-"""How long it then leaves it to its own stage."""
+# How long it then leaves the outbox to its own stage.
+RELEASE_SECONDS = 1.0
 
 
 class Outbox:
-    """One stage's file of entries, `NAME.jsonl`, and beside it `NAME.sent`: how far they are sent, and to which run.
+    """The queue of one stage run: entries in `NAME.jsonl`, offset and run id in `NAME.sent`, files in folder `NAME`.
 
     Raises `BlockingIOError` when another process has it open.
     """
@@ -48,59 +51,63 @@ class Outbox:
         self.file, self._send = file, send
         self._sent = file.with_suffix(".sent")
         self.files = file.with_suffix("")
-        """Folder for files that entries speak of."""
+        """Folder for files that entries refer to."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = _locked(file)
+        self._stream = _open_locked(file)
         state: dict[str, Any] = json.loads(self._sent.read_text()) if self._sent.exists() else {}
         self.run_id: str | None = state.get("run_id")
         self._offset = int(state.get("offset", 0))
-        _cut_broken_line(file)
-        self._progress = time.monotonic()
+        _drop_partial_line(file)
+        self._progress_at = time.monotonic()
         self.failing: str | None = None
-        """What went wrong last; None while sending works."""
+        """The last error; None while sending works."""
         self.answered = False
-        """Whether MLflow has taken what this process told it last."""
-        self._closing = self._lets_go = False
-        self._put = threading.Condition()
+        """True when the last batch that this process sent has succeeded."""
+        self._closing = self._abandoned = False
+        self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name=f"outbox {file.stem}", daemon=True)
         self._thread.start()
 
     def put(self, entry: Entry) -> None:
-        """Append an entry; it is sent soon."""
-        with self._put:
+        """Append an entry; the thread sends it."""
+        with self._changed:
             if self._closing:
                 raise ValueError(f"{self.file} is closed")
             self._stream.write(json.dumps(entry) + "\n")
+            # To the kernel, which keeps it when this process is killed. No fsync: only a crash of the machine could
+            # lose it, and an fsync per training step would cost more than the step of a small model.
             self._stream.flush()
-            self._put.notify()
+            self._changed.notify()
 
     def entries(self) -> list[Entry]:
-        """All that was put since the file was made, sent or not."""
+        """All entries since the file was created, sent or not."""
         return [json.loads(line) for line in self.file.read_text(encoding="utf-8").splitlines()]
 
     def wait_until_sent(self, patience: float = PATIENCE_SECONDS, longest: float = math.inf) -> bool:
-        """Wait while sending goes on, `longest` seconds at most, and `patience` seconds while it fails; whether all is
-        sent."""
+        """Wait while sending succeeds, at most `longest` seconds, and at most `patience` seconds while it fails.
+        Returns True when everything is sent."""
         start, failing_since = time.monotonic(), math.inf
         while self._unsent()[0]:
             now = time.monotonic()
-            failing = self.failing or now - self._progress > STUCK_SECONDS
+            failing = self.failing or now - self._progress_at > STUCK_SECONDS
             failing_since = min(failing_since, now) if failing else math.inf
             if now - failing_since > patience or now - start > longest:
                 return False
-            with self._put:
-                self._put.notify()
+            with self._changed:
+                self._changed.notify()
             time.sleep(0.05)
         return True
 
     def close(self, *, remove: bool, patience: float = PATIENCE_SECONDS, longest: float = math.inf) -> bool:
-        """Wait for what is not sent, as `wait_until_sent`; then end, and remove the files if all is sent. Another
-        process can open the outbox once a batch that is under way has ended."""
+        """Wait as `wait_until_sent` does, then stop sending; with `remove`, delete the files if everything is sent.
+        Returns True when everything is sent. Another process can open the outbox once a batch in progress has ended."""
         sent = self.wait_until_sent(patience, longest)
-        with self._put:
-            self._lets_go, self._closing = not sent, True
-            self._put.notify()
-        self._thread.join(PATIENCE_SECONDS if sent else LET_GO_SECONDS)
+        with self._changed:
+            self._abandoned, self._closing = not sent, True
+            self._changed.notify()
+        # The lock must outlive a batch in progress, or another process would send it too. So an outbox that is not
+        # sent completely is closed by its thread (`_work`), which may end after this method.
+        self._thread.join(PATIENCE_SECONDS if sent else RELEASE_SECONDS)
         if sent and remove:
             self.file.unlink(missing_ok=True)
             self._sent.unlink(missing_ok=True)
@@ -111,7 +118,7 @@ class Outbox:
 
     def _work(self) -> None:
         self._send_all()
-        if self._lets_go:
+        if self._abandoned:
             self._stream.close()
 
     def _send_all(self) -> None:
@@ -119,31 +126,33 @@ class Outbox:
         while not self._closing:
             entries, offset = self._unsent()
             if not entries:
-                self._progress = time.monotonic()
-                with self._put:
-                    self._put.wait(0.2)
+                self._progress_at = time.monotonic()
+                with self._changed:
+                    self._changed.wait(0.2)
                 continue
             try:
                 self.run_id = self._send(entries, self.run_id)
-            except Exception as error:  # MLflow raises its own, SQLAlchemy's and requests' errors alike
+            except Exception as error:  # MLflow raises its own errors, and those of SQLAlchemy and requests
                 if self.failing is None:
-                    print(f"MLflow does not take {self.file.stem} now ({error}); it is kept for later", file=sys.stderr)
+                    print(
+                        f"MLflow did not accept {self.file.stem} ({error}); it is kept and sent later", file=sys.stderr
+                    )
                 self.failing, self.answered = str(error), False
-                self._rest(pause)
+                self._sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
             write_json(self._sent, {"offset": offset, "run_id": self.run_id})
             self._offset, self.failing, self.answered, pause = offset, None, True, 1.0
-            self._progress = time.monotonic()
+            self._progress_at = time.monotonic()
 
-    def _rest(self, seconds: float) -> None:
+    def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while not self._closing and time.monotonic() < until:
             time.sleep(0.1)
 
     def _unsent(self) -> tuple[list[Entry], int]:
-        """The next entries to send, at most `BATCH`, and where they end. A `begin` is sent alone, so that its run is
-        never made twice."""
+        """The next entries to send, at most `BATCH`, and the offset of their end. A `begin` is sent alone: the run id
+        it returns is saved before anything else can fail and cause it to be sent again."""
         entries: list[Entry] = []
         with open(self.file, "rb") as stream:
             offset = stream.seek(self._offset)
@@ -159,53 +168,54 @@ class Outbox:
 
 
 class Leftovers:
-    """Sends what ended stages have left while a stage runs, once its own outbox shows that MLflow answers: one after
-    the other, and each only `HOLD_SECONDS` at a time, since the stage that it belongs to may start again."""
+    """Sends the outboxes that earlier stages have left, while a stage runs, once its own outbox shows that MLflow
+    responds. Each is held for at most `HOLD_SECONDS` at a time, since the stage it belongs to may start again."""
 
     def __init__(self, own: Outbox, send: Send) -> None:
         self._own, self._send = own, send
-        self._todo = [file for file in sorted(own.file.parent.glob("*.jsonl")) if file != own.file]
-        self._refused: set[Path] = set()
-        """What MLflow did not take; tried again in the end."""
+        self._pending = [file for file in sorted(own.file.parent.glob("*.jsonl")) if file != own.file]
+        self._rejected: set[Path] = set()
+        """Outboxes that MLflow did not accept; tried again at the end."""
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, name="leftovers", daemon=True)
         self._thread.start()
 
     def finish(self) -> None:
-        """Send what is left, as long as MLflow takes it."""
+        """Send what is left, as long as MLflow accepts it."""
         self._ending.set()
         self._thread.join()
 
     def _work(self) -> None:
-        while self._todo and not self._ending.wait(0.1):
-            waiting = [file for file in self._todo if file not in self._refused]
-            for file in waiting if self._own.answered else []:
-                self._hold(file)
-                if self._ending.wait(LET_GO_SECONDS):
+        while self._pending and not self._ending.wait(0.1):
+            untried = [file for file in self._pending if file not in self._rejected]
+            for file in untried if self._own.answered else []:
+                self._send_some(file)
+                if self._ending.wait(RELEASE_SECONDS):
                     break
-        if self._todo and (self._own.answered or (not self._own.failing and self._own.wait_until_sent())):
-            for file in list(self._todo):
-                while self._hold(file) and file in self._todo:
-                    time.sleep(LET_GO_SECONDS)
+        if self._pending and (self._own.answered or (not self._own.failing and self._own.wait_until_sent())):
+            for file in list(self._pending):
+                while self._send_some(file) and file in self._pending:
+                    time.sleep(RELEASE_SECONDS)
 
-    def _hold(self, file: Path) -> bool:
-        """Send some or all of an outbox; whether it could be opened and MLflow took it."""
+    def _send_some(self, file: Path) -> bool:
+        """Send some or all of an outbox. Returns False when another process has it open or MLflow did not accept it."""
         try:
             outbox = Outbox(file, self._send)
         except BlockingIOError:
             return False
         entries = outbox.entries()
+        # The files of an unfinished run stay after sending: its next attempt reads the marks in them.
         ended = not entries or entries[-1].get("status") == "FINISHED"
         if outbox.close(remove=ended, patience=HOLD_SECONDS, longest=HOLD_SECONDS):
-            self._todo.remove(file)
+            self._pending.remove(file)
         elif outbox.failing:
-            self._refused.add(file)
+            self._rejected.add(file)
             return False
         return True
 
 
-def _locked(file: Path) -> IO[str]:
-    """The file, open at its end and locked. A file that its last owner has removed meanwhile is made anew."""
+def _open_locked(file: Path) -> IO[str]:
+    """Open the file for appending and lock it. Raises `BlockingIOError` when another process has locked it."""
     while True:
         stream = open(file, "a", encoding="utf-8")  # noqa: SIM115 - open for the run
         try:
@@ -213,15 +223,15 @@ def _locked(file: Path) -> IO[str]:
         except BlockingIOError:
             stream.close()
             raise
+        # Between open and flock the previous owner may have deleted the file: then this lock protects nothing.
         if os.fstat(stream.fileno()).st_nlink:
             return stream
         stream.close()
 
 
-def _cut_broken_line(file: Path) -> None:
-    """Drop a last line that a kill cut short."""
-    whole = file.read_bytes()
-    end = whole.rfind(b"\n") + 1
-    if end < len(whole):
-        with open(file, "r+b") as stream:
-            stream.truncate(end)
+def _drop_partial_line(file: Path) -> None:
+    """Remove a last line that a kill has cut off."""
+    content = file.read_bytes()
+    end = content.rfind(b"\n") + 1
+    if end < len(content):
+        os.truncate(file, end)

@@ -1,4 +1,4 @@
-"""The identity of a stage run: the same inside the running stage as read back from `dvc.lock`."""
+"""The identity of a stage run: equal in the running stage and in `dvc.lock`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ stages:
 
 @pytest.fixture
 def project(workspace: Path) -> Path:
-    """A DVC project whose two stages ran."""
+    """A DVC project whose stages have run."""
     (workspace / "dvc.yaml").write_text(PIPELINE)
     (workspace / "params.yaml").write_text("seed: 1\nnested: {value: 1.0e-5, other: 2}\n")
     (workspace / "code").mkdir()
@@ -46,17 +46,17 @@ def test_current_equals_recorded(project: Path) -> None:
 
 
 def test_a_change_of_code_data_or_params_changes_the_fingerprint(project: Path) -> None:
-    seen = {provenance.current("join").fingerprint}
+    fingerprints = {provenance.current("join").fingerprint}
     (project / "code" / "module.py").write_text("x = 2\n")
-    seen.add(provenance.current("join").fingerprint)
+    fingerprints.add(provenance.current("join").fingerprint)
     (project / "params.yaml").write_text("seed: 1\nnested: {value: 2.0e-5, other: 2}\n")
-    seen.add(provenance.current("join").fingerprint)
+    fingerprints.add(provenance.current("join").fingerprint)
     (project / "params.yaml").write_text("seed: 1\nnested: {value: 2.0e-5, other: 3}\n")
-    seen.add(provenance.current("join").fingerprint)  # `other` is no dependency
-    assert len(seen) == 3
+    fingerprints.add(provenance.current("join").fingerprint)  # `nested.other` is no dependency
+    assert len(fingerprints) == 3
 
 
-def test_the_hash_of_a_folder_is_dvcs(project: Path) -> None:
+def test_the_hash_of_a_folder_equals_that_of_dvc(project: Path) -> None:
     recorded = provenance.recorded("join")
     assert recorded is not None
     assert md5_path(Path("data")) == recorded.hashes["data"]

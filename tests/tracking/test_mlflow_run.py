@@ -1,4 +1,4 @@
-"""MLflow observes: a killed attempt is continued, a server that is away never stops a stage and misses nothing."""
+"""MLflow runs: a killed attempt is continued; an unreachable server never stops a stage and never loses anything."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from gptoss.pipeline.prefect_environment import answers
-from gptoss.tracking import mlflow_run, outbox
-from gptoss.tracking.mlflow_run import PARENT_RUN, MlflowRun, StageRun, connect, stage_run
+from gptoss.tracking import mlflow_client, mlflow_run, outbox
+from gptoss.tracking.mlflow_client import connect
+from gptoss.tracking.mlflow_run import PARENT_RUN, MlflowRun, StageRun, stage_run
 from gptoss.tracking.provenance import Dependencies
 from tests.conftest import ROOT
 from tests.train.conftest import free_port
@@ -28,8 +29,8 @@ def _in_a_workspace(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
-def test_two_threads_may_need_mlflow_at_once() -> None:
-    """The stage's own, and that of its outbox, which begin with different parts of it."""
+def test_two_threads_can_import_mlflow_at_once() -> None:
+    """The stage's thread and that of its outbox start with different submodules."""
     program = (
         "import threading\n"
         "from gptoss.registry.versions import registry_errors\n"
@@ -46,13 +47,13 @@ def test_two_threads_may_need_mlflow_at_once() -> None:
     assert done.returncode == 0 and "Error" not in done.stderr, done.stderr
 
 
-def test_runs_nest_carry_their_inputs_and_an_unfinished_one_is_continued(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_nest_have_their_inputs_and_an_unfinished_one_is_continued(monkeypatch: pytest.MonkeyPatch) -> None:
     client, experiment = connect("test")
     parent = client.create_run(experiment).info.run_id
     monkeypatch.setenv(PARENT_RUN, parent)
 
     killed = stage_run("dedup", "test", dependencies("aa"))
-    first = killed.__enter__()  # left only in the end: as after SIGKILL
+    first = killed.__enter__()  # left only at the end of the test, as after SIGKILL
     assert isinstance(first, MlflowRun)
     first.metrics({"loss": 2.0}, step=1, mark=[0, 1])
     first_id = first.run_id
@@ -68,7 +69,7 @@ def test_runs_nest_carry_their_inputs_and_an_unfinished_one_is_continued(monkeyp
         other.table("evaluation/samples.table.json", {"item": ["0", "1"], "confidence": [0.5, None]})
     table = client.load_table(experiment, "evaluation/samples.table.json", run_ids=[other_id])
     assert table["item"].astype(str).tolist() == ["0", "1"] and table["confidence"].tolist()[0] == 0.5
-    with stage_run("dedup", "test", dependencies("aa")) as later:  # the first is finished: a new run
+    with stage_run("dedup", "test", dependencies("aa")) as later:  # the first has finished: a new run
         assert isinstance(later, MlflowRun) and later.run_id != first_id
 
     run = client.get_run(first_id)
@@ -81,7 +82,7 @@ def test_runs_nest_carry_their_inputs_and_an_unfinished_one_is_continued(monkeyp
     assert [(m.step, m.value) for m in client.get_metric_history(first_id, "loss")] == [(1, 2.0), (2, 1.0)]
 
 
-def test_a_failed_stage_is_failed_and_continued_by_the_next_attempt() -> None:
+def test_a_failed_run_is_marked_failed_and_continued_by_the_next_attempt() -> None:
     with pytest.raises(RuntimeError), stage_run("dedup", "test", dependencies("aa")) as run:
         raise RuntimeError
     client, _ = connect("test")
@@ -93,24 +94,24 @@ def test_a_failed_stage_is_failed_and_continued_by_the_next_attempt() -> None:
     assert client.get_run(failed).info.status == "FINISHED"
 
 
-@pytest.mark.parametrize("away", [False, True])
-def test_a_stage_retried_beside_another_one_is_continued(away: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("unreachable", [False, True])
+def test_a_stage_retried_beside_another_one_is_continued(unreachable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError), stage_run("curate@a", "test", dependencies("aa")) as failed:
         failed.metrics({"loss": 1.0}, mark=7)
         raise RuntimeError
     assert isinstance(failed, MlflowRun) and failed.run_id is not None
     monkeypatch.setattr(outbox, "PATIENCE_SECONDS", 0.5)
-    if away:
-        monkeypatch.setattr(mlflow_run, "_client", lambda: 1 / 0)
+    if unreachable:
+        monkeypatch.setattr(mlflow_client, "new_client", lambda: 1 / 0)
     with stage_run("curate@b", "test", dependencies("bb")) as beside:
-        assert isinstance(beside, MlflowRun) and beside.reached() is not away
-        time.sleep(0.5)  # what was left is being sent
+        assert isinstance(beside, MlflowRun) and beside.reached() is not unreachable
+        time.sleep(0.5)  # the leftovers are being sent
         with stage_run("curate@a", "test", dependencies("aa")) as again:
             assert isinstance(again, MlflowRun)
             assert again.last_mark() == 7 and again.outbox.run_id == failed.run_id
 
 
-def test_two_of_the_same_stage_at_once_do_not_mix(
+def test_two_processes_of_one_stage_do_not_share_a_run(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mlflow_run, "LOCK_SECONDS", 0.3)
@@ -120,11 +121,11 @@ def test_two_of_the_same_stage_at_once_do_not_mix(
 
 
 @pytest.mark.slow
-def test_a_server_that_goes_and_comes_gets_every_metric_in_order_once(
+def test_a_server_that_restarts_gets_every_metric_once_and_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A real server: away when the stage starts, there, killed in the middle, and away when the stage ends. The next
-    stage delivers what is left, artifact and all."""
+    """A real server: down when the stage starts, then up, killed in the middle, and down when the stage ends. The next
+    stage sends what is left, including the artifact."""
     port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -143,7 +144,7 @@ def test_a_server_that_goes_and_comes_gets_every_metric_in_order_once(
                 stop(server)
         Path("plot.png").write_bytes(b"plot")
         run.artifact(Path("plot.png"))
-    assert "the next stage tells it the rest" in capsys.readouterr().err
+    assert "the next stage sends what is left" in capsys.readouterr().err
     server = serve(port)
     try:
         with stage_run("publish", "test", dependencies("bb")) as other:
@@ -159,7 +160,7 @@ def test_a_server_that_goes_and_comes_gets_every_metric_in_order_once(
 
 
 def serve(port: int) -> subprocess.Popen[bytes]:
-    """MLflow's server over the SQLite store of this folder."""
+    """An MLflow server with a SQLite store in this folder."""
     server = subprocess.Popen(
         [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1",
          "--backend-store-uri", "sqlite:///server.db", "--default-artifact-root", Path("artifacts").resolve().as_uri()],

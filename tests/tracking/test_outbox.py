@@ -1,4 +1,4 @@
-"""An outbox is sent in order and nothing twice, whoever sends it."""
+"""An outbox is sent in order and nothing is sent twice, whichever process sends it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def open_soon(file: Path, send: outbox.Send) -> Outbox:
             time.sleep(0.02)
 
 
-def test_a_long_leftover_is_left_to_its_stage_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_outbox_is_released_to_its_own_stage_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "HOLD_SECONDS", 0.3)
     monkeypatch.setattr(outbox, "BATCH", 10)
-    told: dict[str, list[int]] = {"by another": [], "by its own": []}
+    sent: dict[str, list[int]] = {"another": [], "own": []}
 
     def slowly(by: str) -> outbox.Send:
         def send(entries: list[Entry], run_id: str | None) -> str:
             time.sleep(0.1)
-            told[by] += [entry["step"] for entry in entries]
+            sent[by] += [entry["step"] for entry in entries]
             return "run"
 
         return send
@@ -37,25 +37,25 @@ def test_a_long_leftover_is_left_to_its_stage_in_the_middle(tmp_path: Path, monk
     (tmp_path / "long.jsonl").write_text("".join(f'{{"step": {step}}}\n' for step in range(200)))
     own = Outbox(tmp_path / "own.jsonl", lambda entries, run_id: "own")
     own.put({"step": 0})
-    leftovers = Leftovers(own, slowly("by another"))
-    while not told["by another"]:
+    leftovers = Leftovers(own, slowly("another"))
+    while not sent["another"]:
         time.sleep(0.02)
-    again = open_soon(tmp_path / "long.jsonl", slowly("by its own"))
+    again = open_soon(tmp_path / "long.jsonl", slowly("own"))
     again.put({"step": 200})
     assert again.close(remove=True)
     leftovers.finish()
-    assert 0 < len(told["by another"]) < 200
-    assert told["by another"] + told["by its own"] == list(range(201))
+    assert 0 < len(sent["another"]) < 200
+    assert sent["another"] + sent["own"] == list(range(201))
     with pytest.raises(ValueError, match="closed"):
         again.put({"step": 201})
 
 
-def test_a_closed_outbox_is_held_until_the_batch_under_way_has_ended(tmp_path: Path) -> None:
-    told: list[int] = []
+def test_a_closed_outbox_stays_locked_until_the_current_batch_has_ended(tmp_path: Path) -> None:
+    sent: list[int] = []
 
     def slowly(entries: list[Entry], run_id: str | None) -> str:
         time.sleep(1.5)
-        told.extend(entry["step"] for entry in entries)
+        sent.extend(entry["step"] for entry in entries)
         return "run"
 
     first = Outbox(tmp_path / "one.jsonl", slowly)
@@ -65,4 +65,4 @@ def test_a_closed_outbox_is_held_until_the_batch_under_way_has_ended(tmp_path: P
     with pytest.raises(BlockingIOError):
         Outbox(tmp_path / "one.jsonl", slowly)
     second = open_soon(tmp_path / "one.jsonl", slowly)
-    assert second.close(remove=True) and told == [0]
+    assert second.close(remove=True) and sent == [0]

@@ -1,4 +1,4 @@
-"""Files are whole or absent, whatever happens while they are written."""
+"""Files are complete or absent, whatever happens while they are written."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def test_a_killed_writer_leaves_nothing_under_the_final_name(tmp_path: Path) -> 
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not folder.exists()
-    with atomic_folder(folder) as partial:  # the next run removes what was left
+    with atomic_folder(folder) as partial:  # the next run removes the leftovers
         (partial / "whole").write_text("y")
     assert os.listdir(tmp_path) == ["out"]
 
 
-def test_equal_values_are_equal_bytes(tmp_path: Path) -> None:
+def test_equal_values_have_equal_bytes(tmp_path: Path) -> None:
     write_json(tmp_path / "a", {"x": 1, "y": [1.5, None]})
     time.sleep(0.01)
     write_json(tmp_path / "b", json.loads('{"y": [1.5, null], "x": 1}'))
@@ -64,7 +64,7 @@ def test_equal_values_are_equal_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="mounting a small tmpfs needs root on Linux")
-def test_a_full_disk_is_one_clear_message_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_gives_one_clear_message_and_keeps_the_old_file(tmp_path: Path) -> None:
     mount = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", tmp_path], capture_output=True, text=True
     )
@@ -74,8 +74,8 @@ def test_a_full_disk_is_one_clear_message_and_loses_nothing(tmp_path: Path) -> N
         write_json(tmp_path / "kept.json", {"old": True})
         code = (
             "import sys\nfrom pathlib import Path\n"
-            "from gptoss.tracking.runner import guarded\nfrom gptoss.core.atomic_files import write_text\n"
-            "sys.exit(guarded(lambda: write_text(Path(sys.argv[1]), 'x' * 1_000_000)))\n"
+            "from gptoss.core.process import exit_code_of\nfrom gptoss.core.atomic_files import write_text\n"
+            "sys.exit(exit_code_of(lambda: write_text(Path(sys.argv[1]), 'x' * 1_000_000)))\n"
         )
         done = subprocess.run([sys.executable, "-c", code, tmp_path / "kept.json"], capture_output=True, text=True)
         assert done.returncode == 4
