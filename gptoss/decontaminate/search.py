@@ -1,8 +1,8 @@
-"""Which n-grams of benchmark items are in the documents: a table of matches a part, put together for the corpus."""
+"""Search the documents for n-grams of benchmark items: a table of matches per part, merged for the whole corpus."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,72 +10,92 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gptoss.core.atomic_files import atomic_file
-from gptoss.decontaminate.benchmark_index import benchmark
-from gptoss.executor.tasks import Result
+from gptoss.decontaminate.index_files import IndexedBenchmark, open_benchmark
+from gptoss.executor.tasks import Result, run_tasks
 from gptoss.tables.batches import part_batches
 from gptoss.tables.documents import write_table
 
-COMMON = 10
-"""An n-gram in more documents than this is ignored (Brown et al. 2020, appendix C)."""
+MAX_DOCUMENTS_PER_NGRAM = 10
+"""An n-gram in more documents than this is a common phrase and is ignored (Brown et al. 2020, appendix C)."""
 
 MATCHES = pa.schema([("ngram", pa.large_binary()), ("items", pa.list_(pa.int32())), ("rows", pa.list_(pa.int64()))])
-"""An n-gram found in a part: the items that hold it, by number, and the first `COMMON` + 1 of its documents."""
+"""An n-gram found in a part: the numbers of the items that contain it, and the rows of the documents that do; of these
+only the first `MAX_DOCUMENTS_PER_NGRAM` + 1, which suffice to recognise a common phrase."""
 
 
-def search(part: str, matches: str, index: str, sha256: str) -> Result:
-    """A task: look for every item in every document of `part` and write what was found to `matches`; returns the
-    number of documents."""
-    known = benchmark(index, sha256)
-    holders: dict[bytes, list[int]] = {}
-    items_of: dict[bytes, list[int]] = {}
-    position = 0
-    for batch in part_batches(Path(part), ["text"]):
-        for text, _, _, gram, held in known.matches(batch.column("text")):
-            items_of[gram] = held
-            _remember(holders.setdefault(gram, []), position + text)
-        position += batch.num_rows
-    columns = [list(holders), [items_of[gram] for gram in holders], list(holders.values())]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, MATCHES, strict=True)]
-    with atomic_file(Path(matches)) as partial:
-        write_table(partial, pa.Table.from_arrays(arrays, schema=MATCHES))
-    return {"documents": position}
+class NgramDocuments:
+    """The documents, by position, and the items that contain each n-gram found so far.
 
+    Memory is bounded by the number of n-grams of the benchmark, whatever the number of documents.
+    """
 
-def _remember(documents: list[int], position: int) -> None:
-    """Note a document that holds an n-gram: once, in order, and `COMMON` + 1 of them at most."""
-    if position not in documents[-1:] and len(documents) <= COMMON:
-        documents.append(position)
+    def __init__(self) -> None:
+        self.documents: dict[bytes, list[int]] = {}
+        self.items: dict[bytes, list[int]] = {}
+
+    def add(self, ngram: bytes, items: list[int], positions: Iterable[int]) -> None:
+        """Record documents that contain an n-gram. Positions are passed in ascending order."""
+        self.items[ngram] = items
+        documents = self.documents.setdefault(ngram, [])
+        for position in positions:
+            # An n-gram may occur repeatedly in a document, which is then the last one in the list.
+            if position not in documents[-1:] and len(documents) <= MAX_DOCUMENTS_PER_NGRAM:
+                documents.append(position)
 
 
 @dataclass(frozen=True)
-class Found:
-    """What the training text holds of the benchmark."""
+class Contamination:
+    """What the documents contain of the benchmark.
+
+    `common`: the n-grams that are ignored, each with the number of items that contain it; `documents`: the items that
+    were found, each with the positions in the corpus of the documents that contain it.
+    """
 
     common: dict[bytes, int]
-    """Each n-gram that is ignored with the number of items that hold it."""
-    touched: dict[int, set[int]]
-    """Each item that was found with the positions in the corpus of the documents that hold it."""
+    documents: dict[int, set[int]]
 
 
-def found_in(matches: Sequence[Path], documents: Sequence[int]) -> Found:
-    """Put the matches of all parts together, given the number of documents in each. What is held in memory grows
-    with the n-grams found, at most those of the benchmark, and not with the documents."""
-    holders: dict[bytes, list[int]] = {}
-    items_of: dict[bytes, list[int]] = {}
-    start = 0
-    for path, count in zip(matches, documents, strict=True):
-        table = pq.read_table(path, schema=MATCHES)
-        for gram, held, rows in zip(*(table.column(name).to_pylist() for name in MATCHES.names), strict=True):
-            items_of[gram] = held
-            for row in rows:
-                _remember(holders.setdefault(gram, []), start + row)
-        start += count
-    touched: dict[int, set[int]] = {}
-    common = {}
-    for gram, held_by in holders.items():
-        if len(held_by) > COMMON:
-            common[gram] = len(items_of[gram])
+def search_parts(parts: Sequence[Path], benchmark: IndexedBenchmark, state: Path) -> tuple[list[Path], Contamination]:
+    """Search all parts; returns the file of matches of each, and what was found in the corpus."""
+    files = [state / f"matches-{part.name}" for part in parts]
+    tasks = [
+        benchmark.arguments | {"part": str(part), "matches": str(file)} for part, file in zip(parts, files, strict=True)
+    ]
+    size = sum(part.stat().st_size for part in parts)
+    counts = run_tasks("decontaminate_search", search_part, tasks, state, input_bytes=size)
+    return files, merge_matches(files, [count["documents"] for count in counts])
+
+
+def search_part(part: str, matches: str, folder: str, sha256: str) -> Result:
+    """Task: search every document of `part` for every item; writes `MATCHES`, returns the number of documents."""
+    benchmark = open_benchmark(folder, sha256)
+    found = NgramDocuments()
+    first = 0
+    for batch in part_batches(Path(part), ["text"]):
+        for match in benchmark.matches(batch.column("text")):
+            found.add(match.ngram, match.items, [first + match.text])
+        first += batch.num_rows
+    columns = [list(found.documents), list(found.items.values()), list(found.documents.values())]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, MATCHES, strict=True)]
+    with atomic_file(Path(matches)) as partial:
+        write_table(partial, pa.Table.from_arrays(arrays, schema=MATCHES))
+    return {"documents": first}
+
+
+def merge_matches(files: Sequence[Path], documents: Sequence[int]) -> Contamination:
+    """Merge the matches of all parts, given the number of documents in each."""
+    found = NgramDocuments()
+    first = 0
+    for file, count in zip(files, documents, strict=True):
+        table = pq.read_table(file, schema=MATCHES)
+        for ngram, items, rows in zip(*(table.column(name).to_pylist() for name in MATCHES.names), strict=True):
+            found.add(ngram, items, (first + row for row in rows))
+        first += count
+    contamination = Contamination({}, {})
+    for ngram, positions in found.documents.items():
+        if len(positions) > MAX_DOCUMENTS_PER_NGRAM:
+            contamination.common[ngram] = len(found.items[ngram])
             continue
-        for item in items_of[gram]:
-            touched.setdefault(item, set()).update(held_by)
-    return Found(common, touched)
+        for item in found.items[ngram]:
+            contamination.documents.setdefault(item, set()).update(positions)
+    return contamination
