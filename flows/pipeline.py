@@ -1,4 +1,4 @@
-"""The Prefect flow and its task: one task a stage of DVC's graph."""
+"""The Prefect flow of the pipeline: one task per stage of DVC's graph."""
 
 from __future__ import annotations
 
@@ -26,27 +26,29 @@ from gptoss.pipeline import pipeline_run, stage_graph
 from gptoss.pipeline.stage_process import StageProcesses
 from gptoss.tracking.mlflow_run import FLOW_RUN, PARENT_RUN
 
+# How often the flow asks Prefect whether it was cancelled on its page: a small request to a local server.
 CANCEL_POLL_SECONDS = 5.0
-GRACE_ON_TOP_SECONDS = 15.0
-"""A stage's own grace for its ranks ends before ours for the stage."""
+# Added to the cluster's grace period, in which a stage waits for its ranks to save: it must end before it is killed.
+EXTRA_GRACE_SECONDS = 15.0
 
 
 @flow(name="gpt-oss", log_prints=False)
 def pipeline(target: str | None = None) -> State[Any]:
-    """Run what is out of date, each stage after what it depends on, independent stages in parallel.
+    """Run every stage that is out of date after the stages it depends on, independent stages in parallel.
 
-    `target` limits the run to one stage and what it needs.
+    `target` limits the run to one stage and everything upstream of it.
     """
     settings = load_settings()
     graph = stage_graph.load_graph()
     if target:
         graph = stage_graph.up_to(graph, target)
     changed = stage_graph.changed_stages()
-    visit = stage_graph.to_visit(graph, set(changed))
-    parent = pipeline_run.open_parent(settings, str(flow_run.get_name())) if visit else pipeline_run.NO_PARENT
+    to_run = stage_graph.stages_to_run(graph, set(changed))
+    parent = pipeline_run.open_parent(settings, str(flow_run.get_name())) if to_run else pipeline_run.NO_PARENT
+    # Stages find their Prefect and MLflow parents in the environment: DVC, which starts them, knows neither.
     identity = {FLOW_RUN: str(flow_run.get_id()), PARENT_RUN: parent.run_id or "", "PYTHONUNBUFFERED": "1"}
-    processes = StageProcesses(os.environ | identity, load_cluster().grace_seconds + GRACE_ON_TOP_SECONDS)
-    states = _run_stages(graph, changed, visit, processes)
+    processes = StageProcesses(os.environ | identity, load_cluster().grace_seconds + EXTRA_GRACE_SECONDS)
+    states = _run_stages(graph, changed, to_run, processes)
     failed = [name for name, state in states.items() if state.is_failed() or state.is_crashed()]
     pipeline_run.close_parent(parent, failed=bool(failed))
     _publish_artifacts(states)
@@ -55,38 +57,42 @@ def pipeline(target: str | None = None) -> State[Any]:
     stopped = [str(state.message) for state in states.values() if state.is_cancelled()]
     if stopped:
         return Cancelled(name="Stopped", message="\n".join(stopped))
-    return Completed(message=f"{len(visit)} of {len(graph)} stages were out of date")
+    return Completed(message=f"{len(to_run)} of {len(graph)} stages were out of date")
 
 
 def _run_stages(
-    graph: list[stage_graph.Node], changed: dict[str, list[str]], visit: set[str], processes: StageProcesses
+    graph: list[stage_graph.Node], changed: dict[str, list[str]], to_run: set[str], processes: StageProcesses
 ) -> dict[str, State[Any]]:
     futures: dict[str, PrefectFuture[Any]] = {}
     try:
         for node in graph:
-            needs = [futures[up] for up in node.upstream if up in futures]
-            named: Any = run_stage.with_options(name=node.name, task_run_name=node.name)
+            upstream = [futures[name] for name in node.upstream if name in futures]
+            stage_task: Any = run_stage.with_options(name=node.name, task_run_name=node.name)
             reasons = changed.get(node.name, ["something it depends on ran"])
-            futures[node.name] = named.submit(
-                stage=node.name, reasons=reasons, visit=node.name in visit, processes=processes, wait_for=needs
-            )
+            futures[node.name] = stage_task.submit(
+                stage=node.name, reasons=reasons, out_of_date=node.name in to_run, processes=processes,
+                wait_for=upstream,
+            )  # fmt: skip
         _wait_or_cancel(list(futures.values()))
     except (KeyboardInterrupt, TerminationSignal):
         try:
             processes.stop()
-        except BaseException:  # asked once more: stop at once
+        except BaseException:  # a second Ctrl-C: stop at once
             processes.kill()
             raise
         wait(list(futures.values()))
-    except BaseException:  # leave no stage running behind it
+    except BaseException:  # leave no stage running
         processes.stop()
         raise
     return {name: future.state for name, future in futures.items()}
 
 
 def _wait_or_cancel(futures: list[PrefectFuture[Any]]) -> None:
-    """Wait for all tasks. Raises `TerminationSignal` when the flow run was cancelled on its page: only runs that a
-    Prefect worker started get a signal then. (Prefect's own `wait` takes a task for done when its timeout runs out.)"""
+    """Wait for all tasks. Raises `TerminationSignal` when the flow run was cancelled on its Prefect page.
+
+    Prefect sends a signal only to runs that a worker started, so a run started from a terminal has to ask. Prefect's
+    own `wait` cannot poll: a task counts as done when its timeout runs out.
+    """
     ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
     for future in futures:
         future.add_done_callback(ended.put)
@@ -96,23 +102,23 @@ def _wait_or_cancel(futures: list[PrefectFuture[Any]]) -> None:
                 ended.get(timeout=CANCEL_POLL_SECONDS)
                 break
             except queue.Empty:
-                if _cancelled_on_its_page():
+                if _cancelled_in_ui():
                     raise TerminationSignal(signal.SIGTERM) from None
     wait(futures)
 
 
-def _cancelled_on_its_page() -> bool:
-    with contextlib.suppress(Exception), get_client(sync_client=True) as client:  # Prefect may be away
+def _cancelled_in_ui() -> bool:
+    with contextlib.suppress(Exception), get_client(sync_client=True) as client:  # the server may be down
         state = client.read_flow_run(UUID(flow_run.get_id())).state
         return state is not None and state.is_cancelling()
     return False
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def run_stage(stage: str, reasons: list[str], visit: bool, processes: StageProcesses) -> State[Any]:
-    """`dvc repro --single-item STAGE`, its output streamed to the task's log."""
+def run_stage(stage: str, reasons: list[str], out_of_date: bool, processes: StageProcesses) -> State[Any]:
+    """Run `dvc repro --single-item STAGE` with its output in the task's log."""
     logger = get_run_logger()
-    if not visit:
+    if not out_of_date:
         return Completed(name="Unchanged", message=f"{stage} is up to date")
     logger.info("%s: %s", stage, "; ".join(reasons))
     start = time.monotonic()
@@ -126,12 +132,12 @@ def run_stage(stage: str, reasons: list[str], visit: bool, processes: StageProce
 
 
 def _publish_artifacts(states: dict[str, State[Any]]) -> None:
-    """The table of stages and the report, on the flow run's page."""
+    """Put the table of stages and the report on the page of the flow run."""
     links = pipeline_run.stage_links(list(states))
     create_table_artifact(
         key="stages",
         table=[
-            {"stage": name, "state": state.name, "what": state.message or "", "MLflow run": links.get(name, "")}
+            {"stage": name, "state": state.name, "result": state.message or "", "MLflow run": links.get(name, "")}
             for name, state in states.items()
         ],
         description="Stages of this run, in order, each with the MLflow run that made its present outputs",

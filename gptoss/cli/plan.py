@@ -24,12 +24,12 @@ from gptoss.estimate.rates import TABLE, Rates
 from gptoss.estimate.raw_file_sizes import RawFiles, find_raw_files
 from gptoss.pipeline import stage_graph
 
+# Seeds the sample of `--max-files`, where no configuration gives a seed.
 SEED = 1234
-"""Seeds the sample of `--max-files`, where no configuration gives a seed."""
+# Paths of one kind that are named before the others are only counted.
 MAX_NAMED = 4
-"""Paths of one kind that are named before the others are only counted."""
+# What DVC reports about paths that do not exist.
 MISSING_STATES = ("deleted", "not in cache")
-"""What DVC reports about paths that do not exist."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,14 +100,14 @@ def show_stages(
     hidden = {f"{stage}@{name}" for stage in ("ingest", "curate") for name in skipped}
     graph = [node for node in graph if node.name not in hidden]
     changes = stage_graph.changes()
-    visit = stage_graph.to_visit(graph, set(changes))
-    print(f"Stages: {len(visit)} of {len(graph)} would run")
+    to_run = stage_graph.stages_to_run(graph, set(changes))
+    print(f"Stages: {len(to_run)} of {len(graph)} would run")
     for node in graph:
-        if node.name in visit:
-            after = [name for name in node.upstream if name in visit]
+        if node.name in to_run:
+            after = [name for name in node.upstream if name in to_run]
             print(f"  {node.name:<20} {'; '.join(reasons(changes.get(node.name, []), after))}")
     print()
-    return visit, {node.name for node in graph}
+    return to_run, {node.name for node in graph}
 
 
 def reasons(changes: Sequence[stage_graph.Change], after: Sequence[str]) -> list[str]:

@@ -8,14 +8,10 @@ Without any of these options it prints which versions were champion, when and wh
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from gptoss.core.errors import UserError
 from gptoss.core.process import set_quiet_env
-
-UNKNOWN_GATES = ({"name": "unknown to the registry", "passed": False},)
-"""Replaces the gates of a version that was registered before gates were recorded as a tag: not known to have passed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +34,7 @@ def execute(options: argparse.Namespace) -> None:
     from gptoss.config.settings import load_settings
     from gptoss.registry import champions
     from gptoss.registry.versions import registry_errors, registry_name
-    from gptoss.tracking.mlflow_run import connect
+    from gptoss.tracking.mlflow_client import connect
 
     settings = load_settings()
     name = options.model or registry_name(settings.name, "base")
@@ -61,7 +57,7 @@ def check_known(client: Any, name: str, version: str | None) -> None:
     from mlflow.exceptions import MlflowException
 
     from gptoss.registry.versions import NOT_FOUND_CODES
-    from gptoss.tracking.mlflow_run import tracking_uri
+    from gptoss.tracking.mlflow_client import tracking_uri
 
     try:
         if version is not None:
@@ -82,18 +78,13 @@ def promote(client: Any, name: str, version: str, standard_errors: float, force:
 
     Errors: `UserError` with every reason against the promotion.
     """
-    from gptoss.registry import champions, promotion
+    from gptoss.registry import champions
+    from gptoss.registry.promotion import decide_by_tags
 
     candidate, champion = client.get_model_version(name, version), champions.get_champion(client, name)
     if champion is not None and str(champion.version) == str(candidate.version):
         raise UserError(f"{name} version {version} is champion already", "nothing needs to be done")
-    recorded_gates = candidate.tags.get(champions.GATES_TAG)
-    decision = promotion.decide(
-        promotion.from_tags(candidate.tags),
-        promotion.from_tags(champion.tags) if champion is not None else None,
-        {"gates": json.loads(recorded_gates) if recorded_gates else UNKNOWN_GATES},
-        standard_errors,
-    )
+    decision = decide_by_tags(candidate.tags, champion.tags if champion is not None else None, standard_errors)
     reasons = "; ".join(decision.reasons)
     if decision.promoted:
         change, reason = "promoted", f"by hand; {reasons}"

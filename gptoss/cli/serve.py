@@ -46,7 +46,7 @@ def champion_folder() -> Path:
     from gptoss.core import paths
     from gptoss.registry.champions import get_champion
     from gptoss.registry.versions import registry_errors, registry_name
-    from gptoss.tracking.mlflow_run import connect
+    from gptoss.tracking.mlflow_client import connect
 
     name = load_settings().name
     with registry_errors():

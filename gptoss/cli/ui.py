@@ -17,8 +17,8 @@ import time
 from gptoss.core.errors import ClusterError
 
 PORTS = {"prefect": 4200, "mlflow": 5000}
+# Both servers migrate their databases at the first start, which takes tens of seconds on a slow disk.
 START_SECONDS = 120.0
-"""Both servers migrate their databases at the first start, which takes tens of seconds on a slow disk."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def execute(_: argparse.Namespace) -> None:
     """
     from gptoss.core.atomic_files import write_json
     from gptoss.pipeline import prefect_environment
-    from gptoss.tracking.mlflow_run import tracking_uri
+    from gptoss.tracking.mlflow_client import tracking_uri
 
     prefect_environment.prepare()
     ports = {name: int(os.environ.get(f"GPTOSS_{name.upper()}_PORT", port)) for name, port in PORTS.items()}

@@ -12,13 +12,13 @@ from gptoss.core.formatting import count, duration, size
 from gptoss.estimate.rates import PARALLEL_STAGES, Rate, Rates
 from gptoss.estimate.raw_file_sizes import RawFiles
 
+# What every stage takes besides its work: starting an interpreter, DVC's hashes, MLflow. Without it the estimate of a
+# tiny corpus would be milliseconds.
 STARTUP_SECONDS = 5.0
-"""What every stage takes besides its work: starting an interpreter, DVC's hashes, MLflow. Without it the estimate of a
-tiny corpus would be milliseconds."""
+# As `ingest.documents_per_file`: one part is the work of one task.
 DOCUMENTS_PER_PART = 50_000
-"""As `ingest.documents_per_file`: one part is the work of one task."""
+# Bytes that the tokenizer reads at most, where no configuration says it.
 TOKENIZER_SAMPLE = 10_000_000
-"""Bytes that the tokenizer reads at most, where no configuration says it."""
 
 
 @dataclass

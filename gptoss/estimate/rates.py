@@ -17,16 +17,16 @@ from gptoss.config.section import load_yaml
 from gptoss.core.errors import PipelineError
 from gptoss.executor.tasks import MIN_BYTES_FOR_PROCESSES
 from gptoss.pipeline.prefect_environment import listens
-from gptoss.tracking import mlflow_run
+from gptoss.tracking import mlflow_client
 
 TABLE = Path(__file__).with_name("rates.yaml")
+# A run on this share of the planned bytes predicts well enough, however small it is: extrapolating a run by a factor of
+# a thousand would mostly multiply its startup time.
 MIN_SHARE = 0.1
-"""A run on this share of the planned bytes predicts well enough, however small it is: extrapolating a run by a factor
-of a thousand would mostly multiply its startup time."""
+# One page of runs, the newest; MLflow allows 50,000 per page, and its default of 1,000 would hide older large runs.
 MAX_RUNS = 5_000
-"""One page of runs, the newest; MLflow allows 50,000 per page, and its default of 1,000 would hide older large runs."""
+# Stages whose work is divided among `data_workers`; the others run in one process.
 PARALLEL_STAGES = ("ingest", "curate", "dedup", "decontaminate")
-"""Stages whose work is divided among `data_workers`; the others run in one process."""
 
 Metrics = Mapping[str, float]
 
@@ -69,6 +69,7 @@ OUTPUT = {
     "tokenizer": _sum("bytes"),
     "shards": _sum("train.tokens", "validation.tokens"),
 }
+# The metrics that the stages log, by what they count.
 DOCUMENTS = {
     "ingest": _sum("documents"),
     "curate": _sum("documents_kept"),
@@ -77,7 +78,6 @@ DOCUMENTS = {
     "tokenizer": _sum("documents"),
     "shards": _sum("train.documents", "validation.documents"),
 }
-"""The metrics that the stages log, by what they count."""
 
 
 class Rates:
@@ -112,7 +112,7 @@ def table() -> dict[tuple[str, str], Rate]:
 
 def measured_rates(formats: Mapping[str, str]) -> tuple[list[Rate], str]:
     """Rates of the finished runs in MLflow, or why there are none. `formats` gives the format of each source."""
-    uri = mlflow_run.tracking_uri()
+    uri = mlflow_client.tracking_uri()
     # Connecting would create the database: a plan must write nothing.
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///").partition("?")[0]).exists():
         return [], "no runs in this checkout yet"

@@ -26,17 +26,17 @@ from gptoss.sources.resolve_urls import expand_urls
 if TYPE_CHECKING:
     from pypi_simple import DistributionPackage
 
+# Remote files whose size is requested; the others are assumed to have the same size on average. A Common Crawl snapshot
+# has 90,000 files of similar size: 64 of them give the total within a few per cent.
 MAX_SIZE_REQUESTS = 64
-"""Remote files whose size is requested; the others are assumed to have the same size on average. A Common Crawl
-snapshot has 90,000 files of similar size: 64 of them give the total within a few per cent."""
 CONCURRENT_REQUESTS = 16
+# How long a server may take to answer about one file.
 TIMEOUT_SECONDS = 20.0
-"""How long a server may take to answer about one file."""
+# Bytes read at a time from a remote archive. A zip directory is at the end and mostly fits into one block, where the
+# default of fsspec (5 MB) would fetch much of a small archive.
 BLOCK_BYTES = 65_536
-"""Bytes read at a time from a remote archive. A zip directory is at the end and mostly fits into one block, where the
-default of fsspec (5 MB) would fetch much of a small archive."""
+# Failures that are named in remarks; the others are counted.
 MAX_NAMED_FAILURES = 3
-"""Failures that are named in remarks; the others are counted."""
 
 
 @dataclass

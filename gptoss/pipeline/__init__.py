@@ -1,1 +1,1 @@
-"""What the pipeline flow is made of: the stage graph read from DVC, stage processes, Prefect, MLflow."""
+"""Parts of the pipeline flow: DVC's stage graph, stage processes, Prefect's settings, MLflow's parent run."""

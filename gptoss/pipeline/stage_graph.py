@@ -1,4 +1,4 @@
-"""The stage graph and what is out of date, read from DVC: Prefect observes this graph and never keeps a second one."""
+"""The stage graph and the stages that are out of date, read from DVC. Prefect runs this graph and has no other."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 from gptoss.code_identity.stages import write_identities
 from gptoss.core.errors import PipelineError, UserError
 
+# DVC of this interpreter; parallel stages wait for the repository lock instead of failing.
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
-"""DVC of this interpreter; parallel stages wait for the repository lock instead of failing."""
+# The stage that writes the code identity of the others (`stages/code.py`).
 CODE = "code"
-"""The stage that writes the code identity of the others (`stages/code.py`)."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,10 @@ class Node:
 
 
 def load_graph() -> list[Node]:
-    """Every stage but `code`, in an order in which each comes after what it depends on. Raises `UserError` for a broken
-    `dvc.yaml`."""
+    """All stages except `code`, in topological order.
+
+    Errors: `UserError` for an invalid `dvc.yaml`.
+    """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -39,7 +41,10 @@ def load_graph() -> list[Node]:
             stages = [stage for stage in graph.nodes if stage.cmd and stage.addressing != CODE]
             nodes = {stage.addressing: Node(stage.addressing, stage.cmd, _upstream(graph, stage)) for stage in stages}
     except DvcException as error:
-        raise UserError(f"dvc.yaml: {error}", "mend dvc.yaml or params.yaml; `dvc stage list` checks them") from error
+        raise UserError(
+            f"dvc.yaml: {error}", "correct dvc.yaml or params.yaml; `dvc stage list` checks them"
+        ) from error
+    # Sorted first, so that the order is the same in every run.
     order = TopologicalSorter({name: node.upstream for name, node in sorted(nodes.items())}).static_order()
     return [nodes[name] for name in order if name in nodes]
 
@@ -48,9 +53,9 @@ def _upstream(graph: Any, stage: Any) -> tuple[str, ...]:
     return tuple(sorted({up.addressing for up in graph.successors(stage)} - {CODE}))
 
 
+# What DVC reports about a stage: paths by kind, as `{"changed deps": {"data/clean": "modified"}}`. Parameter files have
+# the keys that changed: `{"changed deps": {"data/code/pretrain.yaml": {"gptoss/train/step": "modified"}}}`.
 Change = str | dict[str, dict[str, Any]]
-"""What DVC reports about a stage: paths by kind, as `{"changed deps": {"data/clean": "modified"}}`. Parameter files
-have the keys that changed: `{"changed deps": {"data/code/pretrain.yaml": {"gptoss/train/step": "modified"}}}`."""
 
 
 def changes(*, record_code: bool = False) -> dict[str, list[Change]]:
@@ -93,22 +98,26 @@ def _named(changed: tuple[str, Any]) -> str:
     return f"{path} ({', '.join(what)})" if isinstance(what, dict) else path
 
 
-def to_visit(graph: list[Node], changed: set[str]) -> set[str]:
-    """The changed stages and everything downstream of them; the others need not even be looked at."""
-    visit: set[str] = set()
-    for node in graph:
-        if node.name in changed or any(up in visit for up in node.upstream):
-            visit.add(node.name)
-    return visit
+def stages_to_run(graph: list[Node], changed: set[str]) -> set[str]:
+    """The changed stages and everything downstream of them. DVC still skips one whose inputs turn out the same, but it
+    need not hash the inputs of any other stage."""
+    to_run: set[str] = set()
+    for node in graph:  # in topological order, so upstream stages are decided before their dependents
+        if node.name in changed or any(up in to_run for up in node.upstream):
+            to_run.add(node.name)
+    return to_run
 
 
 def up_to(graph: list[Node], target: str) -> list[Node]:
-    """`target` and everything it needs. Raises `UserError` for an unknown stage."""
+    """`target` and everything upstream of it.
+
+    Errors: `UserError` for an unknown stage.
+    """
     by_name = {node.name: node for node in graph}
     if target not in by_name:
         raise UserError(f"no stage is called {target!r}", f"choose one of: {', '.join(by_name)}")
     needed = {target}
-    for node in reversed(graph):
+    for node in reversed(graph):  # dependents before what they depend on
         if node.name in needed:
             needed.update(node.upstream)
     return [node for node in graph if node.name in needed]

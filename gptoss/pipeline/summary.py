@@ -1,4 +1,4 @@
-"""The last lines of a run: where everything is, and how to look at it."""
+"""The summary printed at the end of a run: where the results are, and the commands to look at them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from gptoss.pipeline import pipeline_run
 
 
 def show(settings: Settings) -> None:
-    """Print the report, the checkpoints, the MLflow run, the registry versions and the commands of the pages.
-
-    The page is rendered once more: only now have all stages, `register` too, been observed.
-    """
+    """Print the paths of the report and the models, the MLflow run, the registry versions, and further commands."""
+    # Rendered again: the report stage ran before `register`, so its page lacks the runs of both.
     if (paths.REPORTS / "facts.json").exists():
         from gptoss.report.render import render
 
@@ -26,8 +24,8 @@ def show(settings: Settings) -> None:
         *_bits_per_byte(),
         *(("MLflow run", pipeline_run.run_url(run)) for run in runs.values()),
         *_registry(settings),
-        ("pages", "make ui    (Prefect http://127.0.0.1:4200, MLflow http://127.0.0.1:5000)"),
-        ("talk to it", "make chat"),
+        ("pages", "gptoss ui    (Prefect http://127.0.0.1:4200, MLflow http://127.0.0.1:5000)"),
+        ("talk to it", "gptoss chat"),
         ("lineage", f"gptoss lineage gpt-oss-{settings.name}@champion"),
     ]
     print()
@@ -39,9 +37,9 @@ def _bits_per_byte() -> list[tuple[str, str]]:
     scores = paths.evaluation("base") / "scores.json"
     if not scores.exists():
         return []
-    measured: dict[str, Any] = read_json(scores)["bits_per_byte"]
-    others = ", ".join(f"{name} {value:.3f}" for name, value in measured["baselines"].items())
-    return [("bits per byte", f"{measured['model']:.3f}   (byte n-grams: {others})")]
+    bits: dict[str, Any] = read_json(scores)["bits_per_byte"]
+    baselines = ", ".join(f"{name} {value:.3f}" for name, value in bits["baselines"].items())
+    return [("bits per byte", f"{bits['model']:.3f}   (byte n-grams: {baselines})")]
 
 
 def _registry(settings: Settings) -> list[tuple[str, str]]:

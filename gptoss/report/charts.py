@@ -6,14 +6,14 @@ from typing import Any
 
 from gptoss.core.formatting import count, decimal, size
 from gptoss.report.evaluation_charts import bits_per_byte, calibration, comparison
-from gptoss.report.svg import PLACEHOLDER, Picture, canvas, finish
-from gptoss.report.tables import NGRAMS
+from gptoss.report.svg import PLACEHOLDER, SvgFigure, canvas, to_svg
+from gptoss.report.tables import NGRAM_NAMES
 
 BLUE, ORANGE, GREEN, RED = (PLACEHOLDER[name] for name in ("blue", "orange", "green", "red"))
 VIOLET, GOLD, INK, MUTED, LINE = (PLACEHOLDER[name] for name in ("violet", "gold", "ink", "muted", "line"))
 PAPER = PLACEHOLDER["paper"]
 
-FATES = {
+OUTCOMES = {
     "clean": ("kept", BLUE),
     "curate": ("removed by curation", GOLD),
     "dedup": ("duplicate", VIOLET),
@@ -21,9 +21,9 @@ FATES = {
 }
 
 
-def draw(facts: dict[str, Any]) -> dict[str, Picture]:
+def draw(facts: dict[str, Any]) -> dict[str, SvgFigure]:
     """Every figure there are numbers for, by name."""
-    pictures = (
+    figures = (
         corpus(facts),
         loss(facts),
         schedule(facts),
@@ -33,10 +33,10 @@ def draw(facts: dict[str, Any]) -> dict[str, Picture]:
         comparison(facts),
         calibration(facts),
     )
-    return {picture.name: picture for picture in pictures if picture}
+    return {picture.name: picture for picture in figures if picture}
 
 
-def corpus(facts: dict[str, Any]) -> Picture | None:
+def corpus(facts: dict[str, Any]) -> SvgFigure | None:
     """What became of the documents and bytes of every source, as stacked bars."""
     sources = {name: source for name, source in facts["corpus"]["sources"].items() if source["clean"]}
     if not sources:
@@ -45,8 +45,8 @@ def corpus(facts: dict[str, Any]) -> Picture | None:
     with canvas(0.75 + 0.36 * len(names), columns=2, sharey=True) as (figure, axes):
         for axis, unit in zip(axes, ("documents", "bytes"), strict=True):
             left = [0.0] * len(names)
-            for fate, (label, colour) in FATES.items():
-                widths = [_fate(facts, name, fate, unit) for name in names]
+            for outcome, (label, colour) in OUTCOMES.items():
+                widths = [_amount(facts, name, outcome, unit) for name in names]
                 axis.barh(names, widths, 0.62, left, color=colour, label=label, edgecolor=PAPER, linewidth=0.8)
                 left = [a + b for a, b in zip(left, widths, strict=True)]
             axis.grid(True, axis="x")
@@ -58,18 +58,20 @@ def corpus(facts: dict[str, Any]) -> Picture | None:
             axis.tick_params(axis="y", labelcolor=INK)
         axes[0].invert_yaxis()
         handles, labels = axes[0].get_legend_handles_labels()
-        used = [i for i, fate in enumerate(FATES) if any(_fate(facts, name, fate, "documents") for name in names)]
+        used = [
+            i for i, outcome in enumerate(OUTCOMES) if any(_amount(facts, name, outcome, "documents") for name in names)
+        ]
         figure.legend(
             [handles[i] for i in used], [labels[i] for i in used], loc="outside lower left", ncols=4, labelcolor=MUTED,
             handlelength=1.0, handleheight=0.9, columnspacing=1.6, fontsize=9,
         )  # fmt: skip
-        return finish(figure, "corpus", "What became of the documents and the text of every source")
+        return to_svg(figure, "corpus", "What became of the documents and the text of every source")
 
 
-def _fate(facts: dict[str, Any], source: str, fate: str, unit: str) -> float:
-    if fate == "clean":
+def _amount(facts: dict[str, Any], source: str, outcome: str, unit: str) -> float:
+    if outcome == "clean":
         return float(facts["corpus"]["sources"][source]["clean"][unit])
-    groups = [group for group in facts["corpus"]["removed"] if group["stage"] == fate]
+    groups = [group for group in facts["corpus"]["removed"] if group["stage"] == outcome]
     return float(sum(group["sources"].get(source, {}).get(unit, 0) for group in groups))
 
 
@@ -109,7 +111,7 @@ def _plot(axis: Any, x: list[Any], y: list[Any], *arguments: Any, **options: Any
     return axis.plot([a for a, _ in points], [b for _, b in points], *arguments, **options)
 
 
-def loss(facts: dict[str, Any]) -> Picture | None:
+def loss(facts: dict[str, Any]) -> SvgFigure | None:
     """Training loss, raw and smoothed, and validation loss."""
     training = facts["training"]
     if not training or "loss" not in training["curve"]:
@@ -125,10 +127,10 @@ def loss(facts: dict[str, Any]) -> Picture | None:
         axis.set_ylabel("nats a token")
         axis.legend(loc="upper right", labelcolor=MUTED)
         _tokens_axis(axis, "tokens seen")
-        return finish(figure, "loss", "Training and validation loss over the tokens seen")
+        return to_svg(figure, "loss", "Training and validation loss over the tokens seen")
 
 
-def schedule(facts: dict[str, Any]) -> Picture | None:
+def schedule(facts: dict[str, Any]) -> SvgFigure | None:
     """Learning rate above, loss scale with the skipped steps below."""
     training = facts["training"]
     if not training or "learning_rate" not in training["curve"]:
@@ -153,7 +155,7 @@ def schedule(facts: dict[str, Any]) -> Picture | None:
                 below.legend(loc="lower right", labelcolor=MUTED, handlelength=0.8)
         below.minorticks_off()
         _tokens_axis(below, "step")
-        return finish(figure, "schedule", "Learning rate and loss scale over the steps; skipped steps are marked")
+        return to_svg(figure, "schedule", "Learning rate and loss scale over the steps; skipped steps are marked")
 
 
 def _powers_of_two(axis: Any, lowest: float, highest: float) -> None:
@@ -166,14 +168,14 @@ def _powers_of_two(axis: Any, lowest: float, highest: float) -> None:
     axis.set_ticks([2.0**power for power in powers], ["2" + str(power).translate(superscript) for power in powers])
 
 
-def validation(facts: dict[str, Any]) -> Picture | None:
+def validation(facts: dict[str, Any]) -> SvgFigure | None:
     """Validation bits per byte with the n-gram baselines as horizontal lines."""
     training = facts["training"]
     if not training or not training["validation"] or "bits_per_byte" not in training["validation"]:
         return None
     curve = training["validation"]
     measured = facts["evaluation"]["bits_per_byte"].get("base") or {}
-    levels = {NGRAMS.get(name, name): value for name, value in measured.get("baselines", {}).items()}
+    levels = {NGRAM_NAMES.get(name, name): value for name, value in measured.get("baselines", {}).items()}
     with canvas(2.9) as (figure, axis):
         _plot(axis, curve["tokens"], curve["bits_per_byte"], "o-", color=BLUE, markersize=4)
         last = max(tokens for tokens in curve["tokens"] if tokens is not None)
@@ -186,10 +188,10 @@ def validation(facts: dict[str, Any]) -> Picture | None:
         axis.set_ylabel("bits a byte")
         axis.margins(y=0.12)
         _tokens_axis(axis, "tokens seen")
-        return finish(figure, "validation", "Bits per byte of held-out text during training, and byte n-gram baselines")
+        return to_svg(figure, "validation", "Bits per byte of held-out text during training, and byte n-gram baselines")
 
 
-def instruct(facts: dict[str, Any]) -> Picture | None:
+def instruct(facts: dict[str, Any]) -> SvgFigure | None:
     """Loss on the assistant's words, and on held-out conversations."""
     curves = facts["instruct"]
     if not curves or "loss" not in curves["curve"]:
@@ -208,4 +210,4 @@ def instruct(facts: dict[str, Any]) -> Picture | None:
         axis.set_ylim(bottom=0)
         axis.legend(loc="upper right", labelcolor=MUTED)
         _tokens_axis(axis, "step")
-        return finish(figure, "instruct", "Instruct: loss on the assistant's tokens, in training and held out")
+        return to_svg(figure, "instruct", "Instruct: loss on the assistant's tokens, in training and held out")

@@ -72,7 +72,7 @@ def _count(folder: Any) -> dict[Key, Amount] | None:
 
 
 def _of(sums: dict[Key, Amount] | None, name: str) -> Amount | None:
-    return None if sums is None else counts.by(sums, 0).get((name,), {"documents": 0, "bytes": 0})
+    return None if sums is None else counts.group_by(sums, 0).get((name,), {"documents": 0, "bytes": 0})
 
 
 def _ingest(name: str, kept: Amount | None, rejected: list[dict[str, Any]]) -> funnel.Step | None:
@@ -101,12 +101,12 @@ def _described(settings: Settings, name: str) -> dict[str, Any]:
 
 def _nature(name: str, counted: Counted, curated_away: dict[Key, Amount]) -> dict[str, Any]:
     curated, clean = counted["curated"], counted["clean"]
-    met = {} if curated is None else counts.by(curated, 0, 1)
+    met = {} if curated is None else counts.group_by(curated, 0, 1)
     for (_, source, language), amount in curated_away.items():
         counts.add(met, (source, language), amount["documents"], amount["bytes"])
     return {
-        "languages": corpus_stats.languages(met, None if clean is None else counts.by(clean, 0, 1), name),
-        "licenses": [] if clean is None else corpus_stats.licenses(counts.by(clean, 0, 2), name),
+        "languages": corpus_stats.languages(met, None if clean is None else counts.group_by(clean, 0, 1), name),
+        "licenses": [] if clean is None else corpus_stats.licenses(counts.group_by(clean, 0, 2), name),
     }
 
 

@@ -46,7 +46,7 @@ def add(sums: dict[Key, Amount], key: Key, documents: int, size: int) -> None:
     entry["bytes"] += size
 
 
-def by(sums: dict[Key, Amount], *positions: int) -> dict[Key, Amount]:
+def group_by(sums: dict[Key, Amount], *positions: int) -> dict[Key, Amount]:
     """The same amounts by fewer keys: those at `positions` of the key."""
     fewer: dict[Key, Amount] = {}
     for key, amount in sums.items():
@@ -62,7 +62,7 @@ def total(sums: Iterable[Amount]) -> Amount:
     return whole[()]
 
 
-def removals(files: Iterable[Path], keys: list[str], most: int) -> tuple[dict[Key, Amount], dict[str, list[str]]]:
+def count_removed(files: Iterable[Path], keys: list[str], most: int) -> tuple[dict[Key, Amount], dict[str, list[str]]]:
     """Amounts by `keys`, and the `most` smallest ids of each reason, in one pass over tables of removed documents."""
     sums: dict[Key, Amount] = {}
     chosen: dict[str, list[str]] = {}
@@ -77,7 +77,7 @@ def removals(files: Iterable[Path], keys: list[str], most: int) -> tuple[dict[Ke
     return sums, chosen
 
 
-def rows_of(files: Iterable[Path], ids: Iterable[str]) -> Iterator[dict[str, Any]]:
+def read_rows(files: Iterable[Path], ids: Iterable[str]) -> Iterator[dict[str, Any]]:
     """The rows with these ids, in the order of the files: one pass over the ids, and the texts are read only of the
     row groups that hold one."""
     wanted = pa.array(sorted(set(ids)), pa.string())

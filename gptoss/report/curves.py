@@ -1,4 +1,4 @@
-"""Training curves from the CSV files that DVC plots, thinned to what a picture can show."""
+"""Training curves from the CSV files that DVC plots, thinned to what a figure can show."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from gptoss.core import paths
 
 PLOTS = paths.REPORTS / "plots"
 POINTS = 300
-"""Points a curve keeps: more than a page-wide picture resolves."""
-SKIPS_SHOWN = 300
+"""Points a curve keeps: more than a page-wide figure resolves."""
+MAX_SKIPPED_STEPS = 300
 
 Curve = dict[str, list[float | None]]
 
@@ -70,7 +70,7 @@ def training() -> dict[str, Any] | None:
     return {
         "curve": thin(columns, averaged=("loss", "gradient_norm")),
         "skipped": int(max(skips, default=0)),
-        "skipped_steps": risen[:SKIPS_SHOWN],
+        "skipped_steps": risen[:MAX_SKIPPED_STEPS],
         "validation": thin(validation, averaged=()) if validation else None,
     }
 

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from gptoss.core.formatting import count, size
-from gptoss.report.charts import BLUE, FATES, GOLD, INK, LINE, MUTED, PAPER
-from gptoss.report.svg import Picture, canvas, finish
+from gptoss.report.charts import BLUE, GOLD, INK, LINE, MUTED, OUTCOMES, PAPER
+from gptoss.report.svg import SvgFigure, canvas, to_svg
 
 STEPS = {"ingest": "Ingested", "curate": "Curated", "dedup": "Deduplicated", "decontaminate": "Clean"}
 MOST_REASONS = 24
@@ -18,7 +18,7 @@ LOGARITHMIC = 200.0
 """Edges that span more than this ratio are drawn on a logarithmic axis."""
 
 
-def draw(facts: dict[str, Any]) -> dict[str, Picture]:
+def draw(facts: dict[str, Any]) -> dict[str, SvgFigure]:
     """Every figure there are numbers for, by name."""
     sources = facts["corpus"]["sources"]
     found = [funnel(sources), reasons(facts), clusters(facts)]
@@ -26,7 +26,7 @@ def draw(facts: dict[str, Any]) -> dict[str, Picture]:
     return {picture.name: picture for picture in found if picture}
 
 
-def funnel(sources: dict[str, Any]) -> Picture | None:
+def funnel(sources: dict[str, Any]) -> SvgFigure | None:
     """Documents and text of every source after each step, as bars that get shorter."""
     shown = {name: bars for name, source in sources.items() if (bars := _bars(source))}
     names = list(shown)[:MOST_SOURCES]
@@ -43,7 +43,7 @@ def funnel(sources: dict[str, Any]) -> Picture | None:
                 title = {"documents": f"{name}: documents", "bytes": "Text"}[unit]
                 axis.set_title(title, loc="left", fontsize=9.5, color=INK)
             row[1].tick_params(axis="y", labelleft=False)
-        return finish(figure, "funnel", "Documents and text of every source that were left after each step")
+        return to_svg(figure, "funnel", "Documents and text of every source that were left after each step")
 
 
 def _bars(source: dict[str, Any]) -> list[tuple[str, int, int, int | None]]:
@@ -80,16 +80,16 @@ def _funnel(axis: Any, bars: list[tuple[str, int, int, int | None]], unit: str) 
     axis.tick_params(axis="y", labelcolor=MUTED)
 
 
-def reasons(facts: dict[str, Any]) -> Picture | None:
+def reasons(facts: dict[str, Any]) -> SvgFigure | None:
     """Documents removed for each reason, in the colour of the stage that removed them."""
-    order = list(FATES)
+    order = list(OUTCOMES)
     removed = facts["corpus"]["removed"]
     groups = sorted(removed, key=lambda one: (order.index(one["stage"]), -one["documents"], one["reason"]))
     groups = groups[:MOST_REASONS]
     if not groups:
         return None
     with canvas(0.55 + 0.26 * len(groups)) as (figure, axis):
-        colours = [FATES[group["stage"]][1] for group in groups]
+        colours = [OUTCOMES[group["stage"]][1] for group in groups]
         axis.barh(range(len(groups)), [group["documents"] for group in groups], 0.7, color=colours)
         axis.set_yticks(range(len(groups)), [group["reason"].replace("_", " ") for group in groups])
         for position, group in enumerate(groups):
@@ -101,19 +101,19 @@ def reasons(facts: dict[str, Any]) -> Picture | None:
         axis.spines["bottom"].set_visible(False)
         axis.set_xticks([])
         axis.tick_params(axis="y", labelcolor=INK)
-        _legend(figure, {FATES[group["stage"]] for group in groups})
-        return finish(figure, "reasons", "Documents removed for each reason")
+        _legend(figure, {OUTCOMES[group["stage"]] for group in groups})
+        return to_svg(figure, "reasons", "Documents removed for each reason")
 
 
 def _legend(figure: Any, fates: set[tuple[str, str]]) -> None:
     from matplotlib.patches import Patch
 
-    handles = [Patch(color=colour, label=label) for label, colour in FATES.values() if (label, colour) in fates]
+    handles = [Patch(color=colour, label=label) for label, colour in OUTCOMES.values() if (label, colour) in fates]
     figure.legend(handles=handles, loc="outside lower left", ncols=4, labelcolor=MUTED, handlelength=1.0,
                   handleheight=0.9, columnspacing=1.6, fontsize=9)  # fmt: skip
 
 
-def clusters(facts: dict[str, Any]) -> Picture | None:
+def clusters(facts: dict[str, Any]) -> SvgFigure | None:
     """How many clusters of duplicates there are of each size."""
     found = facts["corpus"]["clusters"]
     if not found:
@@ -123,7 +123,7 @@ def clusters(facts: dict[str, Any]) -> Picture | None:
     labels = sorted([*by_label, *between[:MOST_REASONS]], key=lambda label: int(label.rstrip("+")))
     numbers = [by_label.get(label, 0) for label in labels]
     with canvas(2.2) as (figure, axis):
-        axis.bar(labels, numbers, 0.7, color=FATES["dedup"][1])
+        axis.bar(labels, numbers, 0.7, color=OUTCOMES["dedup"][1])
         for position, number in enumerate(numbers):
             axis.annotate(count(number), (position, number), (0, 3), textcoords="offset points", ha="center",
                           color=INK, fontsize=8.5)  # fmt: skip
@@ -135,10 +135,10 @@ def clusters(facts: dict[str, Any]) -> Picture | None:
         axis.grid(False)
         axis.set_xlabel("documents in a cluster, the kept one among them")
         axis.tick_params(axis="x", labelcolor=INK)
-        return finish(figure, "clusters", "Clusters of duplicates by their size")
+        return to_svg(figure, "clusters", "Clusters of duplicates by their size")
 
 
-def distributions(source: str, measures: dict[str, Any]) -> Picture | None:
+def distributions(source: str, measures: dict[str, Any]) -> SvgFigure | None:
     """Histograms of a source before (pale) and after (blue) curation, one measure each."""
     drawn = {name: one for name, one in measures.items() if len(one["edges"]) > 1 and sum(one["in"])}
     if not drawn:
@@ -154,7 +154,7 @@ def distributions(source: str, measures: dict[str, Any]) -> Picture | None:
         handles, labels = axes.flat[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower left", ncols=2, labelcolor=MUTED, handlelength=1.0,
                       handleheight=0.9, fontsize=9)  # fmt: skip
-        return finish(figure, f"distributions-{source}", f"Documents of {source} before and after curation")
+        return to_svg(figure, f"distributions-{source}", f"Documents of {source} before and after curation")
 
 
 def _histogram(axis: Any, one: dict[str, list[float]]) -> None:

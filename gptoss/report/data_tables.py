@@ -1,11 +1,12 @@
-"""Rows of the data page, ready to be set."""
+"""Rows of the data page, as its template shows them."""
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 from gptoss.core.formatting import count, percent, size
-from gptoss.report.tables import REMOVERS
+from gptoss.report.tables import by_source, removal_reasons
 
 TITLES = {
     "ingest": "Ingest",
@@ -15,9 +16,9 @@ TITLES = {
     "shards": "Encode",
 }
 REWRITTEN = {
-    "curate": "cut or replaced inside documents that stay",
-    "dedup": "repeated passages cut out of documents that stay",
-    "decontaminate": "benchmark sentences cut out of documents that stay",
+    "curate": "cut or replaced inside kept documents",
+    "dedup": "repeated passages cut out of kept documents",
+    "decontaminate": "benchmark sentences cut out of kept documents",
     "shards": "",
 }
 KEPT = {"ingest": "documents", "shards": "encoded"}
@@ -37,13 +38,12 @@ def sources(facts: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def ledger(source: dict[str, Any]) -> list[dict[str, Any]]:
-    """The funnel of a source as an account: for each step what came in, each reason's share, what was kept, and the
-    sum."""
+def funnel_steps(source: dict[str, Any]) -> list[dict[str, Any]]:
+    """The funnel of a source: per step the input, what each reason removed, what was kept, and the sum written out."""
     return [
         {
             "title": TITLES[step["stage"]],
-            "given": step["in"],
+            "input": step["in"],
             "entries": _entries(step),
             "label": KEPT.get(step["stage"], "kept"),
             "kept": step["kept"],
@@ -101,7 +101,7 @@ def arithmetic(step: dict[str, Any]) -> str:
     )
 
 
-def tiles(facts: dict[str, Any]) -> list[dict[str, str]]:
+def key_figures(facts: dict[str, Any]) -> list[dict[str, str]]:
     """The key figures over all sources."""
     steps = {
         stage: [step for one in sources(facts).values() for step in one["funnel"] if step["stage"] == stage]
@@ -118,7 +118,7 @@ def tiles(facts: dict[str, Any]) -> list[dict[str, str]]:
     made = total("ingest", "kept", "documents")
     clean, size_of = total("decontaminate", "kept", "documents"), total("decontaminate", "kept", "bytes")
     tokens, encoded = total("shards", "kept", "tokens"), total("shards", "kept", "bytes")
-    ratio = f"{encoded / tokens:.2f} bytes a token" if tokens and encoded else "not measured"
+    ratio = f"{encoded / tokens:.2f} bytes per token" if tokens and encoded else "not measured"
     tile = ("value", "label", "note")
     return [
         dict(zip(tile, values, strict=True))
@@ -140,28 +140,49 @@ def _documents(number: int | None) -> str:
     return "not measured" if number is None else f"{count(number)} documents"
 
 
-def kinds(facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """The groups of removed documents by remover, the most frequent first: `by`, `groups`."""
-    groups = facts["corpus"]["removed"]
+def removed_by_stage(facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """The groups of removed documents by stage, the most frequent reason first: `by`, `groups`."""
+    by_stage = groupby(removal_reasons(facts), key=lambda group: group["by"])
+    return [{"by": by, "groups": list(groups)} for by, groups in by_stage]
+
+
+def description(source: dict[str, Any]) -> str:
+    """Format and raw files of a source."""
+    raw = source["raw"]
+    if not raw:
+        return str(source["format"])
+    damaged = f", {count(raw['damaged'])} damaged" if raw["damaged"] else ""
+    files = f"{count(raw['files'])} raw {'file' if raw['files'] == 1 else 'files'}"
+    return f"{source['format']}, {files}, {size(raw['bytes'])}{damaged}"
+
+
+def amount(group: dict[str, Any]) -> str:
+    """Documents and bytes of a group of removed documents, and the documents of each source."""
+    noun = "document" if group["documents"] == 1 else "documents"
+    return f"{count(group['documents'])} {noun}, {size(group['bytes'])} ({by_source(group)})"
+
+
+def licences(facts: dict[str, Any]) -> list[list[str]]:
+    """Clean documents and bytes per source and licence; a source is named once."""
     return [
-        {"stage": stage, "by": by, "groups": sorted(there, key=lambda one: (-one["documents"], one["reason"]))}
-        for stage, by in REMOVERS.items()
-        if (there := [group for group in groups if group["stage"] == stage])
+        ["" if position else name, row["name"] or "unknown", count(row["documents"]), size(row["bytes"])]
+        for name, source in sources(facts).items()
+        for position, row in enumerate(source["licenses"])
     ]
 
 
-def reason(group: dict[str, Any]) -> str:
+def reason_text(group: dict[str, Any]) -> str:
     """A reason in words."""
     name = group["reason"].replace("_", " ")
     return f"{name}: {DUPLICATES[group['reason']]}" if group["reason"] in DUPLICATES else name
 
 
-def language(code: str) -> str:
+def language_name(code: str) -> str:
     """`bg` as Bulgarian; a code without a name here as it is."""
-    return LANGUAGES.get(code, code or "not told")
+    return LANGUAGES.get(code, code or "unknown")
 
 
-def encoded(facts: dict[str, Any]) -> list[dict[str, Any]]:
+def token_counts(facts: dict[str, Any]) -> list[dict[str, Any]]:
     """Tokens of each source: in training text, held out, and bytes a token."""
     rows = []
     for name, source in sources(facts).items():
@@ -175,8 +196,8 @@ def encoded(facts: dict[str, Any]) -> list[dict[str, Any]]:
     return [row | {"share": row["tokens"] / whole if whole else None} for row in rows]
 
 
-def boilerplate(facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was cut out of documents that stay: what, how much, what `copies` of the examples count."""
+def cut_text(facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was cut out of kept documents: title, amount, and what the `copies` of its examples count."""
     found = [
         _cut(f"Repeated lines of {name}", source["repeated_lines"], "lines", "documents")
         for name, source in sources(facts).items()
@@ -186,14 +207,14 @@ def boilerplate(facts: dict[str, Any]) -> list[dict[str, Any]]:
     return found + ([_cut("Repeated passages", passages, "passages", "times cut")] if passages else [])
 
 
-def _cut(what: str, table: dict[str, Any], unit: str, copies: str) -> dict[str, Any]:
+def _cut(title: str, table: dict[str, Any], unit: str, copies: str) -> dict[str, Any]:
     measured = table["measured"]
     amount = f"{count(measured[unit])} {unit}, {size(measured['bytes'])}"
-    return {"what": what, "amount": amount, "copies": copies, "examples": table["examples"]}
+    return {"title": title, "amount": amount, "copies": copies, "examples": table["examples"]}
 
 
-def found_duplicates(facts: dict[str, Any]) -> dict[str, int]:
-    """Clusters, and documents in them, as far as sizes are told."""
+def duplicate_clusters(facts: dict[str, Any]) -> dict[str, int]:
+    """The number of clusters of duplicates, and the documents in the largest (0 when not measured)."""
     clusters = facts["corpus"]["clusters"]
     return {
         "clusters": sum(one["clusters"] for one in clusters),

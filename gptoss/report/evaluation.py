@@ -28,8 +28,8 @@ def collect() -> dict[str, Any]:
         "not_run": _not_run(scores),
         "safety": refusals(scores.get("instruct", {})),
         "conditions": next((score["conditions"] for score in scores.values() if "conditions" in score), None),
-        "published_figures": sources(),
-        "published": published(),
+        "published_figures": baseline_sources(),
+        "published": published_models(),
     }
 
 
@@ -98,13 +98,13 @@ def samples() -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def sources() -> list[str]:
+def baseline_sources() -> list[str]:
     """Where the published figures beside the scores come from, one line a file of `evals/baselines`."""
     found = [load_yaml(path) for path in sorted(BASELINES.glob("*.yaml"))]
     return [", ".join(str(file[key]) for key in ("source", "table", "date", "url") if file.get(key)) for file in found]
 
 
-def published() -> list[dict[str, Any]]:
+def published_models() -> list[dict[str, Any]]:
     """One row a model of `evals/baselines`, with its figures by task and where they were printed."""
     found = [load_yaml(path) for path in sorted(BASELINES.glob("*.yaml"))]
     return [

@@ -6,8 +6,8 @@ from typing import Any
 
 from gptoss.core.formatting import decimal
 from gptoss.eval_items.suites import suite_titles
-from gptoss.report.svg import PLACEHOLDER, Picture, canvas, finish
-from gptoss.report.tables import NGRAMS, task_name
+from gptoss.report.svg import PLACEHOLDER, SvgFigure, canvas, to_svg
+from gptoss.report.tables import NGRAM_NAMES, task_name
 
 BLUE, ORANGE, GREEN = (PLACEHOLDER[name] for name in ("blue", "orange", "green"))
 INK, MUTED, LINE = (PLACEHOLDER[name] for name in ("ink", "muted", "line"))
@@ -15,13 +15,13 @@ INK, MUTED, LINE = (PLACEHOLDER[name] for name in ("ink", "muted", "line"))
 HEADS = {"base": ("Base", BLUE, "o"), "instruct": ("Instruct", ORANGE, "s")}
 
 
-def bits_per_byte(facts: dict[str, Any]) -> Picture | None:
+def bits_per_byte(facts: dict[str, Any]) -> SvgFigure | None:
     """The models and the n-gram baselines as bars, the best at the bottom."""
     measured = {head: value for head, value in facts["evaluation"]["bits_per_byte"].items() if value}
     if not measured:
         return None
     baselines = next(iter(measured.values())).get("baselines", {})
-    bars = [(f"byte {NGRAMS.get(name, name)}", value, LINE) for name, value in baselines.items()]
+    bars = [(f"byte {NGRAM_NAMES.get(name, name)}", value, LINE) for name, value in baselines.items()]
     bars += [(f"{HEADS[head][0]} model", value["model"], HEADS[head][1]) for head, value in measured.items()]
     bars.sort(key=lambda bar: -bar[1])
     with canvas(0.42 + 0.31 * len(bars)) as (figure, axis):
@@ -37,10 +37,10 @@ def bits_per_byte(facts: dict[str, Any]) -> Picture | None:
         axis.set_xticks([])
         axis.tick_params(axis="y", labelcolor=INK)
         axis.set_xlabel("bits a byte of held-out text: fewer is better", loc="left")
-        return finish(figure, "bits_per_byte", "Bits per byte of held-out text: the models beside byte n-grams")
+        return to_svg(figure, "bits_per_byte", "Bits per byte of held-out text: the models beside byte n-grams")
 
 
-def comparison(facts: dict[str, Any]) -> Picture | None:
+def comparison(facts: dict[str, Any]) -> SvgFigure | None:
     """Scores as dots with two standard errors, the level of guessing, and GPT-4's published figures."""
     rows = [
         row for row in facts["evaluation"]["rows"] if any(_is_share(cell["value"]) for cell in row["heads"].values())
@@ -68,7 +68,7 @@ def comparison(facts: dict[str, Any]) -> Picture | None:
         }
         figure.legend(known.values(), known.keys(), loc="outside lower left", ncols=4, labelcolor=MUTED,
                       columnspacing=1.6, handletextpad=0.6, fontsize=9)  # fmt: skip
-        return finish(
+        return to_svg(
             figure, "comparison", "Scores with two standard errors, the level of guessing, and GPT-4's figures"
         )
 
@@ -90,7 +90,7 @@ def _compare(axis: Any, position: int, row: dict[str, Any]) -> None:
                       elinewidth=1.4, label=name)  # fmt: skip
 
 
-def calibration(facts: dict[str, Any]) -> Picture | None:
+def calibration(facts: dict[str, Any]) -> SvgFigure | None:
     """Reliability diagram: how often choices made with a confidence were right, over all multiple-choice items."""
     bins = {head: _reliability(facts, head) for head in facts["evaluation"]["heads"]}
     if not any(bins.values()):
@@ -107,7 +107,7 @@ def calibration(facts: dict[str, Any]) -> Picture | None:
         axis.set_xlim(0, 1.02)
         axis.set_ylim(-0.02, 1.02)
         axis.legend(loc="upper left", labelcolor=MUTED)
-        return finish(figure, "calibration", "How often choices were right, by the model's confidence in them")
+        return to_svg(figure, "calibration", "How often choices were right, by the model's confidence in them")
 
 
 def _reliability(facts: dict[str, Any], head: str) -> list[tuple[float, float, int]]:

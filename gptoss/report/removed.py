@@ -25,11 +25,11 @@ KEYS = ["reason", "source", "language"]
 def collect(stage: str, folders: list[Path]) -> tuple[list[dict[str, Any]], dict[Key, Amount]]:
     """One group a reason (how much of each source, and `SAMPLES` of it), and the amounts by `KEYS`."""
     files = [path for folder in folders for path in removed_files(folder)]
-    sums, chosen = counts.removals(files, KEYS, SAMPLES)
+    sums, chosen = counts.count_removed(files, KEYS, SAMPLES)
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in counts.rows_of(files, (identity for ids in chosen.values() for identity in ids)):
+    for row in counts.read_rows(files, (identity for ids in chosen.values() for identity in ids)):
         rows.setdefault((row["reason"] or "", row["id"]), row)
-    kept = twins(row["duplicate_of"] for row in rows.values() if row["duplicate_of"])
+    kept = kept_documents(row["duplicate_of"] for row in rows.values() if row["duplicate_of"])
     groups = [
         {
             "stage": stage,
@@ -45,15 +45,15 @@ def collect(stage: str, folders: list[Path]) -> tuple[list[dict[str, Any]], dict
 
 
 def _sources(sums: dict[Key, Amount], reason: str) -> dict[str, Amount]:
-    found = counts.by(sums, 0, 1)
+    found = counts.group_by(sums, 0, 1)
     return {source: found[at, source] for at, source in sorted(found) if at == reason}
 
 
-def twins(ids: Any) -> dict[str, dict[str, Any]]:
+def kept_documents(ids: Any) -> dict[str, dict[str, Any]]:
     """The kept documents of these ids, as they stand in the deduplicated text; those of earlier increments are not
     there."""
     found: dict[str, dict[str, Any]] = {}
-    for row in counts.rows_of(document_files(paths.DEDUPED), ids):
+    for row in counts.read_rows(document_files(paths.DEDUPED), ids):
         found.setdefault(row["id"], row)
     return found
 
@@ -65,9 +65,9 @@ def sample(row: dict[str, Any], kept: Mapping[str, dict[str, Any]]) -> dict[str,
     shown |= {"duplicate_of": row.get("duplicate_of") or "", "jaccard": _rounded(jaccard)}
     twin = kept.get(shown["duplicate_of"])
     if twin is None:
-        return shown | {"excerpt": around_quote(row["text"], shown["detail"]), "twin": None}
+        return shown | {"excerpt": excerpt_at_quote(row["text"], shown["detail"]), "twin": None}
     start = _first_difference(row["text"], twin["text"])
-    gone, stays = evened(*contrast(_excerpt(row["text"], start), _excerpt(twin["text"], start)))
+    gone, stays = trim_ends(*diff_words(_excerpt(row["text"], start), _excerpt(twin["text"], start)))
     return shown | {
         "excerpt": gone,
         "twin": {
@@ -84,7 +84,7 @@ def _rounded(jaccard: float | None) -> float | None:
     return None if jaccard is None else round(float(jaccard), 3)
 
 
-def around_quote(text: str, detail: str) -> list[list[Any]]:
+def excerpt_at_quote(text: str, detail: str) -> list[list[Any]]:
     """The beginning of a document or, where the detail quotes words of it, the place of these words, marked."""
     quoted = re.search("“(.+?)”", detail)
     words = [re.escape(word) for word in quoted[1].split()] if quoted else []
@@ -127,7 +127,7 @@ def _first_difference(one: str, other: str) -> int:
     return space if start < space <= low else start
 
 
-def contrast(one: str, other: str) -> tuple[list[list[Any]], list[list[Any]]]:
+def diff_words(one: str, other: str) -> tuple[list[list[Any]], list[list[Any]]]:
     """Both texts as runs `[text, differs]`, compared word by word."""
     left, right = one.split(" "), other.split(" ")
     runs: tuple[list[list[Any]], list[list[Any]]] = ([], [])
@@ -138,7 +138,7 @@ def contrast(one: str, other: str) -> tuple[list[list[Any]], list[list[Any]]]:
     return runs
 
 
-def evened(one: list[list[Any]], other: list[list[Any]]) -> tuple[list[list[Any]], list[list[Any]]]:
+def trim_ends(one: list[list[Any]], other: list[list[Any]]) -> tuple[list[list[Any]], list[list[Any]]]:
     """Both excerpts without the words at the end that only one of them still shows, being cut a little later."""
     left, right = list(one), list(other)
     if left[-1:] == right[-1:] == [["…", False]]:

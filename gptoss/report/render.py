@@ -1,11 +1,15 @@
-"""Set the report from its facts and from what was observed: `gptoss report`.
+"""Render the report from its facts and the history of the runs: `gptoss report`.
 
-In: `reports/facts.json`, MLflow and `dvc.lock` as far as they answer. Out: `reports/report.html` and the page of the
-data, `reports/data.html` (each one file, nothing loaded from elsewhere, no script), the report's twin
-`reports/report.md`, and `reports/figures/*.svg` for the twin.
-These hold times and run ids, so they are no DVC outputs: they can be set again at any moment, in seconds.
-What can go wrong: no facts yet (run the report stage). All text of documents is hostile: it is stripped of
-control characters and escaped in one place for each format, by the environments below.
+Reads `reports/facts.json`, and MLflow and `dvc.lock` as far as they answer. Writes `reports/report.html` and the page
+of the data, `reports/data.html` (each one file, without script, loading nothing), the same report as
+`reports/report.md`, and `reports/figures/*.svg`, which that shows. They contain times and run ids, so they are no DVC
+outputs: they can be rendered again at any time, in seconds.
+
+The content of the report is one template, `templates/report.jinja`; `html.jinja` and `markdown.jinja` say how its
+blocks are set. All text of documents is untrusted: control characters are replaced and markup is escaped in one place
+per format, by the environments below.
+
+Errors: `UserError` when there are no facts yet.
 """
 
 from __future__ import annotations
@@ -23,82 +27,95 @@ from gptoss.core.atomic_files import atomic_folder, read_json, write_text
 from gptoss.core.errors import UserError
 from gptoss.report import data_tables, summary_text, tables
 from gptoss.report.facts import PATH as FACTS
-from gptoss.report.run_history import Observed, observe
-from gptoss.report.svg import Picture
+from gptoss.report.run_history import RunHistory, load_run_history
+from gptoss.report.svg import SvgFigure
 
 HTML = paths.REPORTS / "report.html"
 DATA = paths.REPORTS / "data.html"
 MARKDOWN = paths.REPORTS / "report.md"
 FIGURES = paths.REPORTS / "figures"
-TEMPLATES = Path(__file__).parent
+TEMPLATES = Path(__file__).with_name("templates")
+NUMBER_FILTERS = ("count", "words", "size", "duration", "percent", "decimal", "significant")
 
 
 def render(settings: Settings) -> list[Path]:
-    """Write the pages and the figures; returns the files. Raises `UserError` when there are no facts."""
+    """Write the pages and the figures; returns the files."""
     from gptoss.report import charts, data_charts
 
     if not FACTS.exists():
         raise UserError(f"{FACTS} does not exist", "run `dvc repro report`, which collects the facts")
     facts = read_json(FACTS)
-    observed = observe(settings)
-    pictures = charts.draw(facts)
+    history = load_run_history(settings)
+    figures = charts.draw(facts)
     with atomic_folder(FIGURES) as folder:
-        for picture in pictures.values():
-            (folder / f"{picture.name}.svg").write_text(picture.file, encoding="utf-8")
-    write_text(HTML, html(facts, observed, pictures))
+        for figure in figures.values():
+            (folder / f"{figure.name}.svg").write_text(figure.file, encoding="utf-8")
+    write_text(HTML, html(facts, history, figures))
     write_text(DATA, data_page(facts, data_charts.draw(facts)))
-    write_text(MARKDOWN, markdown(facts, observed, pictures))
+    write_text(MARKDOWN, markdown(facts, history, figures))
     return [HTML, MARKDOWN, DATA, *sorted(FIGURES.glob("*.svg"))]
 
 
-def html(facts: dict[str, Any], observed: Observed, pictures: dict[str, Picture]) -> str:
-    """The page. Every string is made plain, then escaped."""
-    return _page("report.html.jinja", _context(facts, observed, pictures))
+def html(facts: dict[str, Any], history: RunHistory, figures: dict[str, SvgFigure]) -> str:
+    """The report as one HTML file."""
+    return _html_environment().get_template("report.html.jinja").render(_context(facts, history, figures)) + "\n"
 
 
-def data_page(facts: dict[str, Any], pictures: dict[str, Picture]) -> str:
-    """The page of the data, set as the report is."""
-    return _page("data.html.jinja", {"facts": facts, "pictures": pictures, "data": data_tables})
+def data_page(facts: dict[str, Any], figures: dict[str, SvgFigure]) -> str:
+    """The page of the data as one HTML file."""
+    context = {"facts": facts, "figures": figures, "data": data_tables, "tables": tables,
+               "key_figures": data_tables.key_figures(facts)}  # fmt: skip
+    return _html_environment().get_template("data.html.jinja").render(context) + "\n"
 
 
-def _page(template: str, context: dict[str, Any]) -> str:
-    environment = _environment(autoescape=True, finalize=_plain)
-    environment.filters["drawing"] = lambda picture: Markup(picture.inline)
-    return environment.get_template(template).render(context) + "\n"
-
-
-def markdown(facts: dict[str, Any], observed: Observed, pictures: dict[str, Picture]) -> str:
-    """The twin. Every string is made plain, set on one line and escaped, unless a filter set it already."""
-    environment = _environment(autoescape=False, finalize=_cell)
-    environment.filters["code"] = lambda text: Markup(formatting.code(text))
-    environment.filters["quote"] = lambda text: Markup(formatting.quote(text))
-    page = environment.get_template("report.md.jinja").render(_context(facts, observed, pictures))
+def markdown(facts: dict[str, Any], history: RunHistory, figures: dict[str, SvgFigure]) -> str:
+    """The report as Markdown, with links to the files of the figures."""
+    # Autoescape would escape HTML; as `_markdown_text` returns markup, it leaves text that was escaped once alone.
+    environment = _environment(_markdown_text)
+    for name, filter_ in (("code", formatting.code), ("quote", formatting.quote), ("verbatim", formatting.plain)):
+        environment.filters[name] = lambda text, filter_=filter_: Markup(filter_(text))
+    context = _context(facts, history, figures) | {"blocks": "markdown.jinja"}
+    page = environment.get_template("report.md.jinja").render(context)
     return re.sub(r"\n{3,}", "\n\n", page).strip() + "\n"
 
 
-def _environment(**options: Any) -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options
-    )
-    for name in ("count", "words", "size", "duration", "percent", "decimal", "significant"):
-        environment.filters[name] = getattr(formatting, name)
+def _html_environment() -> Environment:
+    environment = _environment(_plain_text)
+    environment.filters["inline_svg"] = lambda figure: Markup(figure.inline)
     return environment
 
 
-def _plain(value: Any) -> Any:
+def _environment(finalize: Any) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=True,
+        finalize=finalize,
+    )
+    environment.filters |= {name: getattr(formatting, name) for name in NUMBER_FILTERS}
+    return environment
+
+
+def _plain_text(value: Any) -> Any:
+    """Without control characters; autoescape does the rest."""
     return formatting.plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _cell(value: Any) -> Any:
-    return formatting.cell(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+def _markdown_text(value: Any) -> Any:
+    """One line of escaped Markdown."""
+    return Markup(formatting.cell(value)) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _context(facts: dict[str, Any], observed: Observed, pictures: dict[str, Picture]) -> dict[str, Any]:
+def _context(facts: dict[str, Any], history: RunHistory, figures: dict[str, SvgFigure]) -> dict[str, Any]:
     return {
+        "blocks": "html.jinja",
         "facts": facts,
-        "observed": observed,
-        "pictures": pictures,
-        "prose": summary_text,
+        "history": history,
+        "figures": figures,
+        "text": summary_text,
         "tables": tables,
-        "summary": summary_text.summary(facts, observed),
+        "summary": summary_text.summary(facts, history),
+        "key_figures": summary_text.key_figures(facts, history),
     }

@@ -1,11 +1,11 @@
-"""The sentences of the report that depend on its figures."""
+"""The sentences and key figures of the report that depend on its facts."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from gptoss.core.formatting import count, decimal, duration, percent, size, words
-from gptoss.report.run_history import Observed
+from gptoss.report.run_history import RunHistory
 from gptoss.report.tables import funnel
 
 
@@ -14,13 +14,13 @@ def base_bits(facts: dict[str, Any]) -> dict[str, Any]:
     return facts["evaluation"]["bits_per_byte"].get("base") or {}
 
 
-def summary(facts: dict[str, Any], observed: Observed) -> str:
-    """The whole run in one paragraph of plain words."""
-    parts = [_what(facts), _how_well(facts), _cost(facts, observed), _exams(facts)]
+def summary(facts: dict[str, Any], history: RunHistory) -> str:
+    """The whole run in one paragraph."""
+    parts = [_training_text(facts), _prediction(facts), _cost(facts, history), _exam_scores(facts)]
     return " ".join(part for part in parts if part)
 
 
-def _what(facts: dict[str, Any]) -> str:
+def _training_text(facts: dict[str, Any]) -> str:
     text = funnel(facts)[-1]["clean"] if facts["corpus"]["sources"] else None
     sources = " and ".join(", ".join(facts["corpus"]["sources"]).rsplit(", ", 1))
     size_of = words(facts["model"]["parameters"])
@@ -30,11 +30,11 @@ def _what(facts: dict[str, Any]) -> str:
     return f"{start} on {count(text['documents'])} documents, {size(text['bytes'])} of text, from {sources}."
 
 
-def _how_well(facts: dict[str, Any]) -> str:
+def _prediction(facts: dict[str, Any]) -> str:
     measured = base_bits(facts)
     if not measured:
-        return "How well it predicts held-out text was not measured."
-    sentence = f"It needs {decimal(measured['model'], 2)} bits to predict a byte of text it never saw"
+        return "Its prediction of held-out text was not measured."
+    sentence = f"It needs {decimal(measured['model'], 2)} bits to predict a byte of held-out text"
     comparisons = []
     for name, label in (("trigram", "a byte trigram"), ("fivegram", "a byte 5-gram")):
         if level := measured.get("baselines", {}).get(name):
@@ -44,30 +44,30 @@ def _how_well(facts: dict[str, Any]) -> str:
     return f"{sentence}: {', '.join(comparisons)}." if comparisons else f"{sentence}."
 
 
-def _cost(facts: dict[str, Any], observed: Observed) -> str:
+def _cost(facts: dict[str, Any], history: RunHistory) -> str:
     recipe = facts["recipe"]
     train = facts["tokenizer"]["splits"].get("train", {})
     passes = f", {recipe['tokens'] / train['tokens']:.1f} passes over its text" if train.get("tokens") else ""
-    pretrain = observed.run_of("pretrain")
+    pretrain = history.run_of("pretrain")
     time = f" in {duration(pretrain.seconds)}" if pretrain else ""
-    total = f"; all stages together took {duration(observed.seconds)}" if observed.seconds else ""
+    total = f"; all stages together took {duration(history.seconds)}" if history.seconds else ""
     return f"Pretraining read {words(recipe['tokens'])} tokens{passes}{time}{total}."
 
 
-def _exams(facts: dict[str, Any]) -> str:
-    guessed, asked = _guessing(facts, "gpt4")
+def _exam_scores(facts: dict[str, Any]) -> str:
+    guessed, asked = _at_guessing(facts, "gpt4")
     if not asked:
         return ""
     if guessed == asked:
-        return "On the multiple-choice exams of the GPT-4 report it cannot be told from guessing."
+        return "On the multiple-choice exams of the GPT-4 report its scores cannot be distinguished from guessing."
     return (
         f"On {asked - guessed} of the {asked} multiple-choice scores in the GPT-4 report's exams it differs from "
         "guessing by more than two standard errors."
     )
 
 
-def _guessing(facts: dict[str, Any], suite: str) -> tuple[int, int]:
-    """How many multiple-choice scores of a suite are at the level of guessing, of how many."""
+def _at_guessing(facts: dict[str, Any], suite: str) -> tuple[int, int]:
+    """How many multiple-choice scores of a suite are at the level of guessing, and how many there are."""
     verdicts = [
         cell["verdict"]
         for row in facts["evaluation"]["rows"]
@@ -78,20 +78,20 @@ def _guessing(facts: dict[str, Any], suite: str) -> tuple[int, int]:
     return verdicts.count("at"), len(verdicts)
 
 
-def caution(facts: dict[str, Any]) -> list[str]:
-    """How the comparison may and may not be read: one sentence each."""
+def caveats(facts: dict[str, Any]) -> list[str]:
+    """What the comparison with GPT-4 does and does not show."""
     rows = facts["evaluation"]["rows"]
     if not rows:
         return []
     sentences = []
-    guessed, asked = _guessing(facts, "gpt4")
+    guessed, asked = _at_guessing(facts, "gpt4")
     if not asked:
-        guessed, asked = _guessing(facts, "smoke")
+        guessed, asked = _at_guessing(facts, "smoke")
     if asked:
         ending = (
-            "This model does not know the answers: a score that happens to lie above another one means nothing."
+            "This model does not know the answers: that a score is above another one means nothing."
             if guessed == asked
-            else "Scores at the level of guessing say nothing of what the model knows."
+            else "Scores at the level of guessing show no knowledge."
         )
         sentences.append(
             f"{guessed} of {asked} multiple-choice scores lie within two standard errors of guessing. {ending}"
@@ -101,27 +101,27 @@ def caution(facts: dict[str, Any]) -> list[str]:
         fewest = min((cell["n"] or 0) for row in limited for cell in row["heads"].values())
         sentences.append(
             f"{len(limited)} of {len(rows)} rows were measured on part of their items, some on only {count(fewest)}. "
-            f"With {count(fewest)} items one answer moves the score by {100 / max(1, fewest):.3g} points. "
-            "With evaluate.limit: null all of them are asked."
+            f"With {count(fewest)} items one answer changes the score by {100 / max(1, fewest):.3g} points. "
+            "With evaluate.limit: null all items are evaluated."
         )
     if any(row["baseline"] and not row["baseline"].get("same_protocol") for row in rows):
         sentences.append(
-            "GPT-4's figures are those its authors published. They were not measured again here, and rows marked "
-            "“different” were asked in another way, so the distance is an orientation, not a measurement."
+            "GPT-4's figures are those its authors published; they were not measured again here. Rows marked "
+            "“different” use another protocol, so the distance between the scores is only a rough guide."
         )
     return sentences
 
 
 def safety(facts: dict[str, Any]) -> str:
-    """Whether the Instruct model refuses what is harmful, and only that."""
+    """Whether the Instruct model refuses harmful requests, and only those."""
     found = facts["evaluation"].get("safety")
     if not found:
         return ""
     complied, refused = found["compliance"], found["over_refusal"]
     return (
         f"Of {count(complied['n'])} harmful requests the model refused {_share(1 - complied['value'], complied)}, of "
-        f"{count(refused['n'])} that only sound harmful {_share(refused['value'], refused)}. An answer counts as a "
-        "refusal by its words, so a senseless one counts as none."
+        f"{count(refused['n'])} that only sound harmful {_share(refused['value'], refused)}. Refusals are detected by "
+        "their wording, so a nonsensical answer does not count as one."
     )
 
 
@@ -129,11 +129,33 @@ def _share(value: float, of: dict[str, Any]) -> str:
     return percent(value, 0) if of["stderr"] is None else f"{percent(value, 0)} ± {percent(of['stderr'], 0)}"
 
 
-def tiles(facts: dict[str, Any], observed: Observed) -> list[dict[str, str]]:
-    """The key figures: value, what it is, and one remark."""
+def measurement(facts: dict[str, Any]) -> str:
+    """How to read the scores, and how they were measured."""
+    evaluation = facts["evaluation"]
+    sentences = [
+        "A value is followed by its standard error, which is 0 where all items scored alike.",
+        "Clean items are those that were not found in the training text.",
+        *(f"Published figures: {source}." for source in evaluation["published_figures"]),
+        *(
+            f"Measured with {harness}."
+            for harness in dict.fromkeys(row["harness"] for row in evaluation["rows"])
+            if harness
+        ),
+    ]
+    if conditions := evaluation["conditions"]:
+        starts = ", ".join(f"{suite} {rule}" for suite, rule in conditions["bos"].items())
+        sentences.append(
+            f"Batches of {conditions['batch_size']} in {conditions['arithmetic']}, examples drawn with seed "
+            f"{conditions['fewshot_seed']}. Before a prompt: {starts}."
+        )
+    return " ".join(sentences)
+
+
+def key_figures(facts: dict[str, Any], history: RunHistory) -> list[dict[str, str]]:
+    """The key figures at the top of the report: value, label and a note."""
     measured = base_bits(facts)
     text = funnel(facts)[-1]["clean"] if facts["corpus"]["sources"] else None
-    pretrain = observed.run_of("pretrain")
+    pretrain = history.run_of("pretrain")
     speed = pretrain.metrics.get("tokens_per_second") if pretrain else None
     baselines = measured.get("baselines", {})
     return [
@@ -144,7 +166,7 @@ def tiles(facts: dict[str, Any], observed: Observed) -> list[dict[str, str]]:
         },
         {
             "value": decimal(measured.get("model"), 2) if measured else "–",
-            "label": "bits a byte",
+            "label": "bits per byte",
             "note": f"byte trigram {decimal(baselines['trigram'], 2)}" if "trigram" in baselines else "not measured",
         },
         {
@@ -155,10 +177,10 @@ def tiles(facts: dict[str, Any], observed: Observed) -> list[dict[str, str]]:
         {
             "value": words(facts["recipe"]["tokens"]),
             "label": "tokens seen",
-            "note": f"{count(speed)} a second" if speed else f"{count(facts['recipe']['steps'])} steps",
+            "note": f"{count(speed)} per second" if speed else f"{count(facts['recipe']['steps'])} steps",
         },
         {
-            "value": duration(observed.seconds) if observed.seconds else "–",
+            "value": duration(history.seconds) if history.seconds else "–",
             "label": "all stages",
             "note": f"pretraining {duration(pretrain.seconds)}" if pretrain else "not observed",
         },
@@ -166,7 +188,7 @@ def tiles(facts: dict[str, Any], observed: Observed) -> list[dict[str, str]]:
 
 
 def preparation(facts: dict[str, Any]) -> list[str]:
-    """What was done to the text besides removing documents: one sentence each."""
+    """What was done to the text besides removing documents."""
     metrics = facts["metrics"]
     skipped: dict[str, int] = {}
     redacted: dict[str, int] = {}
@@ -177,7 +199,7 @@ def preparation(facts: dict[str, Any]) -> list[str]:
     sentences = []
     if skipped:
         parts = [f"{kind.replace('_', ' ')} {count(number)}" for kind, number in sorted(skipped.items())]
-        sentences.append(f"Raw records that are no documents by their nature were passed over: {', '.join(parts)}.")
+        sentences.append(f"Raw records that are not documents were skipped: {', '.join(parts)}.")
     if redacted:
         names = {"email": "e-mail addresses", "ip": "IP addresses"}
         parts = [f"{count(number)} {names.get(kind, kind)}" for kind, number in redacted.items() if number]
@@ -185,25 +207,25 @@ def preparation(facts: dict[str, Any]) -> list[str]:
     found = metrics.get("decontaminate", {})
     if "items_touched" in found:
         sentences.append(
-            f"{count(found['items_touched'])} of {count(found['items'])} benchmark items were found in the text by "
-            "their word runs; decontamination dealt with the documents that held them."
+            f"{count(found['items_touched'])} of {count(found['items'])} benchmark items share word n-grams with the "
+            "text; decontamination removed or cut the documents that contain them."
         )
     return sentences
 
 
 def instruct(facts: dict[str, Any]) -> list[str]:
-    """What Instruct read and what it changed: one sentence each."""
+    """Training conversations of Instruct, and its loss before and after."""
     measured = facts["metrics"].get("instruct", {})
     sentences = []
     conversations = measured.get("conversations", {})
     if conversations.get("train"):
         held_out = conversations.get("held_out")
         aside = f"; {count(held_out)} more were held out" if held_out else ""
-        sentences.append(f"It learned from {count(conversations['train'])} conversations{aside}.")
+        sentences.append(f"It was trained on {count(conversations['train'])} conversations{aside}.")
     losses = measured.get("held_out", {})
     if "loss" in losses and "loss_before" in losses:
         sentences.append(
             f"Its loss on held-out conversations went from {decimal(losses['loss_before'], 2)} to "
-            f"{decimal(losses['loss'], 2)} nats a token."
+            f"{decimal(losses['loss'], 2)} nats per token."
         )
     return sentences

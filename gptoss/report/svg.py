@@ -33,22 +33,22 @@ PLACEHOLDER = {name: f"#0102{position:02x}" for position, name in enumerate(LIGH
 
 
 @dataclass(frozen=True)
-class Picture:
+class SvgFigure:
     """One figure: its file name without suffix, what it shows, and its SVG in placeholder colours."""
 
     name: str
     caption: str
-    drawing: str
+    svg: str
 
     @property
     def inline(self) -> str:
         """An `<svg>` element for the page."""
-        return _coloured(self.drawing, {name: f"var(--{name})" for name in LIGHT})
+        return _coloured(self.svg, {name: f"var(--{name})" for name in LIGHT})
 
     @property
     def file(self) -> str:
         """A whole SVG file, dark on white wherever it is shown."""
-        svg = _coloured(self.drawing, LIGHT)
+        svg = _coloured(self.svg, LIGHT)
         font = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
         ground = f'<rect width="100%" height="100%" fill="#ffffff"/><style>text {{ font-family: {font} }}</style>'
         head, body = svg.split(">", 1)
@@ -56,10 +56,10 @@ class Picture:
         return f'<?xml version="1.0" encoding="utf-8"?>\n{head}>{ground}{body}\n'
 
 
-def _coloured(drawing: str, colours: dict[str, str]) -> str:
+def _coloured(svg: str, colours: dict[str, str]) -> str:
     for name, placeholder in PLACEHOLDER.items():
-        drawing = drawing.replace(placeholder, colours[name])
-    return drawing
+        svg = svg.replace(placeholder, colours[name])
+    return svg
 
 
 @contextmanager
@@ -107,7 +107,7 @@ def canvas(height: float, rows: int = 1, columns: int = 1, **options: Any) -> It
         yield figure, axes
 
 
-def finish(figure: Any, name: str, caption: str) -> Picture:
+def to_svg(figure: Any, name: str, caption: str) -> SvgFigure:
     """Turn a drawn figure into SVG without declaration, metadata and foreign fonts, its ids its own."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
@@ -118,7 +118,7 @@ def finish(figure: Any, name: str, caption: str) -> Picture:
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r' width="[\d.]+pt"| height="[\d.]+pt"| xmlns:xlink="[^"]*"| version="1.1"', "", svg, count=4)
     svg = svg.replace("xlink:href", "href").replace("<svg", f'<svg role="img" aria-label="{_attribute(caption)}"', 1)
-    return Picture(name, caption, re.sub(r"\n\s*", "\n", svg).strip())
+    return SvgFigure(name, caption, re.sub(r"\n\s*", "\n", svg).strip())
 
 
 def _attribute(text: str) -> str:

@@ -1,4 +1,7 @@
-"""Rows of the report's tables, ready to be set: the same for HTML and Markdown."""
+"""Rows of the report's tables: columns and cells, the same for HTML and Markdown.
+
+`templates/html.jinja` describes columns ("#Name" holds numbers) and cells (a text, or [text, note]).
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,16 @@ from typing import Any
 from gptoss.core import paths
 from gptoss.core.formatting import count, decimal, percent, significant, size
 from gptoss.eval_items.suites import suite_titles, task_infos
-from gptoss.report.run_history import Observed
+from gptoss.report.run_history import RunHistory
 
-NGRAMS = {"unigram": "unigram", "trigram": "trigram", "fivegram": "5-gram"}
+NGRAM_NAMES = {"unigram": "unigram", "trigram": "trigram", "fivegram": "5-gram"}
 STAGES = ("ingested", "curated", "deduped", "clean")
 REMOVERS = {"curate": "curation", "dedup": "deduplication", "decontaminate": "decontamination"}
 
-
+# Removed documents shown per reason; the facts hold ten, which the data page shows.
 SAMPLES = 3
-"""Removed documents shown of each reason; the data page shows all of the facts."""
+
+Cells = list[Any]
 
 
 def task_name(task: str) -> str:
@@ -25,27 +29,29 @@ def task_name(task: str) -> str:
 
 
 def funnel(facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row a source and one for all: raw files, then documents and bytes after each stage."""
+    """One row per source and one for all: raw files, then documents and bytes after each stage."""
     sources = facts["corpus"]["sources"]
     rows = [{"name": name, **{stage: source[stage] for stage in ("raw", *STAGES)}} for name, source in sources.items()]
     if len(rows) > 1:
         rows.append({"name": "all", **{stage: _total([row[stage] for row in rows]) for stage in ("raw", *STAGES)}})
     for row in rows:
-        row["kept"] = _share(row["clean"], row["ingested"])
+        clean, ingested = row["clean"], row["ingested"]
+        row["kept"] = clean["bytes"] / ingested["bytes"] if clean and ingested and ingested["bytes"] else None
     return rows
 
 
-def _total(parts: list[dict[str, int] | None]) -> dict[str, int] | None:
-    known = [part for part in parts if part]
-    return {key: sum(part[key] for part in known) for key in known[0]} if known else None
+def _total(amounts: list[dict[str, int] | None]) -> dict[str, int] | None:
+    known = [amount for amount in amounts if amount]
+    return {key: sum(amount[key] for amount in known) for key in known[0]} if known else None
 
 
-def _share(part: dict[str, int] | None, whole: dict[str, int] | None) -> float | None:
-    return part["bytes"] / whole["bytes"] if part and whole and whole["bytes"] else None
+def amount(entry: dict[str, int] | None, unit: str = "documents") -> str | Cells:
+    """A cell with a number of documents or files, and their bytes."""
+    return [count(entry[unit]), size(entry["bytes"])] if entry else "–"
 
 
 def removal_reasons(facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row a reason, in pipeline order, the most frequent first."""
+    """The groups of removed documents in pipeline order, the most frequent reason of each stage first."""
     order = list(REMOVERS)
     return sorted(
         ({**group, "by": REMOVERS[group["stage"]]} for group in facts["corpus"]["removed"]),
@@ -53,115 +59,166 @@ def removal_reasons(facts: dict[str, Any]) -> list[dict[str, Any]]:
     )
 
 
-def joined(runs: list[list[Any]]) -> str:
-    """The text of an excerpt without the marks of where it differs."""
+def by_source(group: dict[str, Any]) -> str:
+    """Documents of each source in a group of removed documents."""
+    return ", ".join(f"{source} {count(part['documents'])}" for source, part in group["sources"].items())
+
+
+def rejected_examples(group: dict[str, Any]) -> str:
+    """Where the first rejected raw records of a reason are, with details."""
+    places = ((sample["locator"] or sample["origin"], sample["detail"]) for sample in group["samples"])
+    return "; ".join(f"{place}: {detail}" if detail else place for place, detail in places)
+
+
+def excerpt_text(runs: list[list[Any]]) -> str:
+    """The text of an excerpt without the marks of differences."""
     return " ".join(text for text, _ in runs)
 
 
 def bytes_per_token(facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row a source: training text and what the tokenizer makes of it."""
+    """Documents, bytes and tokens of each source's training text, and of each split."""
     splits = facts["tokenizer"]["splits"]
     rows = [{"name": name, **entry} for name, entry in sorted((splits.get("train", {}).get("sources") or {}).items())]
-    rows += [{"name": {"train": "all training text", "validation": "held-out text"}.get(split, split), **entry}
-             for split, entry in sorted(splits.items())]  # fmt: skip
+    titles = {"train": "all training text", "validation": "held-out text"}
+    rows += [{"name": titles.get(split, split), **entry} for split, entry in sorted(splits.items())]
     for row in rows:
         row["ratio"] = row["bytes"] / row["tokens"] if row.get("bytes") and row.get("tokens") else None
     return rows
 
 
+def ending(sample: dict[str, Any], facts: dict[str, Any]) -> str:
+    """How generation ended; empty when that was not recorded."""
+    if sample["stopped"] is None:
+        return ""
+    limit = count(facts["recipe"]["max_new_tokens"])
+    return "stopped by itself" if sample["stopped"] else f"cut off at {limit} tokens"
+
+
 def suites(facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """The scores, one table a suite."""
-    rows = facts["evaluation"]["rows"]
-    return [
-        {"title": suite_titles().get(suite, suite), "suite": suite,
-         "rows": [row for row in rows if row["suite"] == suite],
-         "published": any(row["baseline"] for row in rows if row["suite"] == suite)}
-        for suite in dict.fromkeys(row["suite"] for row in rows)
-    ]  # fmt: skip
+    """The scores, one table per suite; with the published figures where the suite has any."""
+    heads, rows = facts["evaluation"]["heads"], facts["evaluation"]["rows"]
+    tables = []
+    for suite in dict.fromkeys(row["suite"] for row in rows):
+        of_suite = [row for row in rows if row["suite"] == suite]
+        published = any(row["baseline"] for row in of_suite)
+        last = ["#GPT-4", "+Its protocol"] if published else ["+Protocol"]
+        tables.append(
+            {
+                "title": suite_titles().get(suite, suite),
+                "columns": [
+                    "Task",
+                    "#Shots",
+                    "#Items",
+                    *(f"#{head.capitalize()}" for head in heads),
+                    "#Guessing",
+                    *last,
+                ],
+                "rows": [_scores(row, heads, published) for row in of_suite],
+            }
+        )
+    return tables
+
+
+def _scores(row: dict[str, Any], heads: list[str], published: bool) -> Cells:
+    baseline = row["baseline"]
+    cells = [
+        [task_name(row["task"]), row["metric"]],
+        "–" if row["shots"] is None else row["shots"],
+        items(row),
+        *([score(row, head), clean_score(row, head)] for head in heads),
+        "–" if row["chance"] is None else percent(row["chance"], 0),
+    ]
+    if not published:
+        return [*cells, row["protocol"]]
+    if not baseline:
+        return [*cells, "–", ""]
+    shots = "" if baseline.get("shots") is None else f"{baseline['shots']} shots"
+    protocol = "same" if baseline.get("same_protocol") else "different"
+    return [*cells, [percent(baseline["value"]), shots], [protocol, baseline.get("note")]]
 
 
 def score(row: dict[str, Any], head: str) -> str:
-    """A value with its standard error, in percent where it is a share."""
+    """A value with its standard error, in percent if it is a share."""
     cell = row["heads"].get(head)
     if cell is None or cell["value"] is None:
         return "–"
     value, error = cell["value"], cell["stderr"]
-    if 0 <= value <= 1:
-        return percent(value).replace("\u00a0%", "") + ("" if error is None else f" ± {100 * error:.1f}")
-    return decimal(value, 2) + ("" if error is None else f" ± {error:.2f}")
+    factor, digits = (100, 1) if 0 <= value <= 1 else (1, 2)
+    return decimal(factor * value, digits) + ("" if error is None else f" ± {factor * error:.{digits}f}")
 
 
 def items(row: dict[str, Any]) -> str:
-    """How many items were asked, of how many there are."""
-    asked = max((cell["n"] or 0 for cell in row["heads"].values()), default=0)
-    return f"{count(asked)} of {count(row['items'])}" if row["items"] else count(asked)
+    """How many items were evaluated, of how many there are."""
+    evaluated = max((cell["n"] or 0 for cell in row["heads"].values()), default=0)
+    return f"{count(evaluated)} of {count(row['items'])}" if row["items"] else count(evaluated)
 
 
-def clean(row: dict[str, Any], head: str) -> str:
-    """The score on items that were not found in the training text; empty where none were found."""
-    part = row["heads"].get(head, {}).get("clean")
-    asked = row["heads"].get(head, {}).get("n")
-    if not part or part.get("value") is None or part.get("n") == asked:
+def clean_score(row: dict[str, Any], head: str) -> str:
+    """The score on items that were not found in the training text; empty where none were found or measured."""
+    cell = row["heads"].get(head, {})
+    clean = cell.get("clean")
+    if not clean or clean.get("value") is None or clean.get("n") == cell.get("n"):
         return ""
-    return f"{percent(part['value'])} on {count(part['n'])} clean items"
+    return f"{percent(clean['value'])} on {count(clean['n'])} clean items"
 
 
 def open_models(facts: dict[str, Any]) -> dict[str, Any]:
-    """The published figures of other models: the tasks that have any, and one row a model with a text for each task."""
-    models = facts["evaluation"]["published"]
+    """The published figures of other models, such as `66.6 (5)`: percent (shots)."""
+    models = [model for model in facts["evaluation"]["published"] if model["figures"]]
     tasks = [task for task in task_infos() if any(task in model["figures"] for model in models)]
-    rows = [
-        {"model": model["model"], "cells": [_published(model["figures"].get(task)) for task in tasks]}
-        for model in models
-        if model["figures"]
-    ]
-    return {"tasks": tasks, "rows": rows}
+    rows = []
+    for model in models:
+        figures = [model["figures"].get(task) for task in tasks]
+        rows.append([model["model"], *(f"{f['value']:g} ({f['shots']})" if f else "–" for f in figures)])
+    return {"columns": ["Model", *(f"#{task_name(task)}" for task in tasks)], "rows": rows}
 
 
-def _published(figure: dict[str, Any] | None) -> str:
-    """A figure and its shots, such as `66.6 (5)`."""
-    return f"{figure['value']:g} ({figure['shots']})" if figure else ""
-
-
-def remarks(facts: dict[str, Any]) -> list[str]:
-    """Calibration and answer lengths, one sentence a head; empty where nothing was measured."""
-    found = []
+def calibration_remarks(facts: dict[str, Any]) -> list[str]:
+    """Calibration and answer lengths, one sentence each per head; empty where nothing was measured."""
+    sentences = []
     for head in facts["evaluation"]["heads"]:
         cells = [row["heads"][head] for row in facts["evaluation"]["rows"] if head in row["heads"]]
-        bins = [one for cell in cells if cell["calibration"] for one in cell["calibration"]["bins"]]
-        asked = sum(one["n"] for one in bins)
+        bins = [entry for cell in cells if cell["calibration"] for entry in cell["calibration"]["bins"]]
         lengths = [cell["answer_tokens"] for cell in cells if cell["answer_tokens"]]
-        if asked:
-            gap = sum(one["n"] * (one["confidence"] - one["accuracy"]) for one in bins) / asked
-            word = "more" if gap >= 0 else "less"
-            found.append(
-                f"{head.capitalize()}: on average {percent(abs(gap))} {word} sure of a choice than it is right."
+        if number := sum(entry["n"] for entry in bins):
+            # Signed, unlike the expected calibration error: it says whether the model is over- or underconfident.
+            gap = sum(entry["n"] * (entry["confidence"] - entry["accuracy"]) for entry in bins) / number
+            relation = "higher" if gap >= 0 else "lower"
+            sentences.append(
+                f"{head.capitalize()}: confidence in a choice is on average {percent(abs(gap))} {relation} than accuracy."
             )
         if lengths:
-            tokens = sum(one["mean"] for one in lengths) / len(lengths)
-            cut = sum(one["cut"] for one in lengths)
-            found.append(
-                f"{head.capitalize()}: written answers have {tokens:.0f} tokens on average; {count(cut)} were cut off."
+            tokens = sum(entry["mean"] for entry in lengths) / len(lengths)
+            cut = count(sum(entry["cut"] for entry in lengths))
+            sentences.append(
+                f"{head.capitalize()}: written answers have {tokens:.0f} tokens on average; {cut} were cut off."
             )
-    return found
+    return sentences
 
 
 def subjects(facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """The tasks that have subsets, with one row a subset and the score of each head."""
+    """The tasks that have subsets, with one row per subset and the score of each head."""
     tables = []
     for row in facts["evaluation"]["rows"]:
-        names = sorted({name for cell in row["heads"].values() for name in cell["subsets"] or {}})
-        if names:
-            cells = [[(cell["subsets"] or {}).get(name) for cell in row["heads"].values()] for name in names]
-            tables.append(
-                {"task": row["task"], "heads": list(row["heads"]), "rows": list(zip(names, cells, strict=True))}
-            )
+        subsets = {head: cell["subsets"] or {} for head, cell in row["heads"].items()}
+        names = sorted({name for scores in subsets.values() for name in scores})
+        if not names:
+            continue
+        columns = ["Subject"]
+        for head in subsets:
+            columns += [f"#{head.capitalize()}", "#Items"]
+        rows = []
+        for name in names:
+            found = [scores.get(name) for scores in subsets.values()]
+            cells = [[percent(s["value"]), count(s["n"])] if s else ["–", ""] for s in found]
+            rows.append([name.replace("_", " "), *(text for pair in cells for text in pair)])
+        tables.append({"task": row["task"], "columns": columns, "rows": rows})
     return tables
 
 
-def cost(observed: Observed) -> list[dict[str, Any]]:
-    """One row a stage with a run: wall time, its share of the longest, speed and peak memory."""
-    timed = [(stage, stage.run) for stage in observed.stages if stage.run]
+def cost(history: RunHistory) -> list[dict[str, Any]]:
+    """One row per stage with a run: wall time and its share of the longest, speed and peak memory."""
+    timed = [(stage, stage.run) for stage in history.stages if stage.run]
     longest = max((run.seconds for _, run in timed), default=0.0) or 1.0
     return [
         {
@@ -170,21 +227,18 @@ def cost(observed: Observed) -> list[dict[str, Any]]:
             "bar": run.seconds / longest,
             "speed": _speed(run.metrics),
             "memory": _memory(run.metrics),
-            "device": run.tags.get("gptoss.cluster", ""),
-            "started": run.started,
+            "cluster": run.tags.get("gptoss.cluster", ""),
         }
         for stage, run in timed
     ]
 
 
 def _speed(metrics: dict[str, float]) -> str:
-    """The rates a stage logged, under whatever prefix."""
-    for name, value in sorted(metrics.items()):
-        if name.endswith("tokens_per_second"):
-            return f"{count(value)} tokens/s"
-    for name, value in sorted(metrics.items()):
-        if name.endswith("bytes_per_second"):
-            return f"{size(value)}/s"
+    """The speed that a stage logged: tokens before bytes before anything else per second, whatever the prefix."""
+    for ending_, shown in (("tokens_per_second", count), ("bytes_per_second", size)):
+        for name, value in sorted(metrics.items()):
+            if name.endswith(ending_):
+                return f"{shown(value)}{' tokens' if shown is count else ''}/s"
     for name, value in sorted(metrics.items()):
         if name.endswith("_per_second"):
             unit = name.rsplit(".", 1)[-1].removesuffix("_per_second").replace("_", " ")
@@ -195,43 +249,37 @@ def _speed(metrics: dict[str, float]) -> str:
 def _memory(metrics: dict[str, float]) -> str:
     if "peak_memory_bytes" in metrics:
         return size(metrics["peak_memory_bytes"])
-    return f"{size(metrics['memory_mib'] * 2**20)} a rank" if "memory_mib" in metrics else ""
+    return f"{size(metrics['memory_mib'] * 2**20)} per rank" if "memory_mib" in metrics else ""
 
 
 def bits_per_byte(facts: dict[str, Any]) -> list[dict[str, Any]]:
     """The heads and the byte n-grams, the best first."""
     measured = {head: value for head, value in facts["evaluation"]["bits_per_byte"].items() if value}
     rows = [
-        {"name": f"{head.capitalize()} model", "value": value["model"], **_of(value, ("bytes", "tokens"))}
+        {"name": f"{head.capitalize()} model", "value": value["model"], "bytes": value.get("bytes"),
+         "tokens": value.get("tokens")}
         for head, value in measured.items()
-    ]
+    ]  # fmt: skip
+    # Both heads are measured on the same text, so the baselines of either are those of both.
     baselines = next(iter(measured.values()))["baselines"] if measured else {}
     rows += [
-        {"name": f"Byte {NGRAMS.get(name, name)}", "value": value, "bytes": None, "tokens": None}
+        {"name": f"Byte {NGRAM_NAMES.get(name, name)}", "value": value, "bytes": None, "tokens": None}
         for name, value in baselines.items()
     ]
     return sorted(rows, key=lambda row: float(row["value"]))
 
 
-def _of(values: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    return {key: values.get(key) for key in keys}
-
-
-def harnesses(facts: dict[str, Any]) -> list[str]:
-    """What measured the rows, each once."""
-    return list(dict.fromkeys(row["harness"] for row in facts["evaluation"]["rows"] if row["harness"]))
-
-
 def gates(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """What the gates of publishing said, one sentence a head."""
+    """Each published head, and the gates that it passed."""
     published = {
-        stage.partition("@")[2]: values for stage, values in facts["metrics"].items() if stage.startswith("publish@")
+        stage.partition("@")[2]: values.get("gates")
+        for stage, values in facts["metrics"].items()
+        if stage.startswith("publish@")
     }
-    return [(head, _gates(values.get("gates", {}))) for head, values in published.items()]
-
-
-def _gates(gates: Any) -> str:
-    return f": {len(gates)} gates passed ({', '.join(sorted(gates)).replace('_', ' ')})" if gates else ""
+    return [
+        (head, f": {len(passed)} gates passed ({', '.join(sorted(passed)).replace('_', ' ')})" if passed else "")
+        for head, passed in published.items()
+    ]
 
 
 def folder(facts: dict[str, Any], head: str) -> str:
@@ -239,10 +287,10 @@ def folder(facts: dict[str, Any], head: str) -> str:
     return str(paths.published(facts["name"], head))
 
 
-def commands(facts: dict[str, Any], observed: Observed) -> list[tuple[str, str]]:
-    """What to type to get the same again, and to check it."""
-    remark = "the run had uncommitted changes besides" if observed.dirty else ""
-    checkout = [(f"git checkout {observed.commit}", remark)] if observed.commit != "unknown" else []
+def commands(facts: dict[str, Any], history: RunHistory) -> list[tuple[str, str]]:
+    """The commands that reproduce the run and verify it, each with a remark."""
+    remark = "the run had uncommitted changes besides" if history.dirty else ""
+    checkout = [(f"git checkout {history.commit}", remark)] if history.commit != "unknown" else []
     return [
         *checkout,
         ("make run", "set up, then every stage that is out of date"),

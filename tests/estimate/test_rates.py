@@ -11,7 +11,7 @@ import pytest
 from gptoss.config.cluster import load_cluster
 from gptoss.config.extensions import READERS
 from gptoss.estimate import rates
-from gptoss.tracking import mlflow_run
+from gptoss.tracking import mlflow_client
 
 
 def test_the_table_has_rates_for_every_format_and_stage(workspace: Path) -> None:
@@ -49,4 +49,4 @@ def test_an_mlflow_that_does_not_answer_is_reported(workspace: Path, monkeypatch
     assert rates.measured_rates({}) == ([], "no runs in this checkout yet")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert rates.measured_rates({})[1] == "MLflow at http://127.0.0.1:9 does not answer"
-    assert not Path("mlflow.db").exists() and mlflow_run.tracking_uri().startswith("http")
+    assert not Path("mlflow.db").exists() and mlflow_client.tracking_uri().startswith("http")

@@ -1,4 +1,4 @@
-"""MLflow only observes the pipeline: that it goes away during a run fails nothing."""
+"""MLflow only observes the pipeline: one that stops answering during a run fails nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from gptoss.pipeline.pipeline_run import NO_PARENT, Parent, close_parent
 
 
-def test_an_mlflow_that_went_away_during_the_run_is_said_in_one_line(
+def test_an_mlflow_that_stops_answering_is_reported_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.socket() as probe:
@@ -19,6 +19,6 @@ def test_an_mlflow_that_went_away_during_the_run_is_said_in_one_line(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     close_parent(Parent(MlflowClient(uri), "0" * 32), failed=False)
-    told = capsys.readouterr().err
-    assert told.startswith(f"MLflow at {uri} is not reachable") and told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"MLflow at {uri} is not reachable") and printed.count("\n") == 1
     close_parent(NO_PARENT, failed=True)

@@ -17,7 +17,7 @@ def _clean(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")})
 
 
-def test_state_stays_in_the_checkout_and_a_person_may_say_otherwise() -> None:
+def test_state_stays_in_the_checkout_unless_the_environment_says_otherwise() -> None:
     os.environ["PREFECT_LOGGING_LEVEL"] = "DEBUG"
     prefect_environment.prepare()
     assert os.environ["PREFECT_HOME"] == str(Path(".prefect").resolve())
@@ -25,14 +25,14 @@ def test_state_stays_in_the_checkout_and_a_person_may_say_otherwise() -> None:
     assert "PREFECT_API_URL" not in os.environ
 
 
-def test_a_named_server_that_is_not_there_is_one_clear_message() -> None:
+def test_a_named_server_that_does_not_answer_ends_in_one_message() -> None:
     os.environ["PREFECT_API_URL"] = "http://127.0.0.1:9/api"
     with pytest.raises(ClusterError, match="no Prefect server answers") as caught:
         prefect_environment.prepare()
     assert "dvc repro" in caught.value.fix
 
 
-def test_pages_that_were_left_behind_are_not_used() -> None:
+def test_addresses_of_servers_that_were_killed_are_not_used() -> None:
     write_json(prefect_environment.UI_STATE, {"prefect": "http://127.0.0.1:9", "mlflow": "http://127.0.0.1:9"})
     prefect_environment.prepare()
     assert "PREFECT_API_URL" not in os.environ

@@ -1,11 +1,11 @@
-"""The graph Prefect runs is DVC's, of the shipped `dvc.yaml`."""
+"""The graph that Prefect runs is the one of the shipped `dvc.yaml`."""
 
 from __future__ import annotations
 
 import pytest
 
 from gptoss.core.errors import UserError
-from gptoss.pipeline.stage_graph import Node, load_graph, to_visit, up_to
+from gptoss.pipeline.stage_graph import Node, load_graph, stages_to_run, up_to
 from tests.conftest import ROOT
 
 
@@ -22,7 +22,7 @@ def test_every_stage_comes_after_what_it_needs(graph: list[Node]) -> None:
     assert graph[-1].name == "register"
 
 
-def test_the_picture_holds(graph: list[Node]) -> None:
+def test_dependencies_are_those_of_the_design(graph: list[Node]) -> None:
     upstream = {node.name: set(node.upstream) for node in graph}
     assert upstream["curate@wikipedia"] == {"ingest@wikipedia"}
     assert upstream["dedup"] == {"curate@wikipedia", "curate@gutenberg"}
@@ -31,10 +31,10 @@ def test_the_picture_holds(graph: list[Node]) -> None:
     assert {"publish@base", "publish@instruct"} <= upstream["register"]
 
 
-def test_only_changed_stages_and_what_follows_are_visited(graph: list[Node]) -> None:
-    assert to_visit(graph, {"evaluate@base"}) == {"evaluate@base", "report", "register"}
-    assert to_visit(graph, set()) == set()
-    assert to_visit(graph, {node.name for node in graph}) == {node.name for node in graph}
+def test_only_changed_stages_and_those_downstream_run(graph: list[Node]) -> None:
+    assert stages_to_run(graph, {"evaluate@base"}) == {"evaluate@base", "report", "register"}
+    assert stages_to_run(graph, set()) == set()
+    assert stages_to_run(graph, {node.name for node in graph}) == {node.name for node in graph}
 
 
 def test_a_target_takes_only_what_it_needs(graph: list[Node]) -> None:

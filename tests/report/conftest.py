@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gptoss.config.settings import Settings, load_settings
-from gptoss.tracking import mlflow_run
+from gptoss.tracking import mlflow_client
 from gptoss.tracking.mlflow_run import StageRun
 from stages.report import report
 from tests.conftest import ROOT
@@ -24,7 +24,7 @@ def down(_: str) -> tuple[Any, str]:
 @pytest.fixture(autouse=True)
 def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing answers where MLflow should be."""
-    monkeypatch.setattr(mlflow_run, "connect", down)
+    monkeypatch.setattr(mlflow_client, "connect", down)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(mlflow_run, "connect", down)
+        patch.setattr(mlflow_client, "connect", down)
         settings = load_settings(ROOT / "profiles" / "tiny.yaml")
         inputs.everything(settings)
         assert report(settings, StageRun("report")) == {}

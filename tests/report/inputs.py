@@ -13,8 +13,8 @@ from gptoss.config.settings import Settings
 from gptoss.core import paths
 from gptoss.core.atomic_files import write_json
 from gptoss.tables.documents import REJECTED, REMOVED, document_id, read_table, write_table
-from tests.report.evaluation_inputs import HOSTILE, evaluations
 from tests.documents import write_documents
+from tests.report.evaluation_inputs import HOSTILE, evaluations
 
 SENTENCES = (
     "Anarchism is a political philosophy that advocates stateless societies.",

@@ -12,11 +12,11 @@ from gptoss.config.settings import Settings
 from gptoss.core import paths
 from gptoss.core.atomic_files import read_json, write_json
 from gptoss.report import champion, render
-from gptoss.report.run_history import Observed
-from gptoss.report.svg import Picture
-from gptoss.tracking import mlflow_run, provenance
+from gptoss.report.run_history import RunHistory
+from gptoss.report.svg import SvgFigure
+from gptoss.tracking import mlflow_client, provenance
 
-CONNECT = mlflow_run.connect
+CONNECT = mlflow_client.connect
 
 
 def sample(item: int, score: float) -> dict[str, Any]:
@@ -32,10 +32,10 @@ def write_samples(path: Path, scores: list[float]) -> Path:
 @pytest.fixture
 def registry(workspace: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A champion of the base model whose evaluation MLflow keeps, and a newer present model."""
-    monkeypatch.setattr(mlflow_run, "connect", CONNECT)
+    monkeypatch.setattr(mlflow_client, "connect", CONNECT)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace}/mlflow.db")  # its store remembers by URI
     monkeypatch.setattr(provenance, "output_hash", lambda _: "new.dir")
-    client, experiment = mlflow_run.connect(f"gpt-oss-{settings.name}")
+    client, experiment = mlflow_client.connect(f"gpt-oss-{settings.name}")
     tags = {"gptoss.stage": "evaluate@base", f"dep/gpt-oss/{settings.name}": "old.dir"}
     run = client.create_run(experiment, tags=tags)
     client.log_artifact(run.info.run_id, str(write_samples(workspace / "old/samples.jsonl", [0.0] * 8)), "evaluation")
@@ -66,8 +66,8 @@ def test_the_present_model_is_compared_with_the_champion_item_by_item(
 def test_the_pages_show_the_comparison(made: Settings) -> None:
     row = {"suite": "gpt4", "task": "mmlu", "metric": "acc", "n": 20, "difference": 0.05, "low": -0.1, "high": 0.2,
            "not_better": 0.3, "better_items": 3, "worse_items": 2}  # fmt: skip
-    observed = Observed(champions=[{"head": "base", "version": "7", "rows": [row]}])
-    pictures: dict[str, Picture] = {}
+    history = RunHistory(champions=[{"head": "base", "version": "7", "rows": [row]}])
+    figures: dict[str, SvgFigure] = {}
     facts = read_json(render.FACTS)
-    for page in (render.html(facts, observed, pictures), render.markdown(facts, observed, pictures)):
+    for page in (render.html(facts, history, figures), render.markdown(facts, history, figures)):
         assert "Base, against version 7, the champion" in page and "+5.0" in page and "-10.0 to +20.0" in page

@@ -17,9 +17,9 @@ from gptoss.report import corpus_stats, counts, data_charts, facts, removed, ren
 from gptoss.tables.documents import REMOVED, document_files, write_table
 from gptoss.tracking.mlflow_run import StageRun
 from stages.report import report
+from tests.documents import write_documents
 from tests.report import inputs
 from tests.report.page import Page
-from tests.documents import write_documents
 
 
 def test_the_page_is_one_file_and_harmless(made: Settings) -> None:
@@ -61,7 +61,7 @@ def test_ten_samples_of_a_reason_by_id_whatever_the_files(workspace: Path) -> No
         table = pa.Table.from_pylist(gone, schema=REMOVED)
         write_table(paths.CLEAN / f"removed-{part:05d}.parquet", table)
     (group,), sums = removed.collect("decontaminate", [paths.CLEAN])
-    assert group["documents"] == 31 and counts.by(sums, 1)["web",]["documents"] == 31
+    assert group["documents"] == 31 and counts.group_by(sums, 1)["web",]["documents"] == 31
     ids = sorted({row["id"] for row in rows})[: removed.SAMPLES]
     assert [sample["id"] for sample in group["samples"]] == ids
     texts = {row["id"]: row["text"] for row in rows}
@@ -82,7 +82,7 @@ def test_twins_are_found_in_one_pass(workspace: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", observed)
     wanted = [rows[3]["id"], rows[7]["id"], rows[150]["id"], "of an earlier run"]
-    assert [row["text"] for row in removed.twins(wanted).values()] == ["text 3", "text 7", "text 150"]
+    assert [row["text"] for row in removed.kept_documents(wanted).values()] == ["text 3", "text 7", "text 150"]
     assert len(document_files(paths.DEDUPED)) == 10 and len(read) == 2
 
 
@@ -97,9 +97,9 @@ def test_a_duplicate_of_an_earlier_run_has_no_twin_here(made: Settings) -> None:
 
 def test_distributions_of_wide_ranges_are_drawn_and_empty_ones_not() -> None:
     wide = {"edges": [0, 1, 10, 10_000], "in": [2, 3, 4], "kept": [2, 3, 0]}
-    picture = data_charts.distributions("web", {"words": wide})
-    assert picture is not None and "words" in picture.drawing
-    assert "1,000</text>" in picture.drawing and "mathdefault" not in picture.drawing
+    figure = data_charts.distributions("web", {"words": wide})
+    assert figure is not None and "words" in figure.svg
+    assert "1,000</text>" in figure.svg and "mathdefault" not in figure.svg
     assert data_charts.distributions("web", {"words": {"edges": [0, 1], "in": [0], "kept": [0]}}) is None
     assert data_charts.distributions("web", {}) is None
 

@@ -40,11 +40,11 @@ def test_every_step_adds_up_and_goes_on_where_the_last_one_ended(made: Settings)
 
 def test_the_sums_are_written_out(made: Settings) -> None:
     source = json.loads(facts.PATH.read_text())["corpus"]["sources"]["wikipedia"]
-    ledger = {step["title"]: step for step in data_tables.ledger(source)}
-    assert ledger["Ingest"]["sum"] == "145 records = 40 kept + 105 removed"
-    assert [entry["reason"] for entry in ledger["Ingest"]["entries"]] == ["redirect", "namespace", "no text"]
-    assert ledger["Curate"]["sum"].startswith("40 documents = 36 kept + 4 removed; ")
-    assert ledger["Encode"]["sum"].startswith("36 documents = 36 train; ")
+    rows = {step["title"]: step for step in data_tables.funnel_steps(source)}
+    assert rows["Ingest"]["sum"] == "145 records = 40 kept + 105 removed"
+    assert [entry["reason"] for entry in rows["Ingest"]["entries"]] == ["redirect", "namespace", "no text"]
+    assert rows["Curate"]["sum"].startswith("40 documents = 36 kept + 4 removed; ")
+    assert rows["Encode"]["sum"].startswith("36 documents = 36 train; ")
 
 
 def test_lost_documents_are_an_error_that_names_the_stage(made: Settings) -> None:

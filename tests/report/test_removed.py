@@ -6,7 +6,7 @@ import json
 
 from gptoss.config.settings import Settings
 from gptoss.report import facts
-from gptoss.report.removed import around_quote, contrast
+from gptoss.report.removed import diff_words, excerpt_at_quote
 
 
 def test_a_removed_near_duplicate_stands_beside_its_twin(made: Settings) -> None:
@@ -15,7 +15,7 @@ def test_a_removed_near_duplicate_stands_beside_its_twin(made: Settings) -> None
     assert fuzzy["twin"]["jaccard"] == 0.941
     assert [text for text, differs in fuzzy["excerpt"] if differs] == ["sea."]
     assert [text for text, differs in fuzzy["twin"]["excerpt"] if differs] == ["river."]
-    assert contrast("a b c", "a x c") == (
+    assert diff_words("a b c", "a x c") == (
         [["a", False], ["b", True], ["c", False]],
         [["a", False], ["x", True], ["c", False]],
     )
@@ -23,11 +23,11 @@ def test_a_removed_near_duplicate_stands_beside_its_twin(made: Settings) -> None
 
 def test_a_contaminated_document_is_shown_where_the_item_stands() -> None:
     text = "word " * 40 + "Your noble son is mad:\nMad call I it; for to define" + " word" * 200
-    before, found, after = around_quote(text, "gpt4/mmlu/1: “your noble son is mad mad call i it”")
+    before, found, after = excerpt_at_quote(text, "gpt4/mmlu/1: “your noble son is mad mad call i it”")
     assert found == ["Your noble son is mad: Mad call I it", True]
     assert before[0].startswith("… word") and after[0].startswith("; for to define word") and after[0].endswith(" …")
-    assert around_quote("short", "“not in it”") == [["short", False]]
-    assert around_quote("short", "") == [["short", False]]
+    assert excerpt_at_quote("short", "“not in it”") == [["short", False]]
+    assert excerpt_at_quote("short", "") == [["short", False]]
 
 
 def test_the_samples_of_removed_documents_do_not_depend_on_their_order(made: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Sentences that depend on what was observed."""
+"""Sentences that depend on what was history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was observed of a run: only of the runs that made the present outputs."""
+"""What was history of a run: only of the runs that made the present outputs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from gptoss.config.settings import Settings
 from gptoss.report import render
-from gptoss.report.run_history import observe
-from gptoss.tracking import mlflow_run, provenance
+from gptoss.report.run_history import load_run_history
+from gptoss.tracking import mlflow_client, provenance
 from tests.report.page import Page
 
 
@@ -42,16 +42,16 @@ class Client:
 def test_what_was_observed_is_of_the_run_that_made_the_outputs(made: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = provenance.recorded("pretrain")
     assert recorded is not None
-    monkeypatch.setattr(mlflow_run, "connect", lambda _: (Client(recorded.fingerprint), "1"))
-    observed = observe(made)
-    assert [stage.name for stage in observed.stages] == ["ingest@wikipedia", "shards", "pretrain"]
-    assert observed.run_of("shards") is None
-    run = observed.run_of("pretrain")
+    monkeypatch.setattr(mlflow_client, "connect", lambda _: (Client(recorded.fingerprint), "1"))
+    history = load_run_history(made)
+    assert [stage.name for stage in history.stages] == ["ingest@wikipedia", "shards", "pretrain"]
+    assert history.run_of("shards") is None
+    run = history.run_of("pretrain")
     assert run is not None and run.seconds == 252 and run.started == "2023-11-14 22:13:20 UTC"
     assert run.metrics == {"tokens_per_second": 16_000.0, "memory_mib": 200.0, "loss": 2.0}
     render.render(made)
     text = "".join(Page(render.HTML.read_text()).text)
-    assert "4 min 12 s" in text and "16,000 tokens/s" in text and "210 MB a rank" in text and "c0ffee" in text
+    assert "4 min 12 s" in text and "16,000 tokens/s" in text and "210 MB per rank" in text and "c0ffee" in text
 
 
 def test_what_an_earlier_run_registered_is_left_out(made: Settings) -> None:
@@ -59,4 +59,4 @@ def test_what_an_earlier_run_registered_is_left_out(made: Settings) -> None:
     old = {"cmd": "x", "deps": [{"path": "reports/facts.json", "md5": "0" * 32}]}
     lock["stages"] |= {"register": old, "report": {"cmd": "x", "outs": old["deps"]}}
     Path("dvc.lock").write_text(json.dumps(lock))
-    assert {"register", "report"}.isdisjoint(stage.name for stage in observe(made).stages)
+    assert {"register", "report"}.isdisjoint(stage.name for stage in load_run_history(made).stages)

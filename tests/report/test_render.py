@@ -63,10 +63,10 @@ def test_markdown_tables_are_well_formed_and_pictures_exist(made: Settings) -> N
         assert len(block) > 1
         for line in block:
             assert len(re.findall(r"(?<!\\)\|", line)) == columns, line
-    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", "\n".join(lines))
-    assert len(pictures) == 8
-    for picture in pictures:
-        svg = (paths.REPORTS / picture).read_text()
+    figures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", "\n".join(lines))
+    assert len(figures) == 8
+    for figure in figures:
+        svg = (paths.REPORTS / figure).read_text()
         assert svg.startswith("<?xml") and ' width="518.4pt"' in svg
         assert "var(" not in svg and "#0102" not in svg
 
