@@ -21,13 +21,13 @@ class MeshConfig(Section):
     """Sizes of the device mesh `(pp, dp_replicate, dp_shard, tp)`, the last axis varying fastest over the ranks."""
 
     pp: PositiveInt
-    """Pipeline ranks: each holds a range of layers, or several ranges."""
+    """Pipeline ranks: each holds one or several ranges of layers."""
     dp_replicate: PositiveInt
-    """Copies of the sharded model: above 1, sharding is hybrid."""
+    """Replicas of the sharded model; above 1, sharding is hybrid (HSDP)."""
     dp_shard: PositiveInt
-    """Ranks among which each parameter and its optimizer state are divided."""
+    """Ranks over which each parameter and its optimizer state are sharded (FSDP)."""
     tp: PositiveInt = 1
-    """Tensor-parallel ranks: each holds a part of every matrix, and a part of the positions between them."""
+    """Tensor-parallel ranks: each holds a slice of every matrix and, between them, a slice of the sequence."""
 
     @property
     def dp(self) -> int:
@@ -41,7 +41,7 @@ class MeshConfig(Section):
 
 
 class PipelineConfig(Section):
-    """How micro-batches go through the pipeline ranks."""
+    """Schedule of micro-batches over the pipeline ranks."""
 
     schedule: Literal["1f1b", "interleaved_1f1b", "zero_bubble"] = "1f1b"
     stages_per_rank: PositiveInt = 1
@@ -49,22 +49,22 @@ class PipelineConfig(Section):
 
 
 class CheckpointsConfig(Section):
-    """When the state of a training run is saved, and for how long."""
+    """When the state of a training run is saved, and how long it is kept."""
 
     every_steps: PositiveInt
     every_seconds: PositiveFloat | None = None
-    """Also when the last save is this long ago, by the clock of rank 0."""
+    """Also save when the last save is this long ago, by the clock of rank 0."""
     keep: PositiveInt
-    """The newest so many are kept."""
+    """Number of newest checkpoints to keep."""
     keep_every: PositiveInt | None = None
-    """Those of steps that this divides are kept for good, after the run too."""
+    """Checkpoints of steps divisible by this are permanent: they also outlive the run (`.runs/kept`)."""
 
-    def keeps_for_good(self, step: int) -> bool:
-        """Whether newer checkpoints leave that of this step be."""
+    def is_permanent(self, step: int) -> bool:
+        """True when the checkpoint of this step is never deleted."""
         return self.keep_every is not None and step % self.keep_every == 0
 
     @model_validator(mode="after")
-    def _kept_ones_are_saved(self) -> CheckpointsConfig:
+    def _permanent_ones_are_saved(self) -> CheckpointsConfig:
         if self.keep_every and self.keep_every % self.every_steps:
             raise ValueError(
                 f"keep_every({self.keep_every}) is no multiple of every_steps({self.every_steps}), at which they "
@@ -74,17 +74,17 @@ class CheckpointsConfig(Section):
 
 
 class SlurmConfig(Section):
-    """What sbatch is told beside the number of nodes, tasks, processors and GPUs, which follow from the file's head.
-    What is left out is the site's default."""
+    """Options for sbatch, in addition to the numbers of nodes, tasks, CPUs and GPUs, which follow from the cluster
+    file. What is not set has the site's default."""
 
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
     time: str | None = Field(None, pattern=r"^(\d+-)?\d+(:\d+){0,2}$")
-    """Limit of one go, as sbatch writes it; the run is put into the queue again when it needs more. In quotes:
-    YAML reads 12:00:00 as a number."""
+    """Time limit as sbatch writes it; a run that needs longer is requeued. Must be quoted: YAML 1.1 reads 12:00:00 as
+    the number 43200."""
     options: tuple[str, ...] = ()
-    """Any others, such as `--exclusive` or `--constraint=a100`."""
+    """Further options, such as `--exclusive` or `--constraint=a100`."""
 
 
 class ClusterConfig(Section):
@@ -95,34 +95,38 @@ class ClusterConfig(Section):
     threads_per_process: PositiveInt
     device: Literal["cpu", "cuda"]
     launcher: Literal["torchrun", "external", "slurm"]
-    """`torchrun`: the stage starts the ranks of its node, and is itself started once on each where there are several;
-    `slurm`: the stage submits a job that starts them, and follows it; `external`: the ranks were started by another
-    launcher, which set RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT (or by srun, which sets its own)."""
+    """`torchrun`: the stage starts the ranks; on several nodes, `python -m gptoss.launch.node` on each of them does.
+    `slurm`: the stage submits a job that starts the ranks, and follows it. `external`: another launcher starts
+    `python -m gptoss.launch.external` as every rank, with RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT in
+    the environment (or Slurm's variables, which srun sets)."""
     slurm: SlurmConfig | None = None
     mesh: MeshConfig
     micro_batch: PositiveInt
     """Sequences in one micro-batch of the pipeline."""
     pipeline: PipelineConfig = PipelineConfig()
     activation_checkpointing: Literal["none", "selective", "full"]
-    """What the backward pass computes again: nothing; all but attention and every other matrix product; all."""
+    """What the backward pass recomputes: nothing; all except attention and every other matrix product; everything."""
     compile: bool = False
     """Compile each decoder layer with `torch.compile`."""
     checkpoints: CheckpointsConfig
     restarts: NonNegativeInt = 0
-    """How often all ranks start again from the last checkpoint, by themselves, after one of them died."""
+    """How often all ranks are restarted from the last checkpoint, without a person, after one of them died."""
     watchdog_seconds: PositiveFloat | None = None
-    """Without a finished step for so long (validations and saves count as steps, starting up does not) the ranks are
-    taken for hung and end; null: wait forever."""
+    """The ranks are considered hung, and end, after this long without a finished step, validation or save. Starting up
+    does not count. Null: never."""
     grace_seconds: PositiveFloat = 120.0
-    """What a run that is asked to stop gets to finish its step and save, before its processes are killed."""
+    """Time in which a run that is asked to stop must finish its step and save, before its processes are killed."""
     log_every_steps: PositiveInt
     parallel_stages: PositiveInt = Field(description="DVC stages that run at the same time")
     data: Literal["native", "ray"] = "native"
-    """Where the tasks of data stages run: in processes of this machine, or on the Ray cluster at `address`."""
+    """Where the tasks of data stages run: in processes on this machine, or on the Ray cluster at `address`."""
     data_workers: PositiveInt = 1
     """Tasks of a data stage that run at the same time; on Ray at most the cores of the cluster."""
     address: str = ""
-    """Of the Ray cluster: `HOST:PORT`, or `auto` for the one this machine belongs to."""
+    """Address of the Ray cluster: `HOST:PORT`, or `auto` for the one that this machine belongs to."""
+
+    # Mistakes in a cluster file should fail in the first second, not after hours in a queue: hence checks of every
+    # combination that is known not to work.
 
     @model_validator(mode="after")
     def _slurm_is_used(self) -> ClusterConfig:
@@ -156,17 +160,18 @@ class ClusterConfig(Section):
 
     @model_validator(mode="after")
     def _schedule_can_run(self) -> ClusterConfig:
+        # torch.distributed.pipelining would fail with an assertion for each of these, in every rank, after start-up.
         schedule, stages = self.pipeline.schedule, self.pipeline.stages_per_rank
         if schedule == "1f1b" and stages > 1:
             raise ValueError(
-                f"pipeline.schedule 1f1b runs one stage a rank, stages_per_rank is {stages}: "
+                f"pipeline.schedule 1f1b runs one stage per rank, stages_per_rank is {stages}: "
                 "set pipeline.stages_per_rank to 1 or pipeline.schedule to interleaved_1f1b"
             )
         if schedule != "1f1b" and self.mesh.pp == 1:
             raise ValueError(f"pipeline.schedule {schedule} needs a pipeline and mesh.pp is 1: set it to 1f1b")
         if schedule == "interleaved_1f1b" and stages == 1:
             raise ValueError(
-                "pipeline.schedule interleaved_1f1b needs several stages a rank, stages_per_rank is 1: "
+                "pipeline.schedule interleaved_1f1b needs several stages per rank, stages_per_rank is 1: "
                 "set pipeline.stages_per_rank to 2 or pipeline.schedule to 1f1b"
             )
         if schedule == "zero_bubble" and self.activation_checkpointing != "none":
@@ -184,12 +189,12 @@ class ClusterConfig(Section):
 
 
 def cluster_name() -> str:
-    """The chosen cluster: `GPTOSS_CLUSTER`, or `local`."""
+    """The selected cluster: `GPTOSS_CLUSTER`, or `local`."""
     return os.environ.get("GPTOSS_CLUSTER", "local")
 
 
 def load_cluster(name: str | None = None) -> ClusterConfig:
-    """Read and check `infra/clusters/NAME.yaml`. Raises `UserError` naming the clusters there are."""
+    """Read and check `infra/clusters/NAME.yaml`. Raises `UserError` with the names of all clusters."""
     name = name or cluster_name()
     path = CLUSTERS / f"{name}.yaml"
     if not path.exists():

@@ -20,15 +20,15 @@ class EvaluateConfig(Section):
     suites: tuple[str, ...]
     """Files of `evals/suites`, without `.yaml`."""
     limit: PositiveInt | None
-    """Items per task; null for all. A limited row says so."""
+    """Items per task; null for all. Rows with a limit are marked."""
     batch_size: PositiveInt
     max_new_tokens: PositiveInt
     execute_code: bool
     """Run code that the model wrote (HumanEval), in the sandbox only."""
     ngram_baseline_bytes: PositiveInt
-    """Training text for the byte n-gram baselines, from the same shards."""
+    """Bytes of training text, from the same shards, for the byte n-gram baselines."""
     prompts: tuple[str, ...]
-    """Beginnings that the base model continues, for the report."""
+    """Prompts that the base model continues, for the report."""
     questions: tuple[str, ...]
     """Questions that the Instruct model answers, for the report."""
 

@@ -15,31 +15,32 @@ class PreferenceConfig(Section):
     data: tuple[str, ...]
     """OpenAssistant trees with ranked replies (globs)."""
     beta: PositiveFloat
-    """Weight of the KL term that holds the model near where it started."""
+    """Weight of the KL term that keeps the policy close to the supervised model."""
     learning_rate: PositiveFloat
     epochs: PositiveInt
 
 
 class InstructConfig(Section):
     data: tuple[str, ...]
-    """The user's own chat JSONL files (globs), beside the conversations that ship with the project."""
+    """The user's own chat JSONL files (globs), in addition to the conversations of the project."""
     documents: tuple[str, ...]
-    """Folders of a company's own Markdown, HTML and CSV documents."""
+    """Folders with the user's own Markdown, HTML and CSV documents."""
     system_prompt: str
-    """What the chat template says where a conversation has no system message; empty for nothing."""
+    """Default system message of the chat template; empty for none."""
     method: Literal["lora", "qlora", "full"]
     base_precision: Literal["float32", "float16", "bfloat16"]
-    """Of the frozen base; what is trained is float32."""
+    """Precision of the frozen base; trained weights are float32."""
     lora_rank: PositiveInt
     lora_alpha: PositiveInt
     train_embeddings: bool
-    """Train the embeddings too: needed when the chat tokens were never seen in pretraining."""
+    """Also train the embeddings: needed when pretraining has not seen the chat tokens."""
     epochs: PositiveInt
     early_stopping: PositiveInt | None
-    """Epochs without a lower held-out loss after which training stops; null trains all epochs and keeps the last."""
+    """Stop after this many epochs without a lower held-out loss; null trains all epochs and keeps the last."""
     batch_size: PositiveInt
     packing: bool
-    """Several conversations in a row of `max_length` tokens, none seeing another; a batch is then that many rows."""
+    """Pack several conversations into one sequence of `max_length` tokens, masked from each other; `batch_size` then
+    counts sequences."""
     gradient_checkpointing: bool
     learning_rate: PositiveFloat
     max_length: PositiveInt

@@ -16,7 +16,7 @@ PROFILES = Path("profiles")
 
 
 def compose(profile: str, folder: Path = PROFILES) -> dict[str, Any]:
-    """The complete configuration of a profile. Raises `UserError` naming the profiles there are."""
+    """The complete configuration of a profile. Raises `UserError` with the names of all profiles."""
     path = folder / f"{profile}.yaml"
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
@@ -27,7 +27,8 @@ def compose(profile: str, folder: Path = PROFILES) -> dict[str, Any]:
 
 
 def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`: mappings merge, everything else (and `sources`) replaces."""
+    """Overlay `above` on `below`: mappings are merged, everything else, and `sources`, is replaced."""
+    # A profile that names its sources wants exactly those, not the ones of its base as well.
     merged = dict(below)
     for key, value in above.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)

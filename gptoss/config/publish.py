@@ -10,6 +10,6 @@ from gptoss.config.section import PositiveFloat, Section
 class PublishConfig(Section):
     max_shard_bytes: PositiveInt
     max_kl: PositiveFloat
-    """Bound on KL(FP32 || FP16), nats a token."""
+    """Upper bound on KL(FP32 || FP16), in nats per token."""
     gguf: bool = False
-    """Write `gguf/NAME-F16.gguf` into the folder too (Llama with byte-level BPE only): as large as the weights."""
+    """Also write `gguf/NAME-F16.gguf`, as large as the weights. Llama with byte-level BPE only."""

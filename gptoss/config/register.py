@@ -7,4 +7,4 @@ from gptoss.config.section import PositiveFloat, Section
 
 class RegisterConfig(Section):
     max_drop_standard_errors: PositiveFloat
-    """A candidate is not promoted when a suite row falls below the champion by more than this."""
+    """A candidate is not promoted when a row of a suite is worse than the champion's by more than this."""

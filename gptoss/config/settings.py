@@ -1,8 +1,8 @@
 """Typed `params.yaml`: everything that changes the result, and nothing else.
 
-Where a run executes (nodes, mesh, micro-batch) is in `infra/clusters/*.yaml`, see `gptoss/config/cluster.py`.
-An unknown key, a wrong type or an impossible combination is a `UserError` that names key, value and fix,
-raised before any work.
+Each section is in the module of its stage; this one composes them and checks what concerns several sections. Where a
+run executes (nodes, mesh, micro-batch) is in `infra/clusters/*.yaml` (`gptoss/config/cluster.py`). An unknown key, a
+wrong type or an impossible combination is a `UserError` that names key, value and fix, raised before any work.
 """
 
 from __future__ import annotations
@@ -25,19 +25,21 @@ from gptoss.config.publish import PublishConfig
 from gptoss.config.register import RegisterConfig
 from gptoss.config.section import Section, check, load_yaml
 from gptoss.config.shards import ShardsConfig
-from gptoss.config.source import SourceConfig
+from gptoss.config.source import Sources
 from gptoss.config.tokenizer import FIM_TOKENS, TokenizerConfig
 
 PARAMS = Path("params.yaml")
+# NumPy's legacy seeding, which transformers' `set_seed` uses, accepts no more.
 MAX_UINT32 = 2**32 - 1
 
 
 class Settings(Section):
     """All of `params.yaml`."""
 
+    # It becomes a folder name, part of the MLflow experiment, and the name of the registered model.
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     seed: Annotated[int, Field(ge=0, le=MAX_UINT32)]
-    sources: dict[str, SourceConfig]
+    sources: Sources
     ingest: IngestConfig
     curate: CurateConfig
     dedup: DedupConfig
@@ -50,15 +52,10 @@ class Settings(Section):
     instruct: InstructConfig
     publish: PublishConfig
     evaluate: EvaluateConfig
-    register_: RegisterConfig = Field(alias="register")
+    register_: RegisterConfig = Field(alias="register")  # BaseModel has a method `register` (from ABCMeta)
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> Settings:
-        if not self.sources:
-            raise ValueError("sources is empty: name at least one source of text")
-        for name in self.sources:
-            if not name.replace("_", "").isalnum():
-                raise ValueError(f"sources.{name}: use letters, digits and underscores only")
+    def _check_sections_together(self) -> Settings:
         if self.pretrain.batch_tokens % self.model.context:
             raise ValueError(
                 f"pretrain.batch_tokens({self.pretrain.batch_tokens}) / model.context({self.model.context}) = "
@@ -84,13 +81,11 @@ class Settings(Section):
                 "evaluate.suites contains gpt4 but benchmarks.gpt4 is none: "
                 "set benchmarks.gpt4 to hub, mirror or packages"
             )
-        if self.benchmarks.gpt4 == "mirror" and not self.benchmarks.mirror:
-            raise ValueError("benchmarks.gpt4 is mirror: set benchmarks.mirror to the folder of the mirror")
         return self
 
     @property
     def sequences_per_step(self) -> int:
-        """Sequences of `model.context` tokens in a global batch."""
+        """Sequences of `model.context` tokens in one global batch."""
         return self.pretrain.batch_tokens // self.model.context
 
 

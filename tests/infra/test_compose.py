@@ -1,4 +1,4 @@
-"""The services of infra/compose.yaml: pinned, watched, and without a password that anybody knows."""
+"""The services of infra/compose.yaml: pinned versions, health checks, and no default passwords."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_images_are_pinned_and_clients_and_servers_agree() -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_is_watched_and_waits_for_what_it_needs(name: str) -> None:
+def test_a_service_has_a_health_check_and_waits_for_what_it_needs(name: str) -> None:
     service = SERVICES[name]
     if "restart" in service:
         assert service["healthcheck"]["test"]
@@ -50,6 +50,6 @@ def test_secrets_come_from_the_environment_and_have_no_default() -> None:
     assert "infra/compose.env" in (ROOT / ".gitignore").read_text()
 
 
-def test_mlflow_answers_to_the_names_it_is_called_by() -> None:
+def test_mlflow_accepts_the_host_names_it_is_called_by() -> None:
     hosts = SERVICES["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
     assert {"mlflow:5000", "localhost:5000", "${GPTOSS_HOST:-localhost}:5000"} <= set(hosts)

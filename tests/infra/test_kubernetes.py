@@ -1,4 +1,4 @@
-"""The Kubernetes manifests against the published models of their fields, and against the cluster file they run."""
+"""The Kubernetes manifests match the published schemas of their fields and the cluster file that they use."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def documents(name: str) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture
 def job() -> dict[str, Any]:
-    """The specification of the JobSet's one Job."""
+    """Specification of the only Job of the JobSet."""
     (job_set,) = documents("pretrain.yaml")
     (replicated,) = job_set["spec"]["replicatedJobs"]
     assert replicated["replicas"] == 1
@@ -37,8 +37,8 @@ def job() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.yaml")))
-def test_every_field_is_one_of_the_published_models(name: str) -> None:
-    """The models drop keys that they do not know, so what comes back must be what went in."""
+def test_every_field_is_in_the_published_models(name: str) -> None:
+    """The models drop unknown keys, so a document must be equal after a round trip."""
     for document in documents(name):
         known = MODELS[document["kind"]].from_dict(document)
         assert known is not None and known.to_dict() == document
@@ -71,7 +71,7 @@ def test_the_shell_has_the_checkout_and_the_python_of_the_ranks(job: dict[str, A
     assert shell["spec"]["volumes"][0] == job["template"]["spec"]["volumes"][0]
 
 
-def test_what_a_pods_exit_code_leads_to(job: dict[str, Any]) -> None:
+def test_the_action_for_each_exit_code_of_a_pod(job: dict[str, Any]) -> None:
     rules = job["podFailurePolicy"]["rules"]
     (container,) = job["template"]["spec"]["containers"]
     actions = {code: rule["action"] for rule in rules for code in rule["onExitCodes"]["values"]}

@@ -1,4 +1,4 @@
-"""The configuration: every shipped profile is valid, every mistake is named with key, value and fix."""
+"""The configuration: every profile is valid, and every mistake is reported with key, value and fix."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def test_every_cluster_is_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> N
         ({"sources": {}}, "sources is empty"),
     ],
 )
-def test_a_mistake_is_named(settings_with: Callable[..., Settings], change: dict[str, object], message: str) -> None:
+def test_a_mistake_is_reported_with_its_key(
+    settings_with: Callable[..., Settings], change: dict[str, object], message: str
+) -> None:
     with pytest.raises(UserError) as caught:
         settings_with(**change)
     assert message in str(caught.value)
