@@ -22,8 +22,8 @@ from gptoss.executor.tasks import Result
 from gptoss.tables.batches import kept_and_removed, part_batches, removed_rows
 from gptoss.text.spans import replace_documents
 
+# `trim` removes a document that falls into more pieces than this, as for GPT-3.
 MAX_PIECES = 10
-"""`trim` removes a document that falls into more pieces than this, as for GPT-3."""
 
 
 def apply_policy(

@@ -15,12 +15,12 @@ from gptoss.executor.tasks import Result, run_tasks
 from gptoss.tables.batches import part_batches
 from gptoss.tables.documents import write_table
 
+# An n-gram in more documents than this is a common phrase and is ignored (Brown et al. 2020, appendix C).
 MAX_DOCUMENTS_PER_NGRAM = 10
-"""An n-gram in more documents than this is a common phrase and is ignored (Brown et al. 2020, appendix C)."""
 
+# An n-gram found in a part: the numbers of the items that contain it, and the rows of the documents that do; of these
+# only the first `MAX_DOCUMENTS_PER_NGRAM` + 1, which suffice to recognise a common phrase.
 MATCHES = pa.schema([("ngram", pa.large_binary()), ("items", pa.list_(pa.int32())), ("rows", pa.list_(pa.int64()))])
-"""An n-gram found in a part: the numbers of the items that contain it, and the rows of the documents that do; of these
-only the first `MAX_DOCUMENTS_PER_NGRAM` + 1, which suffice to recognise a common phrase."""
 
 
 class NgramDocuments:

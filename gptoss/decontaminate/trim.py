@@ -12,10 +12,10 @@ from gptoss.text.arrays import Integers
 from gptoss.text.normalize import find_words
 from gptoss.text.spans import Span
 
+# Characters before and after a match within which the ends of its sentence are searched. GPT-3 removed all of them.
 SENTENCE_REACH = 200
-"""Characters before and after a match within which the ends of its sentence are searched. GPT-3 removed all of them."""
+# Pieces shorter than this (characters) are dropped, as for GPT-3: they are rarely coherent text.
 MIN_PIECE = 200
-"""Pieces shorter than this (characters) are dropped, as for GPT-3: they are rarely coherent text."""
 
 _SPACE = re.compile(r"\s+")
 # A full stop, with closing quotes and brackets, before a space; or an empty line. Abbreviations end a "sentence" too:

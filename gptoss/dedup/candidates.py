@@ -17,11 +17,11 @@ from gptoss.dedup.corpus import NEW_BIT, Corpus, load_corpus
 from gptoss.executor.tasks import Result
 from gptoss.text.arrays import NO_HASHES, Flags, Hashes, Integers
 
+# Each document of a bucket is paired with this many documents before it (in buckets up to this size: with all) and with
+# the best document of the bucket, which finds the duplicates of large buckets.
 MAX_NEIGHBOURS = 64
-"""Each document of a bucket is paired with this many documents before it (in buckets up to this size: with all) and
-with the best document of the bucket, which finds the duplicates of large buckets."""
+# In one range of keys: about half a gigabyte of numbers while they are sorted.
 DOCUMENTS_PER_RANGE = 8 * 2**20
-"""In one range of keys: about half a gigabyte of numbers while they are sorted."""
 
 
 def range_bits(documents: int) -> int:

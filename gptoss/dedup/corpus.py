@@ -21,10 +21,10 @@ from gptoss.core.atomic_files import read_json, write_json
 from gptoss.core.errors import DataError
 from gptoss.text.arrays import NO_HASHES, Hashes, Integers
 
+# Set in the rank of new documents, so that every known document is preferred to every new one.
 NEW_BIT = np.uint64(1 << 63)
-"""Set in the rank of new documents, so that every known document is preferred to every new one."""
+# Two positions are packed into 64 bits.
 MAX_DOCUMENTS = 2**32
-"""Two positions are packed into 64 bits."""
 # 64 Ki rows of one 8-byte column: 512 KiB, which stays in the cache while it is filtered.
 _ROWS_PER_READ = 65_536
 

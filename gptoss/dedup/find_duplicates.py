@@ -190,15 +190,15 @@ def resolve_clusters(
     order = np.lexsort((involved, corpus.ranks(involved)))
     number = np.empty_like(order)
     number[order] = np.arange(len(order))
-    clusters = star_clusters(len(involved), number[np.searchsorted(involved, edges)], similarities)
-    near_duplicates = np.flatnonzero(clusters.center >= 0)
+    center, similarity = star_clusters(len(involved), number[np.searchsorted(involved, edges)], similarities)
+    near_duplicates = np.flatnonzero(center >= 0)
 
     duplicate_of = np.full(corpus.new_documents, -1, dtype=np.int64)
     jaccard = np.zeros(corpus.new_documents)
     exact = np.zeros(corpus.new_documents, dtype=np.bool_)
     removed = involved[order[near_duplicates]]
-    duplicate_of[removed] = involved[order[clusters.center[near_duplicates]]]
-    jaccard[removed] = clusters.similarity[near_duplicates]
+    duplicate_of[removed] = involved[order[center[near_duplicates]]]
+    jaccard[removed] = similarity[near_duplicates]
     # If the preferred document is itself a near duplicate, its exact duplicates are near duplicates of the kept one.
     preferred_removed = np.zeros(len(preferred), dtype=np.bool_)
     new = preferred < corpus.new_documents

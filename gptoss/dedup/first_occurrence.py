@@ -20,10 +20,10 @@ from gptoss.core.atomic_files import atomic_file
 from gptoss.executor.tasks import Result, run_tasks
 from gptoss.text.arrays import Flags, Hashes, Integers, offsets_of
 
+# Keys that one task compares, on average: about 100 bytes of memory each.
 KEYS_PER_RANGE = 8_000_000
-"""Keys that one task compares, on average: about 100 bytes of memory each."""
+# Instead of a part: the key occurs in this part only.
 UNSHARED = -1
-"""Instead of a part: the key occurs in this part only."""
 _ROW_BYTES = 16  # of a key and its first word, to estimate the work of a task
 
 

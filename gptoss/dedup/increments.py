@@ -24,8 +24,8 @@ from gptoss.dedup.shingle_sets import copy_shingle_sets
 from gptoss.dedup.signatures import signature_writer
 from gptoss.executor.tasks import Result, run_tasks
 
+# To be raised when the signatures of the same text change: an older index then cannot be compared any more.
 FORMAT = 1
-"""To be raised when the signatures of the same text change: an older index then cannot be compared any more."""
 _INDEX = "index.json"
 
 

@@ -52,8 +52,3 @@ def band_keys(word_hashes: Hashes, offsets: Integers, ngram: int, permutations: 
     flat = permutations.multiply.ravel(), permutations.add.ravel()
     minhash_band_keys(word_hashes, offsets, ngram, *flat, rows, keys)
     return keys
-
-
-def collision_probability(similarity: float, bands: int, rows: int) -> float:
-    """The probability that two texts of this Jaccard similarity share at least one band key."""
-    return float(1 - (1 - similarity**rows) ** bands)

@@ -16,6 +16,7 @@ from gptoss.dedup.decisions import DedupDecisions
 from gptoss.executor.tasks import Result, run_tasks
 from gptoss.tables.batches import kept_and_removed, part_batches, removed_rows
 
+# The removed documents of a part, by row. `known`: an earlier run kept the document that they duplicate.
 REMOVED_ROWS = pa.schema(
     [
         ("row", pa.int64()),
@@ -25,7 +26,6 @@ REMOVED_ROWS = pa.schema(
         ("known", pa.bool_()),
     ]
 )
-"""The removed documents of a part, by row. `known`: an earlier run kept the document that they duplicate."""
 
 
 @dataclass(frozen=True)

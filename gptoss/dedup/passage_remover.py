@@ -1,36 +1,52 @@
-"""Remove the repeated passages of a part from its documents, with counts and a sample of what was removed."""
+"""Remove the repeated passages of a part from its documents, with counts and a sample for people to look at."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from gptoss.dedup.repeated_passages import RepeatedPassages
 from gptoss.text.arrays import Integers
 from gptoss.text.normalize import find_words
 from gptoss.text.spans import remove_spans, replace_documents
 
+# Different passages in the sample.
+SAMPLE_SIZE = 1_000
+# A removed passage: the document from which it was removed (the first of several), its length, the document that holds
+# its first occurrence, how often a passage that begins with the same window was removed, and the beginning of its text.
+PASSAGES = pa.schema(
+    [
+        ("id", pa.string()),
+        ("words", pa.int64()),
+        ("first_id", pa.string()),
+        ("copies", pa.int64()),
+        ("passage", pa.large_string()),
+    ]
+)
+# The sample of one part: `first_id` is still empty, its document is given by part and word.
+SAMPLE_SCHEMA = pa.schema([*PASSAGES, ("hash", pa.uint64()), ("first_part", pa.int64()), ("first_word", pa.int64())])
+# Characters of a passage that are shown in the sample.
 EXCERPT = 300
-"""Characters of a passage that are shown in the sample."""
 
 
 class PassageRemover:
-    """Processes the batches of a part in order. `bounds`: the words of document i are `bounds[i]:bounds[i + 1]`;
-    `sample_size`: how many different passages are sampled."""
+    """Processes the batches of a part in order. The words of document i are `bounds[i]:bounds[i + 1]`. Collects
+    `counts` per source, and `sample`, rows of `SAMPLE_SCHEMA`."""
 
-    def __init__(self, passages: RepeatedPassages, bounds: Integers, sample_size: int) -> None:
+    def __init__(self, passages: RepeatedPassages, bounds: Integers) -> None:
         self.counts: dict[str, Counter[str]] = {}
-        """Per source."""
         self.sample: list[dict[str, Any]] = []
-        """Rows of passage_sample.SAMPLE_SCHEMA."""
         self._passages = passages
         self._bounds = bounds
-        sample, copies = passages.sample(sample_size)
+        sample, copies = passages.sample(SAMPLE_SIZE)
         self._copies = dict(zip(sample.begins.tolist(), copies.tolist(), strict=True))
         self._row = 0
 
@@ -64,7 +80,9 @@ class PassageRemover:
             copies = self._copies.get(first + before)
             if copies is not None:
                 excerpt = encoded[starts[first] : ends[last - 1]].decode()[:EXCERPT]
-                self.sample.append(_sample_row(document["id"], last - first, copies, excerpt, passages, number))
+                found = (passages.hashes[number], passages.first_parts[number], passages.first_words[number])
+                values = (document["id"], last - first, None, copies, excerpt, *map(int, found))
+                self.sample.append(dict(zip(SAMPLE_SCHEMA.names, values, strict=True)))
         text = remove_spans(encoded, starts, ends, spans)
         words = sum(last - first for first, last in spans)
         self.counts.setdefault(document["source"], Counter()).update(
@@ -77,15 +95,21 @@ class PassageRemover:
         return {"text": text, "meta": json.dumps(meta, ensure_ascii=False, sort_keys=True)}
 
 
-def _sample_row(
-    document: str, words: int, copies: int, excerpt: str, passages: RepeatedPassages, number: int
-) -> dict[str, Any]:
-    return {
-        "id": document,
-        "words": words,
-        "copies": copies,
-        "passage": excerpt,
-        "hash": int(passages.hashes[number]),
-        "first_part": int(passages.first_parts[number]),
-        "first_word": int(passages.first_words[number]),
-    }
+def merge_samples(
+    samples: Sequence[Path], parts: Sequence[Path], document_bounds: Callable[[int], Integers]
+) -> pa.Table:
+    """`PASSAGES`: one sample of all parts. `samples`: the sample of each part, where it has one; `document_bounds(n)`:
+    the words at which the documents of part n begin."""
+    rows: dict[int, dict[str, Any]] = {}
+    for path in filter(Path.exists, samples):
+        for row in pq.read_table(path, schema=SAMPLE_SCHEMA).to_pylist():
+            merged = rows.setdefault(row["hash"], row | {"copies": 0})
+            merged["copies"] += row["copies"]
+        # Those that are dropped here are not among the least of the corpus either, see `RepeatedPassages.sample`.
+        rows = dict(sorted(rows.items())[:SAMPLE_SIZE])
+    for part in {row["first_part"] for row in rows.values()}:
+        bounds, ids = document_bounds(part), pq.read_table(parts[part], columns=["id"]).column("id")
+        for row in rows.values():
+            if row["first_part"] == part:
+                row["first_id"] = ids[np.searchsorted(bounds, row["first_word"], side="right") - 1].as_py()
+    return pa.Table.from_pylist(list(rows.values()), schema=PASSAGES)

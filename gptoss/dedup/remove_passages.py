@@ -34,8 +34,7 @@ from gptoss.config.cluster import ClusterConfig
 from gptoss.config.dedup import SubstringsConfig
 from gptoss.core.atomic_files import atomic_file
 from gptoss.dedup.first_occurrence import UNSHARED, FirstOccurrences, PartKeys, compare_parts, save_integers
-from gptoss.dedup.passage_remover import PassageRemover
-from gptoss.dedup.passage_sample import SAMPLE_SCHEMA, SAMPLE_SIZE, merge_samples
+from gptoss.dedup.passage_remover import SAMPLE_SCHEMA, PassageRemover, merge_samples
 from gptoss.dedup.repeated_passages import RepeatedPassages
 from gptoss.dedup.winnowing import fingerprints, windows_containing
 from gptoss.executor.tasks import Result, run_tasks
@@ -148,7 +147,7 @@ def rewrite_part(part: str, number: int, folder: str, window: int, ranges: int, 
     passages = passages.select(removable)
     if not len(passages):
         return {"cut": False, "documents_spared": spared, "sources": {}}
-    remover = PassageRemover(passages, bounds, SAMPLE_SIZE)
+    remover = PassageRemover(passages, bounds)
     with atomic_file(_rewritten_file(Path(folder), number)) as partial, TableWriter(partial, DOCUMENT) as table:
         for batch in part_batches(Path(part)):
             table.write(remover.without_passages(batch))

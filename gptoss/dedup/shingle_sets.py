@@ -11,7 +11,6 @@ import os
 from collections import OrderedDict
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import pyarrow as pa
@@ -74,9 +73,7 @@ class ShingleSets:
     def __enter__(self) -> ShingleSets:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         while self._files:
             os.close(self._files.popitem()[1])
 

@@ -8,8 +8,6 @@ that have nothing in common through chains of similar texts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from gptoss.text.arrays import Floats, Integers
@@ -17,21 +15,13 @@ from gptoss.text.arrays import Floats, Integers
 _UNDECIDED, _KEPT, _REMOVED = 0, 1, 2
 
 
-@dataclass(frozen=True)
-class StarClusters:
-    """`center` int64 [documents]: the kept document that a document duplicates, -1 if it is kept; `similarity` float64
-    [documents]: their Jaccard similarity, 0 if it is kept."""
-
-    center: Integers
-    similarity: Floats
-
-
-def star_clusters(documents: int, edges: Integers, similarities: Floats) -> StarClusters:
+def star_clusters(documents: int, edges: Integers, similarities: Floats) -> tuple[Integers, Floats]:
     """Decide for every document. `edges` int64 [edges, 2] are pairs (preferred, other) of documents that are numbered
     in order of preference; `similarities` float64 [edges].
 
-    A removed document belongs to the most similar of the kept, preferred documents on its edges; among equally similar
-    ones to the preferred one.
+    Returns the kept document that each document duplicates, int64 [documents], -1 if it is kept, and their Jaccard
+    similarity, float64 [documents], 0 if it is kept. A removed document belongs to the most similar of the kept,
+    preferred documents on its edges; among equally similar ones to the preferred one.
     """
     preferred, other = edges[:, 0], edges[:, 1]
     state = np.full(documents, _KEPT, dtype=np.int8)
@@ -50,7 +40,7 @@ def star_clusters(documents: int, edges: Integers, similarities: Floats) -> Star
     usable = np.flatnonzero((state[preferred] == _KEPT) & (state[other] == _REMOVED))
     order = usable[np.lexsort((preferred[usable], -similarities[usable], other[usable]))]
     removed, first = np.unique(other[order], return_index=True)
-    clusters = StarClusters(np.full(documents, -1, dtype=np.int64), np.zeros(documents))
-    clusters.center[removed] = preferred[order][first]
-    clusters.similarity[removed] = similarities[order][first]
-    return clusters
+    center, similarity = np.full(documents, -1, dtype=np.int64), np.zeros(documents)
+    center[removed] = preferred[order][first]
+    similarity[removed] = similarities[order][first]
+    return center, similarity

@@ -15,8 +15,8 @@ from gptoss.executor.tasks import Result
 
 T = TypeVar("T")
 
+# Clusters of this many documents and more are counted together.
 LARGE_CLUSTER = 10
-"""Clusters of this many documents and more are counted together."""
 
 
 def by_source(sources: Mapping[str, Sequence[Path]], per_part: Sequence[T]) -> dict[str, list[T]]:

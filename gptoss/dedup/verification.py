@@ -21,8 +21,8 @@ from gptoss.text.arrays import NO_HASHES, Flags, Floats, Hashes, Integers, offse
 
 PAIRS_PER_TASK = 2**18
 MIN_PAIRS_PER_TASK = 2**11
+# Where there are enough pairs. With many small tasks all cores finish at about the same time.
 MIN_TASKS = 32
-"""Where there are enough pairs. With many small tasks all cores finish at about the same time."""
 # Task limits are quantiles of a sample of the pairs, one in this many: they need not be exact.
 _SAMPLING = 64
 _PAIRS_PER_READ = _SAMPLING * 2**12

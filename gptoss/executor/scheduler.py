@@ -28,8 +28,8 @@ from gptoss.core.errors import ClusterError, UserError
 from gptoss.core.process import QUIET, set_quiet_env
 from gptoss.executor.tasks import run_call
 
+# Workers import the code from here, and work in the working directory of the stage.
 REPOSITORY = Path(__file__).resolve().parents[2]
-"""Workers import the code from here, and work in the working directory of the stage."""
 # Ray keeps a few objects per partition: with one partition per task, 100,000 tasks would burden the head node.
 MAX_PARTITIONS = 1_000
 CONNECT_TIMEOUT_SECONDS = 10

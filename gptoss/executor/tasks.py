@@ -25,18 +25,18 @@ from gptoss.core.atomic_files import read_json, write_json
 from gptoss.core.errors import ClusterError, PipelineError, from_os_error
 from gptoss.core.progress import progress
 
+# Keyword arguments of a task: JSON values.
 Arguments = Mapping[str, Any]
-"""Keyword arguments of a task: JSON values."""
 Result = dict[str, Any]
+# `kind` (name of the error class, or "bug"), `problem` and `fix`; empty when the task succeeded.
 Failure = dict[str, str]
-"""`kind` (name of the error class, or "bug"), `problem` and `fix`; empty when the task succeeded."""
 
+# Input of fewer bytes is processed in this process: one core needs about as long for it as a worker needs to start.
 MIN_BYTES_FOR_PROCESSES = 32 * 2**20
-"""Input of fewer bytes is processed in this process: one core needs about as long for it as a worker needs to start."""
+# The same for threads. They start fast, but importing Daft, which hands out the tasks, takes time too.
 MIN_BYTES_FOR_THREADS = 2**20
-"""The same for threads. They start fast, but importing Daft, which hands out the tasks, takes time too."""
+# How often in succession the scheduler may end without having completed a single task.
 MAX_ROUNDS_WITHOUT_PROGRESS = 3
-"""How often in succession the scheduler may end without having completed a single task."""
 
 
 def run_tasks(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+# One document. `id` is `document_id(...)`; `meta` is a JSON object.
 DOCUMENT = pa.schema(
     [
         ("id", pa.string()),
@@ -23,8 +24,9 @@ DOCUMENT = pa.schema(
         ("meta", pa.string()),
     ]
 )
-"""One document. `id` is `document_id(...)`; `meta` is a JSON object."""
 
+# A removed document with its whole content: the rule that removed it, the value that triggered the rule and, for a
+# duplicate, the `id` of the kept document that it matches and their measured Jaccard similarity.
 REMOVED = pa.schema(
     [
         *DOCUMENT,
@@ -34,9 +36,8 @@ REMOVED = pa.schema(
         ("jaccard", pa.float32()),
     ]
 )
-"""A removed document with its whole content: the rule that removed it, the value that triggered the rule and, for a
-duplicate, the `id` of the kept document that it matches and their measured Jaccard similarity."""
 
+# A raw record that could not become a document: its file, its location in the file, and the reason.
 REJECTED = pa.schema(
     [
         ("source", pa.string()),
@@ -46,7 +47,6 @@ REJECTED = pa.schema(
         ("detail", pa.string()),
     ]
 )
-"""A raw record that could not become a document: its file, its location in the file, and the reason."""
 
 # Rows per row group: large enough for zstd to find repetition, small enough to decode one group in bounded memory.
 ROWS_PER_GROUP = 16_384

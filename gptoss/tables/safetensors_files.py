@@ -1,8 +1,10 @@
-"""safetensors files read and written block by block, so that memory is bounded by a block, not by a file.
+"""Read and write safetensors files block by block, so that memory is bounded by a block and not by a file.
 
-The library maps or holds whole files; a model larger than memory needs less. The format (safetensors, "Format"): 8
-bytes, little-endian, the length of the header; the header, JSON: name to dtype, shape and place; the raw bytes of
-the tensors, row-major, little-endian, without gaps. All sizes are known before a tensor is, so the header goes first.
+The safetensors library maps or holds whole files, which a model larger than memory does not allow. The format: 8 bytes,
+little-endian, the length of the header; the header, JSON: name to dtype, shape and position; the raw bytes of the
+tensors, row-major, little-endian, without gaps. The header can be written first, as all sizes are known in advance.
+
+References: https://github.com/huggingface/safetensors#format
 """
 
 from __future__ import annotations
@@ -22,27 +24,29 @@ from gptoss.core.errors import DataError
 if TYPE_CHECKING:
     import torch
 
+# Bytes of a tensor in memory at a time, several times over while they are cast, hashed and written. Blocks that fit
+# into the processor's cache are cast four times as fast as blocks of 32 MB, and the allocator reuses their memory.
 BLOCK_BYTES = 4 * 2**20
-"""Bytes of a tensor held at once, several times over while they are cast, hashed and written. What fits the
-processor's cache is cast four times as fast as blocks of 32 MB, and memory is reused without new pages."""
+# The limit in the format. Without it, a damaged length could make us read gigabytes of "header".
 MAX_HEADER_BYTES = 100_000_000
-"""The format's own limit."""
+# The tensor data begins at a multiple of this, so that it is aligned when the file is mapped.
+_ALIGNMENT = 8
+# Names of dtypes in the format and in torch.
 DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn",
     "F8_E5M2": "float8_e5m2", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8",
     "BOOL": "bool",
 }  # fmt: skip
-"""The format's names of dtypes, and torch's."""
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor lies in a file: the bytes from `start` to `end`, counted from the beginning of the file."""
+    """A tensor in a file: the bytes from `start` to `end`, counted from the beginning of the file."""
 
     name: str
     file: Path
     dtype: str
-    """As the format names it: F16, F32 …"""
+    """Its name in the format: F16, F32 …"""
     shape: tuple[int, ...]
     start: int
     end: int
@@ -53,7 +57,7 @@ class StoredTensor:
         return math.prod(self.shape)
 
     def blocks(self, max_bytes: int = BLOCK_BYTES) -> Iterator[torch.Tensor]:
-        """The tensor's values in order, one-dimensional, at most `max_bytes` a block, each in memory of its own."""
+        """The values in order as one-dimensional blocks of at most `max_bytes`, each in its own memory."""
         import torch
 
         dtype = getattr(torch, DTYPES[self.dtype])
@@ -61,14 +65,15 @@ class StoredTensor:
         with open(self.file, "rb", buffering=0) as stream:
             stream.seek(self.start)
             for start in range(self.start, self.end, step):
-                raw = torch.empty(min(step, self.end - start), dtype=torch.uint8)  # not zeroed, as a bytearray would be
+                # Not a bytearray, which would be filled with zeros first.
+                raw = torch.empty(min(step, self.end - start), dtype=torch.uint8)
                 _read_exactly(stream, memoryview(raw.numpy()), self.file)
                 yield raw.view(dtype)
 
 
 def read_header(file: Path) -> list[StoredTensor]:
-    """The tensors of a file in the order of their bytes. Raises `DataError` for a file that is absent, cut short,
-    longer than its header says, or whose header contradicts itself."""
+    """The tensors of a file in the order of their bytes. Errors: `DataError` for a file that is missing, truncated,
+    longer than its header states, or whose header contradicts itself."""
     if not file.is_file():
         raise DataError(f"{file} does not exist", "run `dvc repro` for the stage that trains the model")
     size = file.stat().st_size
@@ -81,11 +86,11 @@ def read_header(file: Path) -> list[StoredTensor]:
         header.pop("__metadata__", None)
         tensors = [_stored(file, name, entry, 8 + length) for name, entry in header.items()]
         tensors.sort(key=lambda tensor: (tensor.start, tensor.end))
-        _check_places(tensors, 8 + length, size)
+        _check_positions(tensors, 8 + length, size)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
             f"{file} is not a whole safetensors file: {error}",
-            f"remove {file.parent} and run `dvc repro`, which makes it again",
+            f"remove {file.parent} and run `dvc repro`, which creates it again",
         ) from None
     return tensors
 
@@ -98,13 +103,13 @@ def _stored(file: Path, name: str, entry: dict[str, Any], offset: int) -> Stored
     need = tensor.values * getattr(torch, DTYPES[tensor.dtype]).itemsize
     if need != end - start:
         raise ValueError(
-            f"{name} takes {need} bytes as {tensor.dtype} {list(tensor.shape)}, its place has {end - start}"
+            f"{name} takes {need} bytes as {tensor.dtype} {list(tensor.shape)}, the header gives it {end - start}"
         )
     return tensor
 
 
-def _check_places(tensors: Sequence[StoredTensor], offset: int, size: int) -> None:
-    """No gap, no overlap, nothing after the last tensor."""
+def _check_positions(tensors: Sequence[StoredTensor], offset: int, size: int) -> None:
+    """The tensors have no gaps and no overlaps, and the file ends with the last one."""
     ends = [offset, *(tensor.end for tensor in tensors)]
     for tensor, end in zip(tensors, ends, strict=False):
         if tensor.start != end:
@@ -116,11 +121,12 @@ def _check_places(tensors: Sequence[StoredTensor], offset: int, size: int) -> No
 class SafetensorsWriter:
     """Writes one file: `SafetensorsWriter(path, {name: (dtype, shape)})`, `write` for each name in that order, `close`.
 
-    Used in a `with` block it closes itself; after an exception the file is left incomplete, for the caller's
-    `atomic_folder` or `atomic_file` to remove. One thread hashes and one writes while the caller makes the next block;
-    at most `AHEAD` blocks wait. `sha256` is that of the whole file, once it is closed.
+    A context manager: it closes the file, and after an exception leaves it incomplete, to be removed by the caller's
+    `atomic_folder` or `atomic_file`. `sha256` is the checksum of the whole file after it is closed.
     """
 
+    # One thread hashes and one writes while the caller computes the next block. Both release the GIL, so the three
+    # overlap; at most this many blocks wait, which bounds memory when the disk is slow.
     AHEAD = 4
 
     def __init__(
@@ -129,7 +135,7 @@ class SafetensorsWriter:
         tensors: Mapping[str, tuple[torch.dtype, Sequence[int]]],
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        """Write the header. `metadata` defaults to what transformers requires, `{"format": "pt"}`."""
+        """Write the header. `metadata` defaults to `{"format": "pt"}`, without which transformers rejects the file."""
         self.path = path
         self.sha256 = ""
         self._tensors = dict(tensors)
@@ -141,9 +147,12 @@ class SafetensorsWriter:
         self._put(memoryview(encoded_header(self._tensors, metadata or {"format": "pt"})))
 
     def write(self, name: str, values: torch.Tensor | Iterable[torch.Tensor]) -> None:
-        """Write the tensor `name`: whole, or as consecutive blocks in row-major order. Blocks are on the CPU, of the
-        declared dtype, of any shape, and must not be changed afterwards. Raises `ValueError` when the name is not
-        the next one, or the values are not those declared."""
+        """Write the tensor `name`, as a whole or as consecutive blocks in row-major order. Blocks are on the CPU, of
+        the declared dtype and of any shape, and must not be modified afterwards: they are written in the background.
+
+        Errors: `ValueError` when the name is not the next one, or when dtype or number of values differ from those
+        declared.
+        """
         import torch
 
         expected = next(self._names, None)
@@ -161,8 +170,9 @@ class SafetensorsWriter:
             raise ValueError(f"{self.path}: {name} is declared {list(shape)}, {math.prod(shape)} values, not {count}")
 
     def close(self) -> None:
-        """Finish. Raises `ValueError` when a declared tensor was not written. The caller's `atomic_folder` or
-        `atomic_file` fsyncs: waiting for the disk here would hold up the next file."""
+        """Complete the file. Errors: `ValueError` when a declared tensor was not written."""
+        # No fsync: the caller's `atomic_folder` or `atomic_file` does it, and waiting for the disk here would delay the
+        # next file.
         missing = next(self._names, None)
         if missing is not None:
             self.abandon()
@@ -198,12 +208,13 @@ class SafetensorsWriter:
                 done.result()
 
     def _write_all(self, raw: memoryview) -> None:
+        # Like reading: one call may write a part only.
         while raw:
             raw = raw[self._stream.write(raw) :]
 
 
 def encoded_header(tensors: Mapping[str, tuple[torch.dtype, Sequence[int]]], metadata: Mapping[str, str]) -> bytes:
-    """Length and header of a file that holds `tensors` in this order, padded so that data starts at a multiple of 8."""
+    """Length and header of a file that contains `tensors` in this order, padded with spaces for alignment."""
     names = {torch_name: name for name, torch_name in DTYPES.items()}
     sizes = (math.prod(shape) * dtype.itemsize for dtype, shape in tensors.values())
     ends = accumulate(sizes, initial=0)
@@ -215,20 +226,21 @@ def encoded_header(tensors: Mapping[str, tuple[torch.dtype, Sequence[int]]], met
             "data_offsets": list(places),
         }
     encoded = json.dumps(header, separators=(",", ":")).encode()
-    encoded += b" " * (-len(encoded) % 8)
+    encoded += b" " * (-len(encoded) % _ALIGNMENT)
     return len(encoded).to_bytes(8, "little") + encoded
 
 
 def _flat_bytes(block: torch.Tensor) -> torch.Tensor:
-    """The bytes of a tensor, row-major: uint8 [bytes], sharing its memory when that is contiguous."""
+    """The bytes of a tensor in row-major order, uint8 [bytes]; a view if the tensor is contiguous."""
     import torch
 
     return block.detach().contiguous().reshape(-1).view(torch.uint8)
 
 
 def _read_exactly(stream: Any, view: memoryview, file: Path) -> None:
+    # An unbuffered stream may return less than asked for (Linux reads at most 2 GiB per call).
     while view:
         count = stream.readinto(view)
         if not count:
-            raise DataError(f"{file} ended while it was read", f"remove {file.parent} and run `dvc repro`")
+            raise DataError(f"{file} ended while it was being read", f"remove {file.parent} and run `dvc repro`")
         view = view[count:]

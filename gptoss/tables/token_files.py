@@ -1,7 +1,8 @@
-"""Read what the `shards` stage wrote: a split as one array of tokens, memory-mapped over its shard files.
+"""Read the output of the `shards` stage: one split as an array of tokens, memory-mapped over its shard files.
 
-In: the folder `data/shards`. Out: slices as NumPy arrays; nothing is loaded that is not asked for.
-A missing, truncated or damaged file is a `DataError` that names it.
+In: the folder `data/shards`.
+Out: slices as NumPy arrays. Only the pages of the tokens that are read are loaded.
+Errors: `DataError` for a missing, truncated or damaged file, naming it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from gptoss.core.errors import DataError
 
 Split = Literal["train", "validation"]
 INDEX = "index.json"
-REMAKE = "remove the folder and run `dvc repro shards`, which makes it again"
+REMAKE = "remove the folder and run `dvc repro shards`, which creates it again"
 
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
@@ -29,7 +30,7 @@ def token_dtype(vocab_size: int) -> np.dtype[Any]:
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """`index.json` of a shards folder. Raises `DataError` when there is none, or none that can be read."""
+    """`index.json` of a shards folder. Errors: `DataError` when it is missing or cannot be read."""
     path = Path(folder) / INDEX
     if not path.is_file():
         raise DataError(f"{path} does not exist", "run `dvc repro shards`")
@@ -42,7 +43,7 @@ def read_index(folder: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class TokenSplit:
-    """One split. `split[start:stop]` is a copy of those tokens, across shard files; `len(split)` counts them.
+    """One split. `split[start:stop]` is a copy of those tokens, across shard files; `len(split)` counts all tokens.
 
     Each document is stored as its separator `<|endoftext|>` followed by its tokens.
     """
@@ -57,23 +58,23 @@ class TokenSplit:
     bytes: int
     """UTF-8 bytes of the text of all documents: the denominator of bits per byte."""
     sources: Mapping[str, Mapping[str, int]]
-    """Of each source, in their order: its first token (`start`), documents, tokens and bytes. The tokens of a source
-    stand together, and the sources fill the split."""
+    """Per source, in the order of the tokens: its first token (`start`), documents, tokens and bytes. The tokens of a
+    source are contiguous, and the sources cover the split."""
     _files: tuple[npt.NDArray[Any], ...]
     _starts: npt.NDArray[np.int64]
 
     @classmethod
     def open(cls, folder: Path, split: Split) -> TokenSplit:
-        """Map the shard files of a split. Raises `DataError` when a file is absent or has the wrong size, or when
-        the index contradicts itself."""
+        """Map the shard files of a split. Errors: `DataError` when a file is missing or has the wrong size, or when the
+        index contradicts itself."""
         folder = Path(folder)
         index = read_index(folder)
         try:
             entry = index["splits"][split]
             sources = dict(sorted(entry["sources"].items(), key=lambda item: int(item[1]["start"])))
-            _check(folder / INDEX, index, split, sources)
-            dtype = np.dtype(index["dtype"]).newbyteorder("<")
-            files = tuple(_map(folder / shard["file"], shard["tokens"], dtype) for shard in entry["shards"])
+            _check_index(folder / INDEX, index, split, sources)
+            dtype = token_dtype(index["vocab_size"])
+            files = tuple(_map_shard(folder / shard["file"], shard["tokens"], dtype) for shard in entry["shards"])
             starts = np.cumsum([0, *(len(tokens) for tokens in files)], dtype=np.int64)
             return cls(
                 folder, split, dtype, index["vocab_size"], entry["tokens"], entry["documents"], entry["bytes"],
@@ -93,11 +94,12 @@ class TokenSplit:
         stop = max(start, stop)
         first = int(np.searchsorted(self._starts, start, side="right")) - 1
         last = int(np.searchsorted(self._starts, stop, side="left"))
-        parts = [
+        pieces = [
             self._files[number][max(0, start - self._starts[number]) : stop - self._starts[number]]
             for number in range(first, last)
         ]
-        return np.concatenate(parts) if parts else np.empty(0, self.dtype)
+        # `concatenate` copies even a single piece: a view of the read-only file could not back a tensor.
+        return np.concatenate(pieces) if pieces else np.empty(0, self.dtype)
 
     def offsets(self) -> npt.NDArray[np.int64]:
         """First token of each document, and the end of the split: shape (documents + 1,)."""
@@ -105,28 +107,33 @@ class TokenSplit:
         return np.append(table["offset"].to_numpy(), self.tokens).astype(np.int64)
 
     def file_of(self, position: int) -> Path:
-        """The shard file that holds the token at `position`."""
+        """The shard file with the token at `position`."""
         number = int(np.searchsorted(self._starts, position, side="right")) - 1
-        return self.folder / str(read_index(self.folder)["splits"][self.name]["shards"][number]["file"])
+        return self.folder / str(self._shards()[number]["file"])
 
     def verify(self, part: int = 0, parts: int = 1) -> None:
-        """Compare every shard file, or those of one of `parts` equal parts, with its checksum. Raises `DataError`
-        naming the first that differs."""
-        for shard in read_index(self.folder)["splits"][self.name]["shards"][part::parts]:
+        """Compare every shard file, or those of one of `parts` equal parts, with its checksum: each rank of a training
+        run verifies its part. Errors: `DataError` naming the first file that differs."""
+        for shard in self._shards()[part::parts]:
             path = self.folder / shard["file"]
             if (found := sha256_file(path)) != shard["sha256"]:
                 raise DataError(f"{path}: SHA-256 is {found}, the index says {shard['sha256']}", REMAKE)
 
+    def _shards(self) -> list[dict[str, Any]]:
+        # Read again when needed, at the start of a run and after damage, instead of kept in the memory of every rank.
+        shards: list[dict[str, Any]] = read_index(self.folder)["splits"][self.name]["shards"]
+        return shards
 
-def _check(path: Path, index: dict[str, Any], split: Split, sources: Mapping[str, Mapping[str, int]]) -> None:
-    """The parts of an index agree: the width of a token with the vocabulary, the lengths with each other."""
+
+def _check_index(path: Path, index: dict[str, Any], split: Split, sources: Mapping[str, Mapping[str, int]]) -> None:
+    """The parts of an index agree: the width of a token with the vocabulary, and the lengths with each other."""
     if index["dtype"] != (dtype := token_dtype(index["vocab_size"])).name:
         raise DataError(
             f"{path}: tokens are {index['dtype']}, a vocabulary of {index['vocab_size']} needs {dtype.name}", REMAKE
         )
     entry = index["splits"][split]
-    if (held := sum(shard["tokens"] for shard in entry["shards"])) != entry["tokens"]:
-        raise DataError(f"{path}: the {split} shards hold {held} tokens, the split {entry['tokens']}", REMAKE)
+    if (total := sum(shard["tokens"] for shard in entry["shards"])) != entry["tokens"]:
+        raise DataError(f"{path}: the {split} shards hold {total} tokens, the split {entry['tokens']}", REMAKE)
     end = 0
     for name, source in sources.items():
         if source["start"] != end:
@@ -139,12 +146,14 @@ def _check(path: Path, index: dict[str, Any], split: Split, sources: Mapping[str
         raise DataError(f"{path}: the sources of {split} end at token {end}, the split at {entry['tokens']}", REMAKE)
 
 
-def _map(path: Path, tokens: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def _map_shard(path: Path, tokens: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     if not path.is_file():
         raise DataError(f"{path} does not exist, but the index names it", REMAKE)
     expected = tokens * dtype.itemsize
+    # Checked here, as reading past the end of a mapped file that was cut short would kill the process with SIGBUS.
     if (found := path.stat().st_size) != expected:
         raise DataError(
-            f"{path} has {found} bytes; {tokens} tokens of {dtype.itemsize} bytes are {expected}: it is cut", REMAKE
+            f"{path} has {found} bytes; {tokens} tokens of {dtype.itemsize} bytes are {expected}: it is truncated",
+            REMAKE,
         )
     return np.memmap(path, dtype=dtype, mode="r", shape=(tokens,))

@@ -13,8 +13,8 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 CodePoints = npt.NDArray[np.int32]
 
+# For `np.concatenate`, which needs at least one array to know the dtype.
 NO_HASHES: Hashes = np.zeros(0, dtype=np.uint64)
-"""For `np.concatenate`, which needs at least one array to know the dtype."""
 
 
 def offsets_of(sizes: npt.ArrayLike) -> Integers:

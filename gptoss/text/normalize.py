@@ -57,11 +57,6 @@ class Words:
         spans = zip(self.starts[first:last].tolist(), self.ends[first:last].tolist(), strict=True)
         return b" ".join(self.data[start:end].tobytes() for start, end in spans)
 
-    def normalised(self) -> pa.Array:
-        """The normalised texts, large_string [texts]."""
-        buffers = pa.py_buffer(self.bounds), pa.py_buffer(self.texts)
-        return pa.LargeStringArray.from_buffers(len(self.bounds) - 1, *buffers)
-
 
 class ScratchBuffers:
     """Memory for the words of one batch that is reused for the next.

@@ -49,10 +49,15 @@ def shingle(words: Words, size: int) -> Shingles:
 
 
 def hash_windows(word_hashes: Hashes, size: int) -> Hashes:
-    """A hash of each window of `size` consecutive words, uint64 [words]. The last `size - 1` windows, which extend past
-    the end, count absent words as zero."""
-    from gptoss.text.kernels.hashing import window_hashes
+    """A hash of the window of `size` words that begins at each word, uint64 [words]. The last `size - 1` elements,
+    whose windows would extend past the end, are zero."""
+    from gptoss.text.kernels.hashing import shingle_hashes
 
-    windows = np.empty(len(word_hashes), dtype=np.uint64)
-    window_hashes(word_hashes, size, windows)
+    # Aligned with the words, so that callers can index it by word, and across the texts of a batch in one pass: callers
+    # exclude windows that extend into the next text.
+    windows = np.zeros(len(word_hashes), dtype=np.uint64)
+    if len(word_hashes) >= size:
+        shingle_hashes(
+            word_hashes, offsets_of([len(word_hashes)]), size, offsets_of([len(windows) - size + 1]), windows
+        )
     return windows

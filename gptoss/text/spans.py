@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+# Words `first:last` of a document.
 Span = tuple[int, int]
-"""Words `first:last` of a document."""
 
 _SPACE = re.compile(r"\s")
 _PARAGRAPH_BREAK = re.compile(r"\n\s*\n")

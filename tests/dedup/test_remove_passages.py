@@ -18,7 +18,7 @@ from gptoss.config.dedup import SubstringsConfig
 from gptoss.config.settings import Settings
 from gptoss.core import paths
 from gptoss.dedup import first_occurrence, passage_remover, remove_passages
-from gptoss.dedup.passage_sample import PASSAGES
+from gptoss.dedup.passage_remover import PASSAGES
 from gptoss.tables.documents import DOCUMENT, document_id, read_table
 from gptoss.text.normalize import find_words
 from gptoss.text.spans import remove_spans

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gptoss.text.normalize import find_words
 from gptoss.text.shingles import hash_windows, shingle
+from tests.text.kernels.reference import plain_window_hash
 
 
 @given(st.lists(st.text("ab ", max_size=25), max_size=5), st.integers(1, 4))
@@ -36,3 +37,11 @@ def test_shingles_are_all_runs_of_words(texts: list[str], size: int) -> None:
 def test_word_order_matters_within_a_window() -> None:
     hashes = np.array([1, 2, 3, 2, 1], dtype=np.uint64)
     assert len(set(hash_windows(hashes, 3)[:3].tolist())) == 3
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=12), st.integers(1, 14))
+def test_windows_equal_plain_python(hashes: list[int], size: int) -> None:
+    found = hash_windows(np.array(hashes, dtype=np.uint64), size).tolist()
+    whole = max(0, len(hashes) - size + 1)
+    expected = [plain_window_hash(hashes[start : start + size]) for start in range(whole)]
+    assert found == expected + [0] * (len(hashes) - whole)

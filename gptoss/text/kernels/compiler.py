@@ -13,13 +13,13 @@ Kernel = Callable[..., Any]
 
 # Inputs are declared read-only: Numba accepts writable arrays for them as well, so that views of Arrow buffers (which
 # are read-only) and NumPy's own arrays share one compiled version.
-READ_BYTES = "Array(uint8, 1, 'C', readonly=True)"
-READ_INTEGERS = "Array(int64, 1, 'C', readonly=True)"
-READ_HASHES = "Array(uint64, 1, 'C', readonly=True)"
-READ_UINT32 = "Array(uint32, 1, 'C', readonly=True)"
-READ_CODE_POINTS = "Array(int32, 1, 'C', readonly=True)"
-READ_UNALIGNED = "Array(uint64, 1, 'A', readonly=True, aligned=False)"
-WRITE_UNALIGNED = "Array(uint64, 1, 'A', aligned=False)"
+BYTES = "Array(uint8, 1, 'C', readonly=True)"
+INTEGERS = "Array(int64, 1, 'C', readonly=True)"
+HASHES = "Array(uint64, 1, 'C', readonly=True)"
+UINT32 = "Array(uint32, 1, 'C', readonly=True)"
+CODE_POINTS = "Array(int32, 1, 'C', readonly=True)"
+UNALIGNED = "Array(uint64, 1, 'A', readonly=True, aligned=False)"
+UNALIGNED_OUT = "Array(uint64, 1, 'A', aligned=False)"
 
 
 def kernel(signature: str) -> Callable[[Kernel], Kernel]:

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gptoss.text.kernels.compiler import (
-    READ_BYTES,
-    READ_HASHES,
-    READ_INTEGERS,
-    READ_UINT32,
-    READ_UNALIGNED,
-    inline,
-    kernel,
-    mix,
-)
+from gptoss.text.kernels.compiler import BYTES, HASHES, INTEGERS, UINT32, UNALIGNED, inline, kernel, mix
 from gptoss.text.mixing import GOLDEN_GAMMA
 
 # Base of the polynomial hashes. Any odd number keeps the powers of the base distinct; one without structure spreads the
@@ -25,7 +16,7 @@ _MAX_UINT32 = np.uint32(2**32 - 1)
 _BLOCK = 1024
 
 
-@kernel(f"void({READ_BYTES}, {READ_UNALIGNED}, {READ_INTEGERS}, uint64[:, ::1])")
+@kernel(f"void({BYTES}, {UNALIGNED}, {INTEGERS}, uint64[:, ::1])")
 def text_digests(data, data_u64, bounds, digests):  # type: ignore[no-untyped-def]
     """128 bits of each text `data[bounds[i]:bounds[i + 1]]`, uint64 [texts, 2].
 
@@ -64,36 +55,15 @@ def _start_rolling(hashes, first, width):  # type: ignore[no-untyped-def]
     return top, total
 
 
-@kernel(f"void({READ_HASHES}, int64, uint64[::1])")
-def window_hashes(hashes, size, out):  # type: ignore[no-untyped-def]
-    """A hash of every window of `size` consecutive hashes; values past the end of the array count as zero.
+@kernel(f"void({HASHES}, {INTEGERS}, int64, {INTEGERS}, uint64[::1])")
+def shingle_hashes(hashes, offsets, size, out_offsets, out):  # type: ignore[no-untyped-def]
+    """A hash of each window of `size` words of each text; a text shorter than a window is one window.
 
-        for each i: out[i] = mix(sum[i]), sum[i] = sum of hashes[i + j] * BASE ** (size - 1 - j) for j in 0 … size - 1
-        where each sum follows from the one before it:
-        sum[i + 1] = (sum[i] - hashes[i] * BASE ** (size - 1)) * BASE + hashes[i + size]
+        for each text with the words offsets[i] … offsets[i + 1]: width = min(size, number of words)
+            out[out_offsets[i] + p] = mix(sum[p]), sum[p] = sum of hashes[offsets[i] + p + j] * BASE ** (width - 1 - j)
+            and sum[p + 1] = (sum[p] - first hash of the window * BASE ** (width - 1)) * BASE + next hash
 
     A rolling hash (Karp and Rabin 1987) modulo 2^64: windows of any size cost the same.
-    """
-    count = len(hashes)
-    top = np.uint64(1)
-    total = np.uint64(0)
-    for place in range(size - 1):
-        top *= BASE
-        total = total * BASE + (hashes[place] if place < count else np.uint64(0))
-    for place in range(count):
-        ahead = place + size - 1
-        total = total * BASE + (hashes[ahead] if ahead < count else np.uint64(0))
-        out[place] = mix(total)
-        total -= hashes[place] * top
-
-
-@kernel(f"void({READ_HASHES}, {READ_INTEGERS}, int64, {READ_INTEGERS}, uint64[::1])")
-def shingle_hashes(hashes, offsets, size, out_offsets, out):  # type: ignore[no-untyped-def]
-    """The window hashes of each text by itself; a text shorter than a window is one window.
-
-    for each text with the words offsets[i] … offsets[i + 1]:
-        width = min(size, number of words)
-        out[out_offsets[i]:out_offsets[i + 1]] = hashes of its windows of `width` words
     """
     for text in range(len(offsets) - 1):
         first = offsets[text]
@@ -106,7 +76,7 @@ def shingle_hashes(hashes, offsets, size, out_offsets, out):  # type: ignore[no-
             first += 1
 
 
-@kernel(f"void({READ_HASHES}, {READ_INTEGERS}, int64, {READ_UINT32}, {READ_UINT32}, int64, uint64[:, ::1])")
+@kernel(f"void({HASHES}, {INTEGERS}, int64, {UINT32}, {UINT32}, int64, uint64[:, ::1])")
 def minhash_band_keys(hashes, offsets, size, multiply, add, rows, keys):  # type: ignore[no-untyped-def]
     """The MinHash of each text, reduced to one key per band. See gptoss/dedup/minhash.py.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from gptoss.text.kernels.compiler import READ_HASHES, READ_INTEGERS, kernel
+from gptoss.text.kernels.compiler import HASHES, INTEGERS, kernel
 
 
-@kernel(f"int64(uint64[::1], {READ_INTEGERS}, int64[::1])")
+@kernel(f"int64(uint64[::1], {INTEGERS}, int64[::1])")
 def keep_distinct(values, offsets, sizes):  # type: ignore[no-untyped-def]
     """Remove repeated values from sorted runs, in place. Returns the number of values that are left.
 
@@ -26,7 +26,7 @@ def keep_distinct(values, offsets, sizes):  # type: ignore[no-untyped-def]
     return written
 
 
-@kernel(f"void({READ_HASHES}, {READ_INTEGERS}, Array(int64, 2, 'C', readonly=True), int64[::1])")
+@kernel(f"void({HASHES}, {INTEGERS}, Array(int64, 2, 'C', readonly=True), int64[::1])")
 def intersection_sizes(hashes, offsets, pairs, counts):  # type: ignore[no-untyped-def]
     """The number of common values of pairs of the sorted sets `hashes[offsets[i]:offsets[i + 1]]`.
 

@@ -8,16 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gptoss.text.kernels.compiler import (
-    READ_BYTES,
-    READ_CODE_POINTS,
-    READ_INTEGERS,
-    READ_UNALIGNED,
-    WRITE_UNALIGNED,
-    inline,
-    kernel,
-    mix,
-)
+from gptoss.text.kernels.compiler import BYTES, CODE_POINTS, INTEGERS, UNALIGNED, UNALIGNED_OUT, inline, kernel, mix
 
 _ALL_BITS = np.uint64(2**64 - 1)
 _ONE, _TWO, _EIGHT, _FIFTY_SIX = np.uint64(1), np.uint64(2), np.uint64(8), np.uint64(56)
@@ -87,8 +78,8 @@ def _utf8_byte(point, length, number):  # type: ignore[no-untyped-def]
 
 
 @kernel(
-    f"int64({READ_BYTES}, {READ_UNALIGNED}, {READ_INTEGERS}, {READ_CODE_POINTS}, boolean, uint8[::1], "
-    f"{WRITE_UNALIGNED}, int64[::1], int64[::1], int64[::1], uint64[::1], int64[::1])"
+    f"int64({BYTES}, {UNALIGNED}, {INTEGERS}, {CODE_POINTS}, boolean, uint8[::1], "
+    f"{UNALIGNED_OUT}, int64[::1], int64[::1], int64[::1], uint64[::1], int64[::1])"
 )
 def scan_words(  # type: ignore[no-untyped-def]
     data, data_u64, bounds, character_map, keep_original, out, out_u64, out_bounds, starts, ends, hashes, offsets

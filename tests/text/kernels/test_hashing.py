@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptoss.text.arrays import offsets_of, uint64_at_every_byte
-from gptoss.text.kernels.hashing import shingle_hashes, text_digests, window_hashes
+from gptoss.text.kernels.hashing import shingle_hashes, text_digests
 from tests.text.kernels.reference import plain_digest, plain_window_hash
 
 HASHES = st.lists(st.integers(0, 2**64 - 1), max_size=12)
@@ -19,14 +19,6 @@ def test_digests(texts: list[bytes]) -> None:
     digests = np.zeros((len(texts), 2), dtype=np.uint64)
     text_digests(data, uint64_at_every_byte(data), offsets_of([len(text) for text in texts]), digests)
     assert digests.tolist() == [list(plain_digest(text)) if text else [0, 0] for text in texts]
-
-
-@given(HASHES, st.integers(1, 14))
-def test_windows(hashes: list[int], size: int) -> None:
-    found = np.zeros(len(hashes), dtype=np.uint64)
-    window_hashes(np.array(hashes, dtype=np.uint64), size, found)
-    padded = hashes + [0] * size
-    assert found.tolist() == [plain_window_hash(padded[start : start + size]) for start in range(len(hashes))]
 
 
 @given(st.lists(HASHES, max_size=5), st.integers(1, 6))
