@@ -1,1 +1,1 @@
-"""What tells text from noise: quality rules, language, repeated lines, URLs, toxicity."""
+"""What distinguishes text from noise: quality rules, language, repeated lines, addresses, listed words."""

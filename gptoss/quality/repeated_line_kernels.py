@@ -12,20 +12,16 @@ Plain-Python references: `tests/quality/test_repeated_lines.py`.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from gptoss.quality.hashing import Hashes
 from gptoss.quality.rules import characters as ch
-from gptoss.quality.rules.affixes import Bytes, Int64s, UInt32s, decode
-from gptoss.quality.rules.compiled import inlined, kernel
+from gptoss.quality.rules import utf8
+from gptoss.quality.rules.affixes import decode
+from gptoss.quality.rules.compiled import Bytes, Flags, Int64s, UInt32s, inlined, kernel
 
-Hashes = npt.NDArray[np.uint64]
-
-SPACE = ch.SPACE
-LINE_FEED = np.uint8(10)
-ASCII_SPACE = np.uint64(32)
 # Every byte between the space and the first lead byte of two-byte sequences is part of a word: printable ASCII, DEL,
 # or the continuation of a character that is already known to be no white space.
-LAST_ASCII_WHITE_SPACE, FIRST_LEAD_BYTE = 32, 0xC2
+FIRST_LEAD_BYTE = 0xC2
 # FNV-1a, 64 bits (Fowler, Noll, Vo): one multiplication per byte, and lines are short.
 FNV_OFFSET, FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 # The finaliser of MurmurHash3 (Appleby, fmix64).
@@ -46,10 +42,10 @@ def mix(value: np.uint64) -> np.uint64:
 @inlined
 def space_width(classes: UInt32s, data: Bytes, at: int, end: int) -> int:
     """Bytes of the white space character (`str.isspace`) at `at`; 0 if there is none."""
-    if LAST_ASCII_WHITE_SPACE < data[at] < FIRST_LEAD_BYTE:  # nearly all bytes
+    if utf8.SPACE_BYTE < data[at] < FIRST_LEAD_BYTE:  # nearly all bytes
         return 0
     code, width = decode(data, at, end)
-    return width if classes[code] & SPACE else 0
+    return width if classes[code] & ch.SPACE else 0
 
 
 @kernel
@@ -59,7 +55,7 @@ def line_offsets(data: Bytes, offsets: Int64s) -> Int64s:
     for text in range(len(offsets) - 1):
         count = 1
         for at in range(offsets[text], offsets[text + 1]):
-            count += data[at] == LINE_FEED
+            count += data[at] == utf8.LINE_FEED
         result[text + 1] = result[text] + count
     return result
 
@@ -78,7 +74,7 @@ def line_keys(
         value, words, gap = FNV_OFFSET, 0, True  # gap: the next character starts a word
         at = offsets[text]
         while at <= end:  # the end of the text ends its last line
-            if at == end or data[at] == LINE_FEED:
+            if at == end or data[at] == utf8.LINE_FEED:
                 if words >= min_words:
                     keys[line] = max(mix(value ^ scopes[text]), np.uint64(1))  # 0 means: too short
                 if words:
@@ -94,7 +90,7 @@ def line_keys(
                 continue
             if gap:
                 if words:
-                    value = (value ^ ASCII_SPACE) * FNV_PRIME
+                    value = (value ^ np.uint64(utf8.SPACE_BYTE)) * FNV_PRIME
                 words += 1
                 gap = False
             value = (value ^ np.uint64(data[at])) * FNV_PRIME
@@ -104,9 +100,7 @@ def line_keys(
 
 
 @kernel
-def without_lines(
-    classes: UInt32s, data: Bytes, offsets: Int64s, lines: Int64s, marked: npt.NDArray[np.bool_]
-) -> tuple[Bytes, Int64s]:
+def without_lines(classes: UInt32s, data: Bytes, offsets: Int64s, lines: Int64s, marked: Flags) -> tuple[Bytes, Int64s]:
     """The texts without the lines in `marked`, bool [lines]: bytes and offsets. Of the empty lines around a removed
     one, one is kept, and a text that lost lines does not end with empty ones; other texts are copied unchanged."""
     out = np.empty(len(data), dtype=np.uint8)
@@ -122,7 +116,7 @@ def without_lines(
         for line in range(lines[text], lines[text + 1]):
             start = at
             empty = True
-            while at < end and data[at] != LINE_FEED:
+            while at < end and data[at] != utf8.LINE_FEED:
                 width = space_width(classes, data, at, end) if empty else 1
                 if width == 0:
                     empty = False
@@ -135,7 +129,7 @@ def without_lines(
             if empty and last_empty and removed_since_content:
                 continue
             if line > lines[text] and (size > begin or not any_removed):
-                out[size] = LINE_FEED
+                out[size] = utf8.LINE_FEED
                 size += 1
             out[size : size + stop - start] = data[start:stop]
             size += stop - start

@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 from gptoss.core.atomic_files import atomic_file
 from gptoss.quality import repeated_line_kernels as kernels
 from gptoss.quality.hashing import Hashes, hash64, is_member
-from gptoss.quality.rules.characters import table
+from gptoss.quality.rules.characters import class_table
 from gptoss.quality.urls import hosts
 from gptoss.tables.batches import part_batches
 from gptoss.text.arrays import utf8_bytes
@@ -62,7 +62,7 @@ def hash_lines(texts: pa.Array, scopes: Hashes, min_words: int) -> HashedLines:
     """Hash the lines of texts (string or large_string [texts], no nulls), each within the scope of its text."""
     data, offsets = utf8_bytes(pc.utf8_lower(texts.cast(pa.large_string())))
     lines = kernels.line_offsets(data, offsets)
-    keys, contents = kernels.line_keys(table(), data, offsets, lines, scopes, min_words)
+    keys, contents = kernels.line_keys(class_table(), data, offsets, lines, scopes, min_words)
     return HashedLines(keys, contents, lines)
 
 
@@ -161,7 +161,7 @@ def remove_lines(texts: pa.Array, lines: HashedLines, marks: Flags) -> pa.Array:
     data, offsets = utf8_bytes(texts)
     if not np.array_equal(kernels.line_offsets(data, offsets), lines.offsets):
         raise ValueError("these are not the texts whose lines are marked")
-    data, bounds = kernels.without_lines(table(), data, offsets, lines.offsets, marks)
+    data, bounds = kernels.without_lines(class_table(), data, offsets, lines.offsets, marks)
     return pa.LargeStringArray.from_buffers(len(texts), pa.py_buffer(bounds), pa.py_buffer(data))
 
 

@@ -1,36 +1,38 @@
-"""Rules that tell text from noise: every measure of every document, then the first rule that it breaks.
+"""Apply the families of quality rules to a batch of documents: measure every document, find the first rule it breaks.
 
-The families and their published definitions: `rules/gopher.py`, `rules/repetition.py`, `rules/c4.py`,
-`rules/fineweb.py`, tried in this order; what they take for a word: `rules/words.py`. The later families see what the
-line rules of C4 leave of a document, and only documents that kept all earlier rules are measured by them.
+The families and their published definitions are in `rules/gopher.py`, `rules/repetition.py`, `rules/c4.py` and
+`rules/fineweb.py`, applied in this order; their definition of a word is in `rules/words.py`. Later families see what
+C4's line rules leave of a document, and measure only documents that broke no rule so far.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gptoss.config.curate import QualityConfig
+from gptoss.config.curate import C4Config, FineWebConfig, QualityConfig
 from gptoss.quality.rules import c4, fineweb, gopher, kernels, repetition
-from gptoss.quality.rules.affixes import Int64s, UInt32s, known_words
-from gptoss.quality.rules.characters import table
-from gptoss.quality.rules.rule import Floats, Rule
+from gptoss.quality.rules.affixes import exception_table
+from gptoss.quality.rules.characters import class_table
+from gptoss.quality.rules.compiled import Flags, Floats
+from gptoss.quality.rules.rule import Rule
+from gptoss.text.arrays import utf8_bytes
 
-Flags = npt.NDArray[np.bool_]
 EMPTY = "empty"
-"""Reason of the removal of a document without a single word, whatever the settings of the families that are on."""
+"""Reason for removing a document without a single word, whatever the settings of the families that are on."""
+_NO_COLUMNS = np.full(2, -1, dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class RuleResults:
-    """What the rules say about a batch of documents."""
+    """The results of the rules for a batch of documents."""
 
     texts: pa.Array
-    """large_string [documents]: of documents kept, what C4's line rules leave; of others, as they came."""
+    """large_string [documents]: what C4's line rules leave of documents kept; the others unchanged."""
     reason: pa.Array
     """string [documents]: the rule broken, such as `gopher.min_words`; null for documents kept."""
     detail: pa.Array
@@ -40,99 +42,95 @@ class RuleResults:
     broke a rule of an earlier family."""
 
 
-def apply_rules(texts: pa.Array, languages: pa.Array, quality: QualityConfig) -> RuleResults:
-    """Judge `texts` (string or large_string, without nulls) in `languages` (ISO 639-1 codes, string)."""
+def apply_rules(texts: pa.Array, languages: pa.Array, config: QualityConfig) -> RuleResults:
+    """Apply the rules to `texts` (string or large_string, no nulls) in `languages` (ISO 639-1 codes, string)."""
     batch = _Batch(texts)
-    if quality.gopher or quality.repetition:
-        batch.measure_words(quality)
-    if quality.gopher:
-        # Stop words are English words: their absence says nothing about another language.
+    if config.gopher or config.repetition:
+        batch.measure_words(config)
+    if config.gopher:
+        # Stop words are English words: their absence says nothing about a text in another language.
         foreign = pc.not_equal(languages, "en").to_numpy(zero_copy_only=False)
-        batch.apply(gopher.rules(quality.gopher), except_for={"stop_words": foreign})
-    if quality.repetition:
-        batch.apply(repetition.rules(quality.repetition))
-    if quality.c4:
-        batch.clean(quality)
-        batch.apply(c4.rules(quality.c4))
-    if quality.fineweb:
-        batch.measure_lines(quality)
-        batch.apply(fineweb.rules(quality.fineweb))
-    if quality.gopher or quality.repetition or quality.c4 or quality.fineweb:
+        batch.apply(gopher.rules(config.gopher), exempt={"stop_words": foreign})
+    if config.repetition:
+        batch.apply(repetition.rules(config.repetition))
+    if config.c4:
+        batch.clean(config.c4)
+        batch.apply(c4.rules(config.c4))
+    if config.fineweb:
+        batch.measure_lines(config.fineweb)
+        batch.apply(fineweb.rules(config.fineweb))
+    if config.gopher or config.repetition or config.c4 or config.fineweb:
         batch.remove_empty()
-    return batch.judgement()
+    return batch.results()
 
 
 class _Batch:
     """Texts on their way through the families."""
 
     def __init__(self, texts: pa.Array) -> None:
-        self._original = texts.cast(pa.large_string())
-        self._size = len(texts)
-        self._data, self._offsets = buffers(self._original)
-        self._texts = self._original
-        self._words: npt.NDArray[np.int64] | None = None
-        self._kept: Flags = np.ones(self._size, dtype=np.bool_)
-        self._reasons = np.full(self._size, None, dtype=object)
-        self._details = np.full(self._size, None, dtype=object)
+        self._original = self._texts = texts.cast(pa.large_string())
+        data, self._offsets = utf8_bytes(self._original)
+        # Arrow's buffers are read-only, which is another type for Numba: a copy costs less than compiling all kernels
+        # twice (C4's output is writable).
+        self._data = data.copy()
+        self._tables = class_table(), exception_table()
+        self._kept: Flags = np.ones(len(texts), dtype=np.bool_)
+        self._words = np.full(len(texts), kernels.UNKNOWN_WORDS, dtype=np.int64)
+        self._reasons, self._details = np.full((2, len(texts)), None, dtype=object)
         self._measures: dict[str, Floats] = {}
 
-    def measure_words(self, quality: QualityConfig) -> None:
-        """Add the measures of Gopher's families."""
-        names = repetition.measures(quality.repetition) if quality.repetition else ()
-        tops, duplicates = repetition.columns(quality.repetition) if quality.repetition else (_NONE, _NONE)
-        by_gopher = np.zeros((self._size if quality.gopher else 0, len(gopher.MEASURES)))
-        by_repetition = np.zeros((self._size if quality.repetition else 0, len(names)))
+    def measure_words(self, config: QualityConfig) -> None:
+        """Add the measures of Gopher's two families, which share the words."""
+        names = repetition.measures(config.repetition) if config.repetition else ()
+        columns = repetition.ngram_columns(config.repetition) if config.repetition else (_NO_COLUMNS, _NO_COLUMNS)
+        by_gopher = np.zeros((len(self._kept) if config.gopher else 0, len(gopher.MEASURES)))
+        by_repetition = np.zeros((len(self._kept) if config.repetition else 0, len(names)))
         kernels.measure_words(
-            *_tables(), self._data, self._offsets, gopher.stop_hashes(), tops, duplicates, quality.gopher is not None,
-            quality.repetition is not None, by_gopher, by_repetition,
+            *self._tables, self._data, self._offsets, gopher.stop_word_hashes(), *columns, config.gopher is not None,
+            config.repetition is not None, by_gopher, by_repetition,
         )  # fmt: skip
-        if quality.gopher:
-            self._add(gopher.MEASURES, by_gopher)
-        self._add(names, by_repetition)
+        if config.gopher:
+            self._add_measures(gopher.MEASURES, by_gopher)
+        self._add_measures(names, by_repetition)
 
-    def clean(self, quality: QualityConfig) -> None:
+    def clean(self, config: C4Config) -> None:
         """Replace the texts of documents kept so far by what C4's line rules leave, and add C4's measures."""
-        assert quality.c4 is not None
-        out, offsets = np.empty(len(self._data), dtype=np.uint8), np.zeros(self._size + 1, dtype=np.int64)
-        self._words = np.zeros(self._size, dtype=np.int64)
-        measured = np.full((self._size, len(c4.MEASURES)), np.nan)
+        out, offsets = np.empty(len(self._data), dtype=np.uint8), np.zeros(len(self._offsets), dtype=np.int64)
+        measures = np.full((len(self._kept), len(c4.MEASURES)), np.nan)
         kernels.clean_texts(
-            *_tables(), self._data, self._offsets, self._kept, *c4.phrases(), c4.switches(quality.c4), out, offsets,
-            self._words, measured,
+            *self._tables, self._data, self._offsets, self._kept, *c4.phrase_table(), c4.settings_array(config), out,
+            offsets, self._words, measures,
         )  # fmt: skip
-        self._add(c4.MEASURES, measured)
+        self._add_measures(c4.MEASURES, measures)
         self._data, self._offsets = out, offsets
         self._texts = pa.LargeStringArray.from_buffers(
-            self._size, pa.py_buffer(offsets), pa.py_buffer(out[: offsets[-1]])
+            len(self._kept), pa.py_buffer(offsets), pa.py_buffer(out[: offsets[-1]])
         )
 
-    def measure_lines(self, quality: QualityConfig) -> None:
+    def measure_lines(self, config: FineWebConfig) -> None:
         """Add FineWeb's measures of documents kept so far."""
-        assert quality.fineweb is not None
-        if self._words is None:
-            self._words = np.zeros(self._size, dtype=np.int64)
-            kernels.count_words(*_tables(), self._data, self._offsets, self._kept, self._words)
-        measured = np.full((self._size, len(fineweb.MEASURES)), np.nan)
-        short = quality.fineweb.short_line_length
-        kernels.measure_lines(table(), self._data, self._offsets, self._kept, self._words, short, measured)
-        self._add(fineweb.MEASURES, measured)
+        measures = np.full((len(self._kept), len(fineweb.MEASURES)), np.nan)
+        kernels.measure_lines(
+            *self._tables, self._data, self._offsets, self._kept, self._words, config.short_line_length, measures
+        )
+        self._add_measures(fineweb.MEASURES, measures)
 
-    def _add(self, names: tuple[str, ...], measured: Floats) -> None:
-        self._measures.update({name: np.ascontiguousarray(measured[:, column]) for column, name in enumerate(names)})
+    def _add_measures(self, names: Sequence[str], measures: Floats) -> None:
+        self._measures.update({name: np.ascontiguousarray(measures[:, column]) for column, name in enumerate(names)})
 
-    def apply(self, rules: tuple[Rule, ...], *, except_for: dict[str, Flags] | None = None) -> None:
-        """Remove the documents that break a rule, except, by measure, those it does not apply to."""
+    def apply(self, rules: Sequence[Rule], *, exempt: Mapping[str, Flags] | None = None) -> None:
+        """Remove the documents that break a rule; `exempt` flags, by measure, those to which a rule does not apply."""
         for rule in rules:
             values = self._measures[rule.measure]
             broken = rule.broken(values) & self._kept
-            if except_for and rule.measure in except_for:
-                broken &= ~except_for[rule.measure]
+            if exempt and rule.measure in exempt:
+                broken &= ~exempt[rule.measure]
             self._remove(broken, rule.name, [rule.explain(value) for value in values[broken].tolist()])
 
     def remove_empty(self) -> None:
-        """Remove documents of nothing but white space, as they came or after C4's line rules."""
-        empty = np.zeros(self._size, dtype=np.bool_)
-        kernels.find_empty(table(), self._data, self._offsets, empty)
+        """Remove documents of white space only, as ingested or after C4's line rules."""
+        empty = np.zeros(len(self._kept), dtype=np.bool_)
+        kernels.find_empty(self._tables[0], self._data, self._offsets, empty)
         empty &= self._kept
         self._remove(empty, EMPTY, ["no words"] * int(empty.sum()))
 
@@ -141,27 +139,11 @@ class _Batch:
         self._details[broken] = details
         self._kept &= ~broken
 
-    def judgement(self) -> RuleResults:
+    def results(self) -> RuleResults:
+        """The results of the families applied so far."""
         texts = self._original
         if self._texts is not self._original:
             texts = pc.if_else(pa.array(self._kept), self._texts, self._original)
         return RuleResults(
             texts, pa.array(self._reasons, pa.string()), pa.array(self._details, pa.string()), self._measures
         )
-
-
-_NONE = np.full(2, -1, dtype=np.int64)
-
-
-def _tables() -> tuple[UInt32s, Int64s]:
-    return table(), known_words()
-
-
-def buffers(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """A copy of the bytes of all texts, uint8, and where each starts and the last ends, int64 [texts + 1]. A copy
-    costs less than kernels compiled for memory that must not be written as well."""
-    _, offsets, data = texts.buffers()
-    if len(texts) == 0 or data is None:
-        return np.zeros(0, dtype=np.uint8), np.zeros(len(texts) + 1, dtype=np.int64)
-    found = np.frombuffer(offsets, dtype=np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    return np.frombuffer(data, dtype=np.uint8)[found[0] : found[-1]].copy(), found - found[0]

@@ -52,6 +52,28 @@ def test_nothing_marked_changes_nothing_and_all_marked_leaves_nothing(texts: lis
     assert repeated_lines.remove_lines(array, here, np.ones(len(here.keys), np.bool_)).to_pylist() == [""] * len(texts)
 
 
+def without_lines_in_python(text: str, marked: set[int]) -> str:
+    """What `remove_lines` leaves of one text."""
+    out, end, last_empty, removed_since_content = "", 0, True, False
+    for number, line in enumerate(text.split("\n")):
+        empty = not line.strip()
+        if number in marked:
+            removed_since_content = True
+        elif not (empty and last_empty and removed_since_content):
+            out += ("\n" if number and (out or not marked & set(range(number))) else "") + line
+            last_empty = empty
+            if not empty:
+                end, removed_since_content = len(out), False
+    return out[:end] if marked else out
+
+
+@settings(deadline=None)  # compiling takes seconds, once
+@given(st.text("a \n\u3000é", max_size=30), st.sets(st.integers(0, 10)))
+def test_removed_lines_are_those_of_plain_python(text: str, numbers: set[int]) -> None:
+    marked = {number for number in numbers if number <= text.count("\n")}
+    assert cut(text, *marked) == without_lines_in_python(text, marked)
+
+
 def test_empty_lines_around_a_cut_are_one() -> None:
     assert cut("nav\n\nbody", 0) == "body"
     assert cut("one\n\nnav\n\ntwo\n\n\nthree", 2) == "one\n\ntwo\n\n\nthree"

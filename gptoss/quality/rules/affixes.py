@@ -1,4 +1,11 @@
-"""What splits off the start and the end of a word, and the exceptions: see `words.py` for the definition."""
+"""Kernels below the tokenizer: characters of a text, exceptions, and what is split off the start and end of a word.
+
+    exception_pieces:  look up data[start:end] in the hash table of `exceptions.py`
+    prefix_size:       bytes of the mark that starts the word, by the rules of `words.py`
+    suffix_size:       bytes of the mark, unit or 's that ends it
+
+References: `spacy.lang.punctuation`, `spacy.lang.en.punctuation` (MIT), with the regular expressions written as code.
+"""
 
 # mypy: disable-error-code="return-value, no-any-return, assignment"
 # Integers are those of the compiled code: neither Python's nor NumPy's.
@@ -7,190 +14,212 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-import numpy.typing as npt
 
 from gptoss.quality.rules import characters as ch
-from gptoss.quality.rules import exceptions
-from gptoss.quality.rules.compiled import inlined
+from gptoss.quality.rules import utf8
+from gptoss.quality.rules.compiled import Bytes, Int64s, UInt32s, inlined
+from gptoss.quality.rules.exceptions import tokenizer_exceptions
 
-Bytes = npt.NDArray[np.uint8]
-Int64s = npt.NDArray[np.int64]
-Int32s = npt.NDArray[np.int32]
-Spans = Int32s
-UInt32s = npt.NDArray[np.uint32]
-
-SLOTS = 4096
+# The table of exceptions is one int64 array, because kernels take arrays: three sections of 256, SLOTS and SLOTS.
+SLOTS = 4096  # a power of two, so that a mask replaces the remainder; 1,343 exceptions fill it to a third
 MASK = SLOTS - 1
-KEYS, SPLITS = 256, 256 + SLOTS
-LONGEST = 31
-"""Bytes of the longest exception."""
+KEYS, PIECES = 256, 256 + SLOTS  # where the second and third section start
+PIECE_BITS, PIECE_MASK = 8, 0xFF  # the lengths of the pieces are packed into one number
+LONGEST_EXCEPTION = 31  # bytes; the set of lengths is a bit set
+# Units that are split off a number, packed as their bytes: a unit is compared as one integer.
 UNITS = "km m dm cm mm ha nm yd in ft kg g mg t lb oz m/s km/h kmh mph hPa Pa mbar mb MB kb KB gb GB tb TB T G M K %"
 PACKED_UNITS = np.array([int.from_bytes(unit.encode(), "big") for unit in UNITS.split()], dtype=np.int64)
-SPACE, ALPHABETIC, LOWER, UPPER, DIGIT = ch.SPACE, ch.ALPHABETIC, ch.LOWER, ch.UPPER, ch.DIGIT
-PREFIX, SUFFIX, QUOTE, ICON, CURRENCY = ch.PREFIX, ch.SUFFIX, ch.QUOTE, ch.ICON, ch.CURRENCY
-BEFORE_DOT, NOT_PLAIN = ch.BEFORE_DOT, ch.NOT_PLAIN
+LONGEST_UNIT = 4
+# FNV-1a with a final mix, in signed integers (the offset without its sign bit): Numba, like NumPy, computes int64 with
+# uint64 in float64, and positions are int64.
+HASH_OFFSET, HASH_PRIME = np.int64(0x4BF29CE484222325), np.int64(0x100000001B3)
+MIX_SHIFT_1, MIX_MASK_1 = 29, np.int64(0x7FFFFFFFF)  # the masks make signed shifts logical ones
+MIX_SHIFT_2, MIX_MASK_2 = 32, np.int64(0xFFFFFFFF)
+MIX_MULTIPLIER = np.int64(0x2F58476D1CE4E5B9)
+REPLACEMENT_CHARACTER, LAST_CODE_POINT = np.int64(0xFFFD), np.int64(0x10FFFF)
 
 
 @functools.cache
-def known_words() -> Int64s:
-    """The exceptions, int64 [256 + 2 SLOTS]: for each first byte the bit set of their lengths; an open-addressed
-    table of their hashes, 0 where empty; and in the same slots their pieces' lengths in bytes, eight bits each."""
-    known = np.zeros(256 + 2 * SLOTS, dtype=np.int64)
-    for word, pieces in exceptions.pieces().items():
+def exception_table() -> Int64s:
+    """The exceptions, int64 [256 + 2 SLOTS]: for each first byte the bit set of lengths; an open-addressed table of
+    hashes, 0 where empty; and in the same slots the packed lengths of the pieces in bytes."""
+    result = np.zeros(256 + 2 * SLOTS, dtype=np.int64)
+    for word, pieces in tokenizer_exceptions().items():
         data = np.frombuffer(bytearray(word.encode()), dtype=np.uint8)
         key = word_hash(data, 0, len(data))
         slot = key & MASK
-        while known[KEYS + slot]:
+        while result[KEYS + slot]:
             slot = (slot + 1) & MASK
-        known[KEYS + slot] = key
-        known[SPLITS + slot] = sum(len(piece.encode()) << (8 * number) for number, piece in enumerate(pieces))
-        known[data[0]] |= 1 << len(data)
-    return known
+        result[KEYS + slot] = key
+        result[PIECES + slot] = sum(len(piece.encode()) << (PIECE_BITS * number) for number, piece in enumerate(pieces))
+        result[data[0]] |= 1 << len(data)
+    return result
 
 
 @inlined
 def word_hash(data: Bytes, start: int, end: int) -> int:
-    """64-bit hash of `data[start:end]` (FNV-1a with a final mix), never 0."""
-    h = np.int64(0x4BF29CE484222325)
-    for i in range(start, end):
-        h = (h ^ np.int64(data[i])) * np.int64(0x100000001B3)
-    h ^= (h >> 29) & np.int64(0x7FFFFFFFF)
-    h *= np.int64(0x2F58476D1CE4E5B9)
-    h ^= (h >> 32) & np.int64(0xFFFFFFFF)
-    return h | 1
+    """64-bit hash of `data[start:end]`, never 0, which marks empty slots."""
+    value = HASH_OFFSET
+    for at in range(start, end):
+        value = (value ^ np.int64(data[at])) * HASH_PRIME
+    value ^= (value >> MIX_SHIFT_1) & MIX_MASK_1
+    value *= MIX_MULTIPLIER
+    value ^= (value >> MIX_SHIFT_2) & MIX_MASK_2
+    return value | 1
 
 
 @inlined
-def decode(data: Bytes, i: int, end: int) -> tuple[int, int]:
-    """Code point that starts at `data[i]` and its bytes; a broken sequence is one byte, U+FFFD."""
-    b = np.int64(data[i])
-    if b < 0x80:
-        return b, 1
-    width = 2 if b < 0xE0 else (3 if b < 0xF0 else 4)
-    if b < 0xC2 or b > 0xF4 or i + width > end:
-        return np.int64(0xFFFD), 1
-    code = b & (0x7F >> width)
-    for k in range(1, width):
-        code = (code << 6) | (np.int64(data[i + k]) & 0x3F)
-    return min(code, np.int64(0x10FFFF)), width
+def decode(data: Bytes, at: int, end: int) -> tuple[int, int]:
+    """Code point that starts at `data[at]`, and its bytes; a broken sequence is one byte, U+FFFD."""
+    first = np.int64(data[at])
+    if first < utf8.FIRST_NON_ASCII:
+        return first, 1
+    width = 2 if first < 0xE0 else (3 if first < 0xF0 else 4)
+    # 0x80 to 0xC1 and 0xF5 to 0xFF start no sequence (RFC 3629).
+    if first < 0xC2 or first > 0xF4 or at + width > end:
+        return REPLACEMENT_CHARACTER, 1
+    code = first & (0x7F >> width)
+    for step in range(1, width):
+        code = (code << 6) | (np.int64(data[at + step]) & 0x3F)
+    return min(code, LAST_CODE_POINT), width  # the code indexes the table of classes, also for broken input
 
 
 @inlined
-def class_at(classes: UInt32s, data: Bytes, i: int, end: int) -> int:
-    """Bit set of the character that starts at `i`; 0 at or after `end`."""
-    if i >= end:
+def class_at(classes: UInt32s, data: Bytes, at: int, end: int) -> int:
+    """Bit set of the character that starts at `at`; 0 at or after `end`."""
+    if at >= end:
         return np.int64(0)
-    if data[i] < 0x80:
-        return np.int64(classes[data[i]])
-    return np.int64(classes[decode(data, i, end)[0]])
+    if data[at] < utf8.FIRST_NON_ASCII:
+        return np.int64(classes[data[at]])
+    return np.int64(classes[decode(data, at, end)[0]])
 
 
 @inlined
-def before(data: Bytes, start: int, i: int) -> int:
-    """Where the character that ends before `i` starts; -1 where there is none after `start`."""
-    if i <= start:
+def previous_character(data: Bytes, start: int, at: int) -> int:
+    """Where the character before `at` starts; -1 if there is none after `start`."""
+    if at <= start:
         return -1
-    i -= 1
-    while i > start and (data[i] & 0xC0) == 0x80:
-        i -= 1
-    return i
+    at -= 1
+    while at > start and (data[at] & utf8.CONTINUATION_MASK) == utf8.CONTINUATION:
+        at -= 1
+    return at
 
 
 @inlined
-def class_before(classes: UInt32s, data: Bytes, start: int, i: int) -> int:
-    """Bit set of the character that ends before `i`; 0 where there is none after `start`."""
-    at = before(data, start, i)
-    return np.int64(0) if at < 0 else class_at(classes, data, at, i)
+def class_before(classes: UInt32s, data: Bytes, start: int, at: int) -> int:
+    """Bit set of the character before `at`; 0 if there is none after `start`."""
+    previous = previous_character(data, start, at)
+    return np.int64(0) if previous < 0 else class_at(classes, data, previous, at)
 
 
 @inlined
-def exception(known: Int64s, data: Bytes, a: int, b: int) -> int:
-    """The packed lengths of the pieces of `data[a:b]`; 0 if it is no exception."""
-    size = b - a
-    if size <= 0 or size > LONGEST or not (known[data[a]] >> size) & 1:
+def is_digit(byte: int) -> bool:
+    """Is the byte one of 0 to 9?"""
+    return utf8.ZERO <= byte <= utf8.NINE
+
+
+@inlined
+def full_stops(data: Bytes, at: int, end: int) -> int:
+    """How many full stops start at `at`."""
+    size = 0
+    while at + size < end and data[at + size] == utf8.FULL_STOP:
+        size += 1
+    return size
+
+
+@inlined
+def exception_pieces(exceptions: Int64s, data: Bytes, start: int, end: int) -> int:
+    """The packed lengths of the pieces of the exception `data[start:end]`; 0 if it is none."""
+    size = end - start
+    # Most words are rejected here, by first byte and length, without being hashed.
+    if size <= 0 or size > LONGEST_EXCEPTION or not (exceptions[data[start]] >> size) & 1:
         return np.int64(0)
-    key = word_hash(data, a, b)
+    key = word_hash(data, start, end)
     slot = key & MASK
-    while known[KEYS + slot]:
-        if known[KEYS + slot] == key:
-            return known[SPLITS + slot]
+    while exceptions[KEYS + slot]:
+        # Equal hashes are taken for equal words: 64 bits against the 1,343 entries of a fixed table.
+        if exceptions[KEYS + slot] == key:
+            return exceptions[PIECES + slot]
         slot = (slot + 1) & MASK
     return np.int64(0)
 
 
 @inlined
-def prefix(classes: UInt32s, data: Bytes, a: int, b: int) -> int:
-    """Bytes to split off the start of the word `data[a:b]`."""
-    if a >= b:
+def prefix_size(classes: UInt32s, data: Bytes, start: int, end: int) -> int:
+    """Bytes to split off the start of the word `data[start:end]`."""
+    if start >= end:
         return 0
-    c = data[a]
-    if class_at(classes, data, a, b) & PREFIX:
-        return decode(data, a, b)[1]
-    if c == 43 and not (a + 1 < b and 48 <= data[a + 1] <= 57):  # +
+    first = data[start]
+    if class_at(classes, data, start, end) & ch.PREFIX:
+        return decode(data, start, end)[1]
+    if first == utf8.PLUS and not (start + 1 < end and is_digit(data[start + 1])):
         return 1
-    if c == 46:
-        size = 1
-        while a + size < b and data[a + size] == 46:
-            size += 1
+    if first == utf8.FULL_STOP:
+        size = full_stops(data, start, end)
         return size if size > 1 else 0
-    if a + 2 < b and c == 85 and data[a + 1] == 83 and data[a + 2] == 36:  # US$
-        return 3
-    if a + 1 < b and (c == 65 or c == 67) and data[a + 1] == 36:  # A$ C$
+    if start + 1 < end and (first == utf8.UPPER_A or first == utf8.UPPER_C) and data[start + 1] == utf8.DOLLAR:  # A$ C$
         return 2
+    if start + 2 < end and first == utf8.UPPER_U and data[start + 1] == utf8.UPPER_S:
+        return 3 if data[start + 2] == utf8.DOLLAR else 0  # US$
     return 0
 
 
 @inlined
-def suffix(classes: UInt32s, data: Bytes, a: int, b: int) -> int:
-    """Bytes to split off the end of the word `data[a:b]`."""
-    last = before(data, a, b)
+def suffix_size(classes: UInt32s, data: Bytes, start: int, end: int) -> int:
+    """Bytes to split off the end of the word `data[start:end]`."""
+    last = previous_character(data, start, end)
     if last < 0:
         return 0
-    c, kind = data[last], class_at(classes, data, last, b)
-    if c == 46:
-        return _dots(classes, data, a, last)
-    if kind & SUFFIX:
-        return b - last
-    if c == 115 or c == 83:  # s S
-        if last - 1 >= a and data[last - 1] == 39:
+    byte, kind = data[last], class_at(classes, data, last, end)
+    if byte == utf8.FULL_STOP:
+        return _final_full_stops(classes, data, start, last)
+    if kind & ch.SUFFIX:
+        return end - last
+    if byte == utf8.LOWER_S or byte == utf8.UPPER_S:  # 's and ’s
+        if last - 1 >= start and data[last - 1] == utf8.APOSTROPHE:
             return 2
-        if last - 3 >= a and data[last - 3] == 0xE2 and data[last - 2] == 0x80 and data[last - 1] == 0x99:
+        if (
+            last - 3 >= start
+            and data[last - 3] == utf8.PUNCTUATION_1
+            and data[last - 2] == utf8.PUNCTUATION_2
+            and data[last - 1] == utf8.APOSTROPHE_3
+        ):
             return 4
-    previous = class_before(classes, data, a, last)
-    if previous & DIGIT and (c == 43 or kind & CURRENCY):
-        return b - last
-    return _unit(classes, data, a, b) if kind & ALPHABETIC or c == 37 else 0
+    if class_before(classes, data, start, last) & ch.DIGIT and (byte == utf8.PLUS or kind & ch.CURRENCY):
+        return end - last
+    return _unit(data, start, end) if kind & ch.ALPHABETIC or byte == utf8.PERCENT else 0
 
 
 @inlined
-def _dots(classes: UInt32s, data: Bytes, a: int, last: int) -> int:
+def _final_full_stops(classes: UInt32s, data: Bytes, start: int, last: int) -> int:
     """Bytes to split off the end of a word with a full stop at `last`."""
     first = last
-    while first > a and data[first - 1] == 46:
+    while first > start and data[first - 1] == utf8.FULL_STOP:
         first -= 1
     if first < last:
         return last + 1 - first
-    previous = before(data, a, last)
+    previous = previous_character(data, start, last)
     if previous < 0:
         return 0
     kind = class_at(classes, data, previous, last)
-    if kind & BEFORE_DOT or (kind & UPPER and class_before(classes, data, a, previous) & UPPER):
+    # A full stop after one capital belongs to an initial ("J."), after two it ends a sentence ("NATO.").
+    if kind & ch.BEFORE_DOT or (kind & ch.UPPER and class_before(classes, data, start, previous) & ch.UPPER):
         return 1
     return 0
 
 
 @inlined
-def _unit(classes: UInt32s, data: Bytes, a: int, b: int) -> int:
-    """Bytes of the unit of measurement after a digit at the end of a word."""
+def _unit(data: Bytes, start: int, end: int) -> int:
+    """Bytes of the unit of measurement that follows a digit at the end of a word."""
     packed = np.int64(0)
-    for size in range(1, 6):
-        i = b - size
-        if i < a or data[i] >= 0x80:
+    for size in range(1, LONGEST_UNIT + 2):
+        at = end - size
+        if at < start or data[at] >= utf8.FIRST_NON_ASCII:
             return 0
-        if 48 <= data[i] <= 57:
+        if is_digit(data[at]):
             for unit in PACKED_UNITS:
                 if unit == packed:
                     return size - 1
             return 0
-        packed |= np.int64(data[i]) << (8 * (size - 1))
+        packed |= np.int64(data[at]) << (8 * (size - 1))
     return 0

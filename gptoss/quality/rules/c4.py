@@ -1,18 +1,25 @@
 """Rules of C4 (Raffel et al. 2020, section 2.2), with the published settings in brackets.
 
-Lines (of `str.splitlines`, without white space around them) are cut out when, in this order,
+Lines (of `str.splitlines`, without surrounding white space) are cut when, in this order,
 - a word (between white space) has more than `max_word_length` [1000] characters;
 - `terminal_punctuation` [true]: they do not end in `. ? ! " '`, or end in `...`;
 - they have fewer than `min_words_per_line` [3] words (between white space);
-- `cut_javascript` [true]: they mention *javascript*;
-- `cut_policy` [true]: they mention *terms of use, privacy policy, cookie policy, uses cookies, use of cookies* or
+- `cut_javascript` [true]: they contain *javascript*;
+- `cut_policy` [true]: they contain *terms of use, privacy policy, cookie policy, uses cookies, use of cookies* or
   *use cookies*.
-`remove_citations` [true] takes `[1]`, `[]`, `[edit]` and `[citation needed]` out of lines, before the rule on their
-end. What remains is joined by line feeds. Documents are removed when, in a line not cut by an earlier rule,
+`remove_citations` [true] removes `[1]`, `[]`, `[edit]` and `[citation needed]` from lines, before the rule on their
+end. The remaining lines are joined by line feeds. Documents are removed when, in a line not cut by an earlier rule,
 - `drop_lorem_ipsum` [true]: *lorem ipsum* occurs; `drop_curly_brackets` [true]: `{` occurs;
-- `min_sentences` [5]: fewer sentences remain, a line ending one too. Sentences are those of `words.sentences`.
-FineWeb (Penedo et al. 2024) sets `terminal_punctuation: false`. Decisions and texts as
-`datatrove.pipeline.filters.C4QualityFilter`; the list of bad words is not applied there either.
+- `min_sentences` [5]: fewer sentences remain, where a line also ends one. Sentences are those of
+  `words.count_sentences`.
+FineWeb (Penedo et al. 2024) sets `terminal_punctuation: false`.
+
+    for each line: copy it to out without citations; undo the copy if a line rule applies, stop if a document rule does
+                   add its words and sentences
+    strip out
+
+References: decisions and texts are those of `datatrove.pipeline.filters.C4QualityFilter`, which does not apply C4's
+list of bad words either.
 """
 
 # mypy: disable-error-code="return-value, no-any-return, assignment"
@@ -20,200 +27,194 @@ FineWeb (Penedo et al. 2024) sets `terminal_punctuation: false`. Decisions and t
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from gptoss.config.curate import C4Config
 from gptoss.quality.rules import characters as ch
-from gptoss.quality.rules.affixes import Bytes, Int32s, Int64s, Spans, UInt32s, decode
-from gptoss.quality.rules.compiled import inlined, leaf
-from gptoss.quality.rules.gopher import ellipsis_before
+from gptoss.quality.rules import utf8
+from gptoss.quality.rules.affixes import decode, is_digit
+from gptoss.quality.rules.compiled import Bytes, Floats, Int32s, Int64s, UInt32s, inlined, leaf
+from gptoss.quality.rules.gopher import ends_with_ellipsis
 from gptoss.quality.rules.rule import Rule
 from gptoss.quality.rules.text_lines import line_end, strip
-from gptoss.quality.rules.words import sentences, split
+from gptoss.quality.rules.words import count_sentences, split_words
 
 MEASURES = ("sentences", "lorem_ipsum", "curly_brackets", "kept_line_fraction")
+SENTENCES, LOREM_IPSUM, CURLY_BRACKETS, KEPT_LINES = range(len(MEASURES))
 PHRASES = (
     "lorem ipsum", "javascript", "{", "terms of use", "privacy policy", "cookie policy", "uses cookies",
     "use of cookies", "use cookies",
 )  # fmt: skip
-CITATIONS = ("edit]", "citation needed]")
-SPACE = ch.SPACE
+CITATIONS = ("edit]", "citation needed]")  # after `[`
+# Bits of the phrases in a bit set: the first three of `PHRASES`, and all others (-8 has every bit from the fourth on).
 LOREM, JAVASCRIPT, CURLY, POLICY = 1, 2, 4, -8
-"""Bits of the phrases: the first three, and all others."""
+# Positions in the array of settings: kernels take arrays, not configuration.
+MAX_WORD_LENGTH, REMOVE_CITATIONS, TERMINAL_PUNCTUATION, MIN_LINE_WORDS, WANTED_PHRASES = range(5)
 
 
-def rules(c4: C4Config) -> tuple[Rule, ...]:
+def rules(config: C4Config) -> tuple[Rule, ...]:
     """The rules that remove documents, in the order in which they are tried."""
     return (
-        *((Rule("c4.drop_lorem_ipsum", "lorem_ipsum", ">", 0),) if c4.drop_lorem_ipsum else ()),
-        *((Rule("c4.drop_curly_brackets", "curly_brackets", ">", 0),) if c4.drop_curly_brackets else ()),
-        Rule("c4.min_sentences", "sentences", "<", c4.min_sentences),
+        *((Rule("c4", "drop_lorem_ipsum", "lorem_ipsum", 0),) if config.drop_lorem_ipsum else ()),
+        *((Rule("c4", "drop_curly_brackets", "curly_brackets", 0),) if config.drop_curly_brackets else ()),
+        Rule("c4", "min_sentences", "sentences", config.min_sentences),
     )
 
 
-def phrases() -> tuple[Bytes, Int32s, Bytes]:
-    """The phrases for `clean_text`: their bytes, int32 [phrases + 1] where each starts, and a flag for each byte that
-    starts one."""
+def phrase_table() -> tuple[Bytes, Int32s, Bytes]:
+    """The phrases and citations for `clean_text`: their bytes, where each starts, int32 [phrases + 1], and a flag for
+    each byte that starts a phrase in either case, uint8 [256]."""
     encoded = [phrase.encode() for phrase in (*PHRASES, *CITATIONS)]
     starts = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
-    first = np.zeros(256, dtype=np.uint8)
+    is_first = np.zeros(256, dtype=np.uint8)
     for phrase in encoded[: len(PHRASES)]:
-        first[[phrase[0], phrase[:1].upper()[0]]] = 1
-    return np.frombuffer(bytearray(b"".join(encoded)), dtype=np.uint8), starts, first
+        is_first[[phrase[0], phrase[:1].upper()[0]]] = 1
+    return np.frombuffer(bytearray(b"".join(encoded)), dtype=np.uint8), starts, is_first
 
 
-def switches(c4: C4Config) -> Int32s:
-    """The settings for `clean_text`, int32 [6]."""
+def settings_array(config: C4Config) -> Int32s:
+    """The settings for `clean_text`, int32 [5]."""
+    wanted = (
+        (config.drop_lorem_ipsum, LOREM), (config.cut_javascript, JAVASCRIPT), (config.drop_curly_brackets, CURLY),
+        (config.cut_policy, POLICY),
+    )  # fmt: skip
     return np.array(
         [
-            c4.max_word_length,
-            c4.remove_citations,
-            c4.terminal_punctuation,
-            c4.min_words_per_line,
-            (LOREM if c4.drop_lorem_ipsum else 0)
-            | (JAVASCRIPT if c4.cut_javascript else 0)
-            | (CURLY if c4.drop_curly_brackets else 0)
-            | (POLICY if c4.cut_policy else 0),
+            config.max_word_length, config.remove_citations, config.terminal_punctuation, config.min_words_per_line,
+            sum(bits for is_wanted, bits in wanted if is_wanted),
         ],
         dtype=np.int32,
-    )
+    )  # fmt: skip
 
 
 @leaf
 def clean_text(
-    classes: UInt32s,
-    known: Int64s,
-    data: Bytes,
-    phrases: Bytes,
-    starts: Int32s,
-    first: Bytes,
-    switches: Int32s,
-    spans: Spans,
-    stack: Int32s,
-    out: Bytes,
-    row: npt.NDArray[np.float64],
-) -> tuple[int, int]:
-    """Write the lines of `data` that remain to `out` [at least len(data)] and fill `MEASURES` in `row`. Returns how
-    many bytes and words remain; of a document with a forbidden phrase, none."""
-    size, words, count, kept, start = 0, 0, 0, 0, 0
-    row[:] = 0
+    classes: UInt32s, exceptions: Int64s, data: Bytes, phrases: Bytes, starts: Int32s, is_first: Bytes,
+    settings: Int32s, spans: Int32s, stack: Int32s, out: Bytes, measures: Floats,
+) -> tuple[int, int]:  # fmt: skip
+    """Write the remaining lines of `data` to `out` [at least len(data)] and fill `MEASURES`. Returns how many bytes and
+    words remain; none for a document with a forbidden phrase."""
+    size, words, count, kept, start = 0, 0, 0, 0, 0  # size: bytes of `out` that belong to kept lines
+    measures[:] = 0
     while start < len(data):
         end, following = line_end(data, start)
-        a, b = strip(classes, data, start, end)
+        first, last = strip(classes, data, start, end)
         start = following
         count += 1
-        line_words, longest = _line_words(classes, data, a, b)
-        if longest > switches[0]:
+        line_words, longest = _line_words(classes, data, first, last)
+        if longest > settings[MAX_WORD_LENGTH]:
             continue
-        end = _copy_line(data, a, b, switches[1], phrases, starts, out, size)
-        if switches[2] and not _terminal(out, size, end):
+        end = _copy_line(data, first, last, settings[REMOVE_CITATIONS], phrases, starts, out, size)
+        if settings[TERMINAL_PUNCTUATION] and not _is_terminal(out, size, end):
             continue
-        if line_words < switches[3]:
+        if line_words < settings[MIN_LINE_WORDS]:
             continue
-        found = _phrases(out, size, end, phrases, starts, first) & switches[4]
+        found = _find_phrases(out, size, end, phrases, starts, is_first) & settings[WANTED_PHRASES]
         if found & LOREM:
-            row[1] = 1
+            measures[LOREM_IPSUM] = 1
             return 0, 0
         if found & JAVASCRIPT:
             continue
         if found & CURLY:
-            row[2] = 1
+            measures[CURLY_BRACKETS] = 1
             return 0, 0
         if found & POLICY:
             continue
         line = out[size:end]
-        number = split(classes, known, line, 0, len(line), spans, stack)
-        row[0] += sentences(classes, line, 0, spans, number)
-        words, kept, size = words + number, kept + 1, end + 1
+        line_count = split_words(classes, exceptions, line, 0, len(line), spans, stack)
+        measures[SENTENCES] += count_sentences(classes, line, 0, spans, line_count)
+        words, kept, size = words + line_count, kept + 1, end + 1
         if end < len(out):
-            out[end] = 10
-    row[3] = kept / max(count, 1)
-    a, b = strip(classes, out, 0, max(size - 1, 0))
-    for i in range(a, b):
-        out[i - a] = out[i]
-    return b - a, words
+            out[end] = utf8.LINE_FEED
+    measures[KEPT_LINES] = kept / max(count, 1)
+    first, last = strip(classes, out, 0, max(size - 1, 0))
+    for at in range(first, last):
+        out[at - first] = out[at]
+    return last - first, words
 
 
 @inlined
-def _line_words(classes: UInt32s, data: Bytes, a: int, b: int) -> tuple[int, int]:
+def _line_words(classes: UInt32s, data: Bytes, at: int, end: int) -> tuple[int, int]:
     """Words between white space, and the characters of the longest."""
     words, length, longest = 0, 0, 0
-    while a < b:
-        code, width = decode(data, a, b)
-        if classes[code] & SPACE:
+    while at < end:
+        code, width = decode(data, at, end)
+        if classes[code] & ch.SPACE:
             length = 0
         else:
             words += length == 0
             length += 1
             longest = max(longest, length)
-        a += width
+        at += width
     return words, longest
 
 
 @inlined
 def _copy_line(
-    data: Bytes, a: int, b: int, citations: int, phrases: Bytes, starts: Int32s, out: Bytes, size: int
+    data: Bytes, at: int, end: int, without_citations: int, phrases: Bytes, starts: Int32s, out: Bytes, size: int
 ) -> int:
-    """Copy `data[a:b]` to `out[size:]`, without citations if so wanted; returns the end of the copy."""
-    while a < b:
-        if citations and data[a] == 91:
-            skipped = _citation(data, a + 1, b, phrases, starts)
-            if skipped:
-                a += 1 + skipped
+    """Copy `data[at:end]` to `out[size:]`; returns the end of the copy."""
+    while at < end:
+        if without_citations and data[at] == utf8.LEFT_BRACKET:
+            citation = _citation_size(data, at + 1, end, phrases, starts)
+            if citation:
+                at += 1 + citation
                 continue
-        out[size] = data[a]
+        out[size] = data[at]
         size += 1
-        a += 1
+        at += 1
     return size
 
 
 @inlined
-def _citation(data: Bytes, a: int, b: int, phrases: Bytes, starts: Int32s) -> int:
-    """Bytes of what makes the bracket before `a` a citation."""
-    i = a
-    while i < b and 48 <= data[i] <= 57:
-        i += 1
-    if i < b and data[i] == 93:
-        return i + 1 - a
-    for number in range(len(starts) - 3, len(starts) - 1):
-        size = starts[number + 1] - starts[number]
-        if _matches(data, a, b, phrases, starts[number], starts[number + 1], False):
-            return size
+def _citation_size(data: Bytes, start: int, end: int, phrases: Bytes, starts: Int32s) -> int:
+    """Bytes of a citation after its `[`; 0 if `data[start:end]` starts with none."""
+    at = start
+    while at < end and is_digit(data[at]):
+        at += 1
+    if at < end and data[at] == utf8.RIGHT_BRACKET:
+        return at + 1 - start
+    for number in range(len(PHRASES), len(PHRASES) + len(CITATIONS)):
+        if _starts_with(data, start, end, phrases, starts[number], starts[number + 1], False):
+            return starts[number + 1] - starts[number]
     return 0
 
 
 @inlined
-def _terminal(data: Bytes, a: int, b: int) -> bool:
-    """Does `data[a:b]` end in one of `. ? ! " '`, but not in `...`?"""
-    if a == b:
+def _is_terminal(data: Bytes, start: int, end: int) -> bool:
+    """Does `data[start:end]` end in one of `. ? ! " '`, but not in `...`?"""
+    if start == end:
         return False
-    c = data[b - 1]
-    return c == 63 or c == 33 or c == 34 or c == 39 or (c == 46 and not ellipsis_before(data, a, b))
+    last = data[end - 1]
+    if last == utf8.FULL_STOP:
+        return not ends_with_ellipsis(data, start, end)
+    return last in (utf8.QUESTION_MARK, utf8.EXCLAMATION_MARK, utf8.QUOTATION_MARK, utf8.APOSTROPHE)
 
 
 @inlined
-def _phrases(data: Bytes, a: int, b: int, phrases: Bytes, starts: Int32s, first: Bytes) -> int:
-    """Bit set of the phrases that occur in `data[a:b]`, whatever their case."""
+def _find_phrases(data: Bytes, start: int, end: int, phrases: Bytes, starts: Int32s, is_first: Bytes) -> int:
+    """Bit set of the phrases that occur in `data[start:end]`, ignoring case."""
     found = 0
-    for i in range(a, b):
-        if not first[data[i]]:
+    for at in range(start, end):
+        if not is_first[data[at]]:
             continue
-        for number in range(len(starts) - 3):
-            if _matches(data, i, b, phrases, starts[number], starts[number + 1], True):
+        for number in range(len(PHRASES)):
+            if _starts_with(data, at, end, phrases, starts[number], starts[number + 1], True):
                 found |= 1 << number
     return found
 
 
 @inlined
-def _matches(data: Bytes, i: int, b: int, phrases: Bytes, p: int, q: int, fold: bool) -> bool:
-    """Does `data[i:b]` start with `phrases[p:q]`, its capitals folded to small letters or not?"""
-    if i + q - p > b:
+def _starts_with(
+    data: Bytes, at: int, end: int, phrases: Bytes, phrase: int, phrase_end: int, ignore_case: bool
+) -> bool:
+    """Does `data[at:end]` start with `phrases[phrase:phrase_end]`, which is in lower case?"""
+    if at + phrase_end - phrase > end:
         return False
-    while p < q:
-        c = data[i]
-        if fold and 65 <= c <= 90:
-            c |= 32
-        if c != phrases[p]:
+    while phrase < phrase_end:
+        byte = data[at]
+        if ignore_case and utf8.UPPER_A <= byte <= utf8.UPPER_Z:
+            byte |= utf8.CASE_BIT
+        if byte != phrases[phrase]:
             return False
-        i, p = i + 1, p + 1
+        at, phrase = at + 1, phrase + 1
     return True

@@ -1,7 +1,7 @@
-"""Words that the tokenizer takes whole or splits at fixed places: contractions, abbreviations, emoticons.
+"""Words that the tokenizer keeps whole or splits at fixed places: contractions, abbreviations, emoticons.
 
-The list is that of spaCy's English tokenizer (`spacy.lang.en.tokenizer_exceptions`, MIT), written as the products it
-is made of. A word is given as its pieces.
+The list is that of spaCy's English tokenizer (`spacy.lang.en.tokenizer_exceptions`, MIT), written as the products that
+generate it. A word is given as its pieces, separated by `|`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ SPLIT = """
 y'|all y|all how|'d|'y How|'d|'y not|'ve not|ve Not|'ve Not|ve can|not Can|not gon|na Gon|na got|ta Got|ta let|'s
 Let|'s c'm|on C'm|on °|c|. °|f|. °|k|. °|C|. °|F|. °|K|. i|'m i|m i|'m|a i|m|a I|'m I|m I|'m|a I|m|a
 """
+# Also with a capital, and with an apostrophe at the end.
 CLIPPED = "doin goin nothin nuthin ol somethin lovin havin"
-"""Also with a capital and with an apostrophe at the end."""
+# Follow pronouns and question words; question words also take `ENDINGS_MORE`, and those of the singular `'s` and `s`.
 ENDINGS = "'ll ll 'll|'ve ll|ve 'd d 'd|'ve d|ve"
-"""Follow pronouns and question words (these also take `ENDINGS_MORE` and mostly `'s` and `s`)."""
 ENDINGS_MORE = "'re re 've ve"
 PRONOUNS = {
     "i": "'ve ve", "you": "'ve ve 're re", "he": "'s s", "she": "'s s", "it": "'s s", "we": "'ve ve 're re",
@@ -40,11 +40,12 @@ QUESTIONS = "who what when where why how there that this these those"
 NEGATED = "ca could do does did had may might must need ought sha should wo would"
 NEGATED_ONLY = "ai are is was were have has dare"
 MODALS = "could might must should would"
+# Contractions without apostrophe that are also words ("ill", "shell"): spaCy takes them out of the products again.
 NOT_SPLIT = "Ill ill Its its Hell hell Shell shell Shed shed were Were Well well Whore whore"
 
 
-def pieces() -> dict[str, tuple[str, ...]]:
-    """Word to its pieces; with the typographic apostrophe as well as the typewriter's."""
+def tokenizer_exceptions() -> dict[str, tuple[str, ...]]:
+    """The pieces of each exception; words with an apostrophe are listed with both `'` and `’`."""
     found: dict[str, tuple[str, ...]] = {word: (word,) for word in EMOTICONS.split()}
     for entry in _entries():
         split = tuple(entry.split("|"))

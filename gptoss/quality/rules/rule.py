@@ -1,29 +1,37 @@
-"""A rule: a measure of a document and the bound that it must keep."""
+"""A rule: a measure of a document and the bound on it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-Floats = npt.NDArray[np.float64]
+from gptoss.quality.rules.compiled import Flags, Floats
 
 
 @dataclass(frozen=True)
 class Rule:
-    """`measure` must not be below (`<`) or above (`>`) `bound`; a document without the measure (NaN) keeps the rule."""
+    """Removes documents whose `measure` is below the bound of a key `min_...`, or above that of any other key."""
 
-    name: str
-    """Family and key of `curate.quality` that hold the bound, such as `gopher.min_words`."""
+    family: str
+    key: str
+    """The key of `curate.quality.FAMILY` that configures the bound."""
     measure: str
-    side: str
     bound: float
 
-    def broken(self, measured: Floats) -> npt.NDArray[np.bool_]:
+    @property
+    def name(self) -> str:
+        """The reason in the removed table, such as `gopher.min_words`."""
+        return f"{self.family}.{self.key}"
+
+    @property
+    def side(self) -> str:
+        """The comparison by which a value breaks the rule."""
+        return "<" if self.key.startswith("min_") else ">"
+
+    def broken(self, values: Floats) -> Flags:
         """Which documents break the rule, bool [documents]."""
-        return measured < self.bound if self.side == "<" else measured > self.bound
+        # Comparisons with NaN are false: a document without the measure never breaks the rule.
+        return values < self.bound if self.side == "<" else values > self.bound
 
     def explain(self, value: float) -> str:
-        """The measured value and the bound, such as `mean_word_length 2.1 < 3`."""
+        """The detail in the removed table: measured value and bound, such as `mean_word_length 2.1 < 3`."""
         return f"{self.measure} {value:.6g} {self.side} {self.bound:g}"

@@ -1,4 +1,11 @@
-"""Lines and paragraphs in bytes, and how much of them is repeated."""
+"""Kernels for lines and paragraphs: where they end, their length, and how many repeat an earlier one.
+
+    line_end:        end of a line as str.splitlines cuts it
+    split_pieces:    cut at runs of at least n line feeds; hash and length of each piece
+    count_repeated:  pieces whose hash occurred before, with an open-addressed hash table
+
+Plain-Python references: `tests/quality/rules/test_kernels.py`.
+"""
 
 # mypy: disable-error-code="return-value, no-any-return, assignment"
 # Integers are those of the compiled code: neither Python's nor NumPy's.
@@ -7,94 +14,95 @@ from __future__ import annotations
 import numpy as np
 
 from gptoss.quality.rules import characters as ch
-from gptoss.quality.rules.affixes import (
-    Bytes,
-    Int32s,
-    Int64s,
-    UInt32s,
-    before,
-    class_at,
-    class_before,
-    decode,
-    word_hash,
-)
-from gptoss.quality.rules.compiled import inlined, kernel, leaf
+from gptoss.quality.rules import utf8
+from gptoss.quality.rules.affixes import class_at, class_before, decode, previous_character, word_hash
+from gptoss.quality.rules.compiled import Bytes, Int32s, Int64s, UInt32s, inlined, kernel, leaf
 
-SPACE, BREAK = ch.SPACE, ch.BREAK
+SMALLEST_TABLE = 8  # slots; a power of two, so that a mask replaces the remainder
 
 
 @inlined
 def line_end(data: Bytes, start: int) -> tuple[int, int]:
     """End of the line that starts at `start`, and start of the next one, as `str.splitlines` cuts them."""
-    i, end = start, len(data)
-    while i < end:
-        b = data[i]
-        if b < 32:
-            if b == 13 and i + 1 < end and data[i + 1] == 10:
-                return i, i + 2
-            if 10 <= b <= 13 or 28 <= b <= 30:
-                return i, i + 1
-        elif b == 0xC2 and i + 1 < end and data[i + 1] == 0x85:
-            return i, i + 2
-        elif b == 0xE2 and i + 2 < end and data[i + 1] == 0x80 and (data[i + 2] == 0xA8 or data[i + 2] == 0xA9):
-            return i, i + 3
-        i += 1
+    at, end = start, len(data)
+    while at < end:
+        byte = data[at]
+        if byte < utf8.SPACE_BYTE:
+            if byte == utf8.CARRIAGE_RETURN and at + 1 < end and data[at + 1] == utf8.LINE_FEED:
+                return at, at + 2
+            if utf8.LINE_FEED <= byte <= utf8.CARRIAGE_RETURN or utf8.FILE_SEPARATOR <= byte <= utf8.RECORD_SEPARATOR:
+                return at, at + 1
+        elif byte == utf8.NEXT_LINE_1:
+            if at + 1 < end and data[at + 1] == utf8.NEXT_LINE_2:
+                return at, at + 2
+        elif byte == utf8.PUNCTUATION_1:
+            last = data[at + 2] if at + 2 < end and data[at + 1] == utf8.PUNCTUATION_2 else 0
+            if last == utf8.LINE_SEPARATOR_3 or last == utf8.PARAGRAPH_SEPARATOR_3:
+                return at, at + 3
+        at += 1
     return end, end
 
 
 @inlined
-def strip(classes: UInt32s, data: Bytes, a: int, b: int) -> tuple[int, int]:
-    """`data[a:b]` without white space around it."""
-    while a < b and class_at(classes, data, a, b) & SPACE:
-        a += decode(data, a, b)[1]
-    while b > a and class_before(classes, data, a, b) & SPACE:
-        b = before(data, a, b)
-    return a, b
+def strip(classes: UInt32s, data: Bytes, start: int, end: int) -> tuple[int, int]:
+    """The part of `data[start:end]` without surrounding white space."""
+    while start < end and class_at(classes, data, start, end) & ch.SPACE:
+        start += decode(data, start, end)[1]
+    while end > start and class_before(classes, data, start, end) & ch.SPACE:
+        end = previous_character(data, start, end)
+    return start, end
 
 
 @inlined
-def characters(data: Bytes, a: int, b: int) -> int:
-    """Characters in `data[a:b]`."""
+def count_characters(data: Bytes, start: int, end: int) -> int:
+    """Characters in `data[start:end]`: bytes that do not continue one."""
     count = 0
-    for i in range(a, b):
-        count += (data[i] & 0xC0) != 0x80
+    for at in range(start, end):
+        count += (data[at] & utf8.CONTINUATION_MASK) != utf8.CONTINUATION
     return count
 
 
+@inlined
+def table_slots(entries: int) -> int:
+    """Slots of a hash table for so many entries: at most half of them are filled, which keeps probing short."""
+    slots = SMALLEST_TABLE
+    while slots < 2 * entries:
+        slots *= 2
+    return slots
+
+
 @leaf
-def pieces(data: Bytes, a: int, b: int, breaks: int, hashes: Int64s, lengths: Int32s) -> int:
-    """Cut `data[a:b]` at each run of at least `breaks` line feeds; fill the pieces' hashes and lengths in characters
-    and return how many there are."""
-    count, start, i = 0, a, a
-    while i < b:
-        if data[i] != 10:
-            i += 1
+def split_pieces(data: Bytes, start: int, end: int, breaks: int, hashes: Int64s, lengths: Int32s) -> int:
+    """Cut `data[start:end]` at each run of at least `breaks` line feeds; fill the hashes of the pieces and their
+    lengths in characters, and return how many there are."""
+    count, piece, at = 0, start, start
+    while at < end:
+        if data[at] != utf8.LINE_FEED:
+            at += 1
             continue
-        run = i
-        while run < b and data[run] == 10:
-            run += 1
-        if run - i >= breaks:
-            hashes[count], lengths[count] = word_hash(data, start, i), characters(data, start, i)
-            count, start = count + 1, run
-        i = run
-    hashes[count], lengths[count] = word_hash(data, start, b), characters(data, start, b)
+        run_end = at
+        while run_end < end and data[run_end] == utf8.LINE_FEED:
+            run_end += 1
+        if run_end - at >= breaks:
+            hashes[count], lengths[count] = word_hash(data, piece, at), count_characters(data, piece, at)
+            count, piece = count + 1, run_end
+        at = run_end
+    hashes[count], lengths[count] = word_hash(data, piece, end), count_characters(data, piece, end)
     return count + 1
 
 
 @kernel
-def repeated(hashes: Int64s, lengths: Int32s, count: int) -> tuple[int, int]:
+def count_repeated(hashes: Int64s, lengths: Int32s, count: int) -> tuple[int, int]:
     """How many of the pieces repeat an earlier one, and the characters in those."""
-    slots = 8
-    while slots < 2 * count:
-        slots *= 2
-    seen = np.zeros(slots, dtype=np.int64)
-    number, total = 0, 0
-    for k in range(count):
-        key = hashes[k]
+    slots = table_slots(count)
+    table = np.zeros(slots, dtype=np.int64)  # 0 marks an empty slot: `word_hash` is never 0
+    repeated, characters = 0, 0
+    for piece in range(count):
+        key = hashes[piece]
         slot = key & (slots - 1)
-        while seen[slot] != 0 and seen[slot] != key:
+        while table[slot] != 0 and table[slot] != key:
             slot = (slot + 1) & (slots - 1)
-        if seen[slot] == key:
-            number, total = number + 1, total + lengths[k]
-        seen[slot] = key
-    return number, total
+        if table[slot] == key:
+            repeated, characters = repeated + 1, characters + lengths[piece]
+        table[slot] = key
+    return repeated, characters

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gptoss.quality.rules.affixes import known_words
-from gptoss.quality.rules.characters import table
-from gptoss.quality.rules.exceptions import pieces
-from gptoss.quality.rules.words import sentences, split
+from gptoss.quality.rules.affixes import exception_table
+from gptoss.quality.rules.characters import class_table
+from gptoss.quality.rules.exceptions import tokenizer_exceptions
+from gptoss.quality.rules.words import count_sentences, split_words
 
 
 def words(text: str) -> list[str]:
@@ -18,7 +18,7 @@ def words(text: str) -> list[str]:
 def spans(text: str) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
     data = np.frombuffer(bytearray(text.encode()), dtype=np.uint8)
     found, stack = np.empty((len(data) + 1, 2), dtype=np.int32), np.empty(len(data) + 1, dtype=np.int32)
-    return found[: split(table(), known_words(), data, 0, len(data), found, stack)]
+    return found[: split_words(class_table(), exception_table(), data, 0, len(data), found, stack)]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_words_cover_all_but_white_space() -> None:
 
 
 def test_every_exception_becomes_its_pieces() -> None:
-    for word, expected in pieces().items():
+    for word, expected in tokenizer_exceptions().items():
         assert words(f"so {word} so") == ["so", *expected, "so"]
 
 
@@ -65,4 +65,4 @@ def test_every_exception_becomes_its_pieces() -> None:
 )
 def test_sentences(text: str, number: int) -> None:
     data, found = np.frombuffer(bytearray(text.encode()), dtype=np.uint8), spans(text)
-    assert sentences(table(), data, 0, np.ascontiguousarray(found), len(found)) == number
+    assert count_sentences(class_table(), data, 0, np.ascontiguousarray(found), len(found)) == number
