@@ -86,7 +86,7 @@ def show(model: str, *, verify: bool = False) -> None:
 def load(model: str) -> Sealed:
     """Find the version and what was sealed with it. Raises `UserError`; `ClusterError` when MLflow is away."""
     from gptoss.registry.versions import registry_errors
-    from gptoss.tracking.mlflow_run import connect
+    from gptoss.tracking.mlflow_client import connect
 
     name, _, alias = model.partition("@")
     name, _, number = name.partition("/")
@@ -115,7 +115,7 @@ def _sealed(client: Any, name: str, version: Any) -> Sealed:
     import yaml
     from mlflow.artifacts import download_artifacts
 
-    from gptoss.tracking.mlflow_run import tracking_uri
+    from gptoss.tracking.mlflow_client import tracking_uri
 
     root = Path(download_artifacts(run_id=version.run_id, artifact_path="lineage", tracking_uri=tracking_uri()))
     stages = yaml.safe_load((root / "dvc.lock").read_text())["stages"]

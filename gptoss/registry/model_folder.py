@@ -1,8 +1,10 @@
-"""A published folder as an MLflow model, by reference: the weights are hard links, so no byte is stored twice.
+"""A published folder as an MLflow model by reference: the weights are hard links, so no byte is stored twice.
 
-MLflow's `log_model` copies the checkpoint first. Here the model folder is laid out as MLflow's `transformers`
-flavor expects it (`MLmodel`, `model/`, `components/tokenizer/`) in the artifact folder of the run. The links keep
-the bytes alive when a later run replaces the published folder.
+MLflow's `log_model` would copy the checkpoint. Instead, the folder is laid out among the artifacts of the run in the way
+that MLflow's `transformers` flavor expects (`MLmodel`, `model/`, `components/tokenizer/`). The links keep the bytes when
+a later run replaces the published folder.
+
+References: https://mlflow.org/docs/latest/model (MLmodel format).
 """
 
 from __future__ import annotations
@@ -17,32 +19,32 @@ from urllib.request import url2pathname
 
 from gptoss.core.atomic_files import atomic_folder
 from gptoss.registry import signature
+from gptoss.tokenizer.folder import tokenizer_files
 from gptoss.tracking.mlflow_run import MlflowRun
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+# What MLflow's loader of the flavor imports.
 REQUIREMENTS = ("mlflow", "torch", "transformers", "accelerate")
 
 
 def build(run: MlflowRun, name: str, folder: Path) -> str:
-    """Lay out the MLflow model of `folder` among the artifacts of `run`; returns its source URI for the registry."""
-    root = run.client.get_run(run.run_id).info.artifact_uri
-    parsed = urlparse(root)
-    if parsed.scheme not in ("", "file"):
-        return _remote(run, name, folder, root)
-    target = Path(url2pathname(parsed.path)) / name
+    """Lay out the MLflow model of `folder` among the artifacts of `run`; returns its URI for the registry."""
+    artifacts: str = run.client.get_run(run.run_id).info.artifact_uri
+    local = local_path(artifacts)
+    # A remote artifact store needs one upload: a reference would point into this machine.
+    target = (local or run.state) / name
     with atomic_folder(target) as partial:
         _link_tree(folder, partial / "model")
         _describe(partial, name, folder, run.run_id)
-    return target.as_uri()
+    if local is not None:
+        return target.as_uri()
+    run.client.log_artifacts(run.run_id, str(target), name)
+    return f"{artifacts}/{name}"
 
 
-def _remote(run: MlflowRun, name: str, folder: Path, root: str) -> str:
-    """An artifact store elsewhere gets one upload: a reference would point into this machine."""
-    with atomic_folder(run.state / name) as partial:
-        _link_tree(folder, partial / "model")
-        _describe(partial, name, folder, run.run_id)
-    run.client.log_artifacts(run.run_id, str(run.state / name), name)
-    return f"{root}/{name}"
+def local_path(uri: str) -> Path | None:
+    """Return the path of a `file:` URI or plain path, None for any other store."""
+    parsed = urlparse(uri)
+    return Path(url2pathname(parsed.path)) if parsed.scheme in ("", "file") else None
 
 
 def _link_tree(source: Path, target: Path) -> None:
@@ -52,25 +54,26 @@ def _link_tree(source: Path, target: Path) -> None:
         destination = target / path.relative_to(source)
         destination.parent.mkdir(parents=True, exist_ok=True)
         try:
+            # DVC may have put a symbolic link into the folder; a link to it would dangle once DVC's cache is cleaned.
             os.link(path.resolve(), destination)
-        except OSError:  # another file system: there a copy is the only way to keep the bytes
+        except OSError:  # another file system: only a copy can keep the bytes
             shutil.copyfile(path, destination)
 
 
 def _describe(target: Path, name: str, folder: Path, run_id: str | None) -> None:
-    """Write `MLmodel` with the flavors `transformers` and `python_function`, and link the tokenizer as component."""
+    """Add `MLmodel` with the flavors `transformers` and `python_function`, the tokenizer component, the signature."""
     from mlflow.models import Model
     from mlflow.transformers.flavor_config import build_flavor_config_from_local_checkpoint
 
-    for file in TOKENIZER_FILES:
-        if (folder / file).exists():
-            (target / "components" / "tokenizer").mkdir(parents=True, exist_ok=True)
-            os.link(target / "model" / file, target / "components" / "tokenizer" / file)
+    components = target / "components" / "tokenizer"
+    components.mkdir(parents=True)
+    for path in tokenizer_files(target / "model"):
+        os.link(path, components / path.name)
     signature.copy_beside(folder, target)
     requirements = [f"{package}=={version(package)}" for package in REQUIREMENTS]
     (target / "requirements.txt").write_text("\n".join(requirements) + "\n")
     flavor: dict[str, Any] = build_flavor_config_from_local_checkpoint(str(folder), task="text-generation")
-    flavor["torch_dtype"] = "torch.float16"
+    flavor["torch_dtype"] = "torch.float16"  # MLflow passes it to `from_pretrained`
     model = Model(artifact_path=name, run_id=run_id)
     model.add_flavor("transformers", transformers_version=version("transformers"), code=None, **flavor)
     model.add_flavor(

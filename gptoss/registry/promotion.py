@@ -1,147 +1,169 @@
-"""When a candidate becomes champion: every gate passed, every row of the champion was measured again in the same way
-and none fell by more than chance allows, and bits per byte on the same held-out shards did not rise.
+"""The rule by which a candidate becomes champion: a tuple of checks, `RULES`.
 
-Two rows are measured in the same way when they scored the same items (their content, and that of the pool of few-shot
-examples), as many, by the same template, with the same shots and the same limit to the answer. A row of a version
-from before all this was kept does not say so, and is comparable with none: comparing on what both happen to have could
-take two different measurements for one. Where the rule cannot compare it does not promote; a person decides, by
-`python -m gptoss.cli.promote --force`.
+A candidate is promoted when every gate passed, every score of the champion was measured again in the same way and none
+fell by more than chance allows, and bits per byte on the same held-out text did not rise.
 
-The scores a later candidate is compared with are kept as tags of the registry version.
+Two scores are measured in the same way when they used the same items (by the hash of their content and of the few-shot
+pool), the same number of them, the same template, shots and answer limit. A version that was registered before the
+content hash was recorded is comparable with none: comparing only what both versions happen to record could take two
+different measurements for one. Where the rule cannot compare, it does not promote; a person decides, with
+`gptoss promote --force`.
+
+To add a check: one function from `Comparison` to `Finding`, and one line in `RULES`.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-ROW_TAG = "gptoss.row."
-HELD_OUT_TAG = "gptoss.held_out"
+from gptoss.registry.measurements import GATES_TAG, HeldOutBits, Measurements, TaskScore
 
-MAX_RISE = {"base": 0.005, "instruct": 0.05}
-"""How much bits per byte may rise, relative to the champion's. Both are of the same text, so which documents were drawn
-plays no part; what is left is the luck of one training run (its seed, its order). An Instruct model is tuned away from
-that text, and how far is a choice: of it, only damage is refused. Both bounds are judgement, not measured."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One measured figure with its standard error, and how it was measured."""
-
-    value: float
-    stderr: float
-    n: int
-    template: str
-    higher_is_better: bool = True
-    shots: int | None = None
-    answer_limit: int | None = None
-    """Tokens that an answer could have; None where answers are ranked."""
-    content: str = ""
-    """Hash of the items; empty in a version from before it was kept."""
+# Relative rise of bits per byte that is tolerated. Both models read the same text, so sampling of documents plays no
+# part; what remains is the variance between training runs (seed, order of data). An Instruct model is tuned away from
+# that text by design, so only damage is rejected. Both bounds are judgement, not measured.
+MAX_BITS_RISE = {"base": 0.005, "instruct": 0.05}
+# Replaces the gates of a version that was registered before gates were recorded: they are not known to have passed.
+UNKNOWN_GATES: list[Mapping[str, Any]] = [{"name": "unknown to the registry", "passed": False}]
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """Bits per byte, and the hash of the held-out shards it was measured on."""
+class Comparison:
+    """A candidate and the champion it would replace."""
 
-    value: float
-    shards: str
-    head: str
+    candidate: Measurements
+    champion: Measurements | None
+    """None for the first version of a model."""
+    gates: list[Mapping[str, Any]]
+    """Name and `passed` of each gate of the candidate."""
+    max_drop: float
+    """Tolerated fall of a score, in standard errors of the difference."""
+
+    @cached_property
+    def old(self) -> Measurements:
+        """Measurements of the champion, without any where there is no champion."""
+        return self.champion or Measurements({})
+
+    @cached_property
+    def differences(self) -> dict[str, str]:
+        """How the candidate's measurement of each score of the champion differs; empty text where it does not."""
+        return {key: difference(self.candidate.scores.get(key), score) for key, score in self.old.scores.items()}
+
+    @cached_property
+    def comparable(self) -> list[str]:
+        """The scores that both measured in the same way."""
+        return [key for key, text in self.differences.items() if not text]
+
+    @cached_property
+    def same_text(self) -> tuple[HeldOutBits, HeldOutBits] | None:
+        """Bits per byte of candidate and champion if both were measured on the same held-out text."""
+        new, old = self.candidate.held_out, self.old.held_out
+        return (new, old) if new and old and new.shards == old.shards else None
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What is known of a version: its rows by `suite.task.metric`, and its bits per byte where the shards are known."""
+class Finding:
+    """Result of one check."""
 
-    rows: Mapping[str, Row]
-    held_out: HeldOut | None = None
+    in_favour: tuple[str, ...] = ()
+    """Reasons for promotion, reported when every check agrees."""
+    against: tuple[str, ...] = ()
+    """Measured reasons against promotion."""
+    not_comparable: tuple[str, ...] = ()
+    """What could not be compared, so that a person has to decide."""
+    final: bool = False
+    """The checks that follow are skipped."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether the candidate is promoted, and why; `undecided` when all that speaks against it is that it could not be
-    compared."""
+    """Whether the candidate is promoted, and the reasons."""
 
     promoted: bool
     reasons: tuple[str, ...]
     undecided: bool = False
+    """Nothing measured is against the candidate, but it could not be compared."""
 
 
-def measured(scores: Mapping[str, Any]) -> Measured:
-    """What `scores.json` says."""
-    rows = {
-        f"{row['suite']}.{row['task']}.{row['metric']}": Row(
-            float(row["value"]),
-            float(row["stderr"] or 0.0),
-            int(row["n"]),
-            str(row["template_sha256"])[:16],
-            bool(row.get("higher_is_better", True)),
-            row.get("shots"),
-            row.get("answer_limit"),
-            str(row.get("content_sha256") or "")[:16],
-        )
-        for row in scores["rows"]
-    }
-    bits = scores["bits_per_byte"]
-    shards = str(bits.get("shards_sha256") or "")
-    return Measured(rows, HeldOut(float(bits["model"]), shards, scores.get("head", "base")) if shards else None)
+def every_gate_passed(comparison: Comparison) -> Finding:
+    """Reject a version that failed a gate, whatever its scores."""
+    failed = tuple(f"gate {gate['name']} failed" for gate in comparison.gates if not gate["passed"])
+    return Finding((f"all {len(comparison.gates)} gates passed",), against=failed, final=bool(failed))
 
 
-def as_tags(scores: Mapping[str, Any]) -> dict[str, str]:
-    """The rows and the bits per byte as tags of a registry version."""
-    found = measured(scores)
-    tags = {ROW_TAG + key: json.dumps(asdict(row)) for key, row in found.rows.items()}
-    if found.held_out:
-        tags[HELD_OUT_TAG] = json.dumps(asdict(found.held_out))
-    return tags | {"gptoss.bits_per_byte": f"{scores['bits_per_byte']['model']:.4f}"}
+def first_version(comparison: Comparison) -> Finding:
+    """Promote the first version that passed every gate: there is nothing to compare it with."""
+    return Finding() if comparison.champion else Finding(("there was no champion",), final=True)
 
 
-def from_tags(tags: Mapping[str, str]) -> Measured:
-    """What `as_tags` kept."""
-    rows = {
-        key.removeprefix(ROW_TAG): Row(**json.loads(value)) for key, value in tags.items() if key.startswith(ROW_TAG)
-    }
-    return Measured(rows, HeldOut(**json.loads(tags[HELD_OUT_TAG])) if HELD_OUT_TAG in tags else None)
+def no_score_fell(comparison: Comparison) -> Finding:
+    """Reject a fall that exceeds the standard error of the difference by a factor of `max_drop`."""
+    new, old, bound = comparison.candidate.scores, comparison.old.scores, comparison.max_drop
+    falls = tuple(text for key in comparison.comparable if (text := _fall(key, new[key], old[key], bound)))
+    rows = f"none of {len(comparison.comparable)} comparable rows fell by more than {bound:g} standard errors"
+    return Finding((rows,), against=falls)
 
 
-def decide(candidate: Measured, champion: Measured | None, gates: Any, bound: float) -> Decision:
-    """Compare a candidate with the champion; `bound` is in standard errors of the difference."""
-    failed = failed_gates(gates)
-    if failed:
-        return Decision(False, tuple(f"gate {name} failed" for name in failed))
-    passed = f"all {len(gates['gates'])} gates passed"
-    if champion is None:
-        return Decision(True, (passed, "there was no champion"))
-    new, old = candidate.rows, champion.rows
-    departures = {key: departure(new.get(key), row) for key, row in old.items()}
-    comparable = [key for key, reason in departures.items() if not reason]
-    same_text = _same_text(candidate.held_out, champion.held_out)
-    worse = [fall for key in comparable if (fall := _fall(key, new[key], old[key], bound))]
-    worse += [rise for pair in same_text if (rise := _rise(*pair))]
-    unknown = [f"{key} ({reason})" for key, reason in departures.items() if reason]
-    if unknown:
-        unknown = [f"not comparable with the champion's: {', '.join(unknown)}"]
-    elif not comparable and not same_text:
-        unknown = ["nothing that was measured is comparable with the champion"]
-    if worse or unknown:
-        return Decision(False, (*worse, *unknown), undecided=not worse)
-    rows = f"none of {len(comparable)} comparable rows fell by more than {bound:g} standard errors"
-    bits = [f"bits per byte went from {was.value:.4f} to {now.value:.4f}" for now, was in same_text]
-    return Decision(
-        True, (passed, rows, *(bits or ["bits per byte not compared: not known to be of the same held-out shards"]))
-    )
+def bits_per_byte_did_not_rise(comparison: Comparison) -> Finding:
+    """Reject a rise of bits per byte above `MAX_BITS_RISE`, where both were measured on the same text."""
+    if comparison.same_text is None:
+        return Finding(("bits per byte not compared: not known to be of the same held-out shards",))
+    new, old = comparison.same_text
+    bound = MAX_BITS_RISE[new.head]
+    if new.value <= old.value * (1 + bound):
+        return Finding((f"bits per byte went from {old.value:.4f} to {new.value:.4f}",))
+    # NaN arrives here as well, because the comparison above is false for it.
+    rise = 100 * (new.value / old.value - 1)
+    text = f"bits per byte rose from {old.value:.4f} to {new.value:.4f}: {rise:.2f} % > {100 * bound:g} %"
+    return Finding(against=(text,))
 
 
-def failed_gates(gates: Any) -> list[str]:
-    """Names of the gates in `gates.json` that did not pass."""
-    return [str(gate["name"]) for gate in gates["gates"] if not gate["passed"]]
+def everything_was_compared(comparison: Comparison) -> Finding:
+    """Leave the decision to a person when a score of the champion, or everything, could not be compared."""
+    if missing := [f"{key} ({text})" for key, text in comparison.differences.items() if text]:
+        return Finding(not_comparable=(f"not comparable with the champion's: {', '.join(missing)}",))
+    if not comparison.comparable and comparison.same_text is None:
+        return Finding(not_comparable=("nothing that was measured is comparable with the champion",))
+    return Finding()
 
 
-def departure(new: Row | None, old: Row) -> str:
-    """How the measurement of a candidate's row departs from that of the champion's; empty when they are the same."""
+# The order is that of the reasons in the registry. The first two may end the comparison.
+RULES: tuple[Callable[[Comparison], Finding], ...] = (
+    every_gate_passed,
+    first_version,
+    no_score_fell,
+    bits_per_byte_did_not_rise,
+    everything_was_compared,
+)
+
+
+def decide(comparison: Comparison) -> Decision:
+    """Apply `RULES`. A candidate is promoted when no check speaks against it and everything could be compared."""
+    findings: list[Finding] = []
+    for rule in RULES:
+        findings.append(rule(comparison))
+        if findings[-1].final:
+            break
+    against = tuple(reason for finding in findings for reason in finding.against)
+    not_comparable = tuple(reason for finding in findings for reason in finding.not_comparable)
+    if against or not_comparable:
+        return Decision(False, against + not_comparable, undecided=not against)
+    return Decision(True, tuple(reason for finding in findings for reason in finding.in_favour))
+
+
+def decide_by_tags(candidate: Mapping[str, str], champion: Mapping[str, str] | None, max_drop: float) -> Decision:
+    """Apply the rule to the tags of two registry versions; `champion` is None when there is none."""
+    gates: list[Mapping[str, Any]] = json.loads(candidate[GATES_TAG]) if GATES_TAG in candidate else UNKNOWN_GATES
+    old = Measurements.from_tags(champion) if champion is not None else None
+    return decide(Comparison(Measurements.from_tags(candidate), old, gates, max_drop))
+
+
+def difference(new: TaskScore | None, old: TaskScore) -> str:
+    """Describe how the measurement of the candidate's score differs from the champion's; empty when it does not."""
     if new is None:
         return "not measured"
     if not new.content or not old.content:
@@ -153,24 +175,14 @@ def departure(new: Row | None, old: Row) -> str:
         "answer limit": (new.answer_limit, old.answer_limit),
         "content": (new.content, old.content),
     }
-    return "; ".join(f"{what} {now}, was {was}" for what, (now, was) in pairs.items() if now != was)
+    return "; ".join(f"{name} {now}, was {before}" for name, (now, before) in pairs.items() if now != before)
 
 
-def _same_text(new: HeldOut | None, old: HeldOut | None) -> list[tuple[HeldOut, HeldOut]]:
-    return [(new, old)] if new and old and new.shards == old.shards else []
-
-
-def _fall(key: str, new: Row, old: Row, bound: float) -> str | None:
+def _fall(key: str, new: TaskScore, old: TaskScore, bound: float) -> str | None:
     drop = old.value - new.value if new.higher_is_better else new.value - old.value
+    # The two measurements are treated as independent. They share their items, so the true error is smaller and the
+    # rule errs on the side of promotion.
     error = math.hypot(new.stderr, old.stderr)
     if drop <= bound * error or drop <= 0:
         return None
     return f"{key} fell from {old.value:.4f} to {new.value:.4f}: {drop:.4f} > {bound:g} * {error:.4f}"
-
-
-def _rise(new: HeldOut, old: HeldOut) -> str | None:
-    bound = MAX_RISE[new.head]
-    if new.value <= old.value * (1 + bound):
-        return None
-    rise = new.value / old.value - 1
-    return f"bits per byte rose from {old.value:.4f} to {new.value:.4f}: {100 * rise:.2f} % > {100 * bound:g} %"

@@ -181,7 +181,7 @@ class Verifier:
         equal = found == sealed.signing_key
         self._count(equal, f"{signed} is by the key {found}, the registry names {sealed.signing_key or 'none'}")
         if equal:
-            whose = "this checkout's" if signature.is_own(found) else "another's: ask its maker for its fingerprint"
+            whose = "this checkout's" if signature.is_own_key(found) else "another's: ask its maker for its fingerprint"
             print(f"\nsigned by the key {found} ({whose})")
 
     def _raw_sha256(self, url: str) -> str:

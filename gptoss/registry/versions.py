@@ -1,53 +1,77 @@
-"""Names and versions in the MLflow model registry, and what its errors mean."""
+"""Registered models and their versions, and the meaning of MLflow's errors."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from gptoss.config.settings import Settings
-from gptoss.core import paths
-from gptoss.core.errors import ClusterError
-from gptoss.tracking.mlflow_run import tracking_uri
+from gptoss.core import checksums, paths
+from gptoss.core.atomic_files import read_json
+from gptoss.core.errors import ClusterError, DataError
+from gptoss.registry import model_folder, signature
+from gptoss.registry.measurements import GATES_TAG, Measurements
+from gptoss.tracking import provenance
+from gptoss.tracking.mlflow_client import tracking_uri
+from gptoss.tracking.mlflow_run import MlflowRun
 
+# MLflow's codes for a model, version or alias that does not exist, the same from a database and over HTTP. The second
+# is that of an unknown alias and of a version that is not a number.
 NOT_FOUND_CODES = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-"""MLflow's codes for a model, version or alias that is not there, from a database and over HTTP alike. The second is
-that of an unknown alias and of a version that is no number."""
+MAX_NAMES = 5
 
 
 def registry_name(name: str, head: str) -> str:
-    """`gpt-oss-tiny` for the base model, `gpt-oss-tiny-instruct` for the Instruct model."""
+    """Return `gpt-oss-tiny` for the base model, `gpt-oss-tiny-instruct` for the Instruct model."""
     return "-".join(paths.published(name, head).parts)
 
 
-def not_reachable(error: Any) -> ClusterError:
-    """What an `MlflowException` is when it does not say that something is not there."""
-    return ClusterError(
-        f"the model registry at {tracking_uri()} did not answer: {error.message}",
-        "start MLflow or correct MLFLOW_TRACKING_URI (unset: mlflow.db of this checkout), then run again",
-    )
+def create_version(run: MlflowRun, name: str, folder: Path, scores: dict[str, Any]) -> Any:
+    """Sign a published folder and register it, with everything that later comparisons need as tags.
 
-
-@contextmanager
-def registry_errors() -> Iterator[None]:
-    """Inside, a registry that does not answer is a `ClusterError`; that something is not there stays MLflow's error."""
-    from gptoss.tracking.mlflow_run import load_mlflow
-
-    load_mlflow()
+    A repeated run returns the version that its interrupted attempt created.
+    Errors: `DataError` naming files that do not match `checksums.sha256`.
+    """
     from mlflow.exceptions import MlflowException
 
+    if wrong := checksums.differing(folder):
+        raise DataError(
+            f"{folder}: {', '.join(wrong[:MAX_NAMES])} does not match {checksums.CHECKSUMS}",
+            "run `dvc repro --force publish`",
+        )
+    signing_key = signature.sign(folder)  # before the version, whose files include the signature
+    md5 = provenance.output_hash(str(folder))
     try:
-        yield
+        run.client.create_registered_model(name)
     except MlflowException as error:
-        if error.error_code in NOT_FOUND_CODES:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-        raise not_reachable(error) from None
+    for version in run.client.search_model_versions(f"name = '{name}'"):
+        if version.run_id == run.run_id and version.tags.get("gptoss.md5") == md5:
+            return version
+    gates = [{key: gate[key] for key in ("name", "passed")} for gate in read_json(folder / "gates.json")["gates"]]
+    tags = Measurements.from_scores(scores).as_tags() | {
+        "gptoss.bits_per_byte": f"{scores['bits_per_byte']['model']:.4f}",
+        "gptoss.folder": str(folder),
+        "gptoss.md5": md5,
+        "gptoss.signing_key": signing_key,
+        GATES_TAG: json.dumps(gates),
+    }
+    return run.client.create_model_version(name, model_folder.build(run, name, folder), run_id=run.run_id, tags=tags)
+
+
+def link_heads(client: Any, base: Any, instruct: Any) -> None:
+    """Tag the base version with its Instruct version, and the Instruct version with its base version."""
+    client.set_model_version_tag(base.name, base.version, "gptoss.instruct", f"{instruct.name}/{instruct.version}")
+    client.set_model_version_tag(instruct.name, instruct.version, "gptoss.base", f"{base.name}/{base.version}")
 
 
 def current_versions(settings: Settings) -> list[str]:
-    """One line a model: its newest version and what the aliases point to; empty when nothing is registered."""
-    from gptoss.tracking.mlflow_run import connect, load_mlflow
+    """Return one line per model with the versions of its aliases; empty when nothing is registered."""
+    from gptoss.tracking.mlflow_client import connect, load_mlflow
 
     load_mlflow()
     from mlflow.exceptions import MlflowException
@@ -61,3 +85,28 @@ def current_versions(settings: Settings) -> list[str]:
         f"{model.name}: " + ", ".join(f"{alias} = version {number}" for alias, number in sorted(model.aliases.items()))
         for model in models
     ]
+
+
+def not_reachable(error: Any) -> ClusterError:
+    """Translate an `MlflowException` that does not say that something does not exist."""
+    return ClusterError(
+        f"the model registry at {tracking_uri()} did not answer: {error.message}",
+        "start MLflow or correct MLFLOW_TRACKING_URI (unset: mlflow.db of this checkout), then run again",
+    )
+
+
+@contextmanager
+def registry_errors() -> Iterator[None]:
+    """Raise `ClusterError` when the registry does not answer; errors of `NOT_FOUND_CODES` stay MLflow's."""
+    from gptoss.tracking.mlflow_client import load_mlflow
+
+    # Imported as a whole, in one thread: MLflow's lazy imports fail when two threads begin with different modules.
+    load_mlflow()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code in NOT_FOUND_CODES:
+            raise
+        raise not_reachable(error) from None

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from gptoss.cli import promote
+from gptoss.cli.__main__ import main
 from gptoss.config.settings import Settings, load_settings
 from gptoss.core import checksums, paths
 from gptoss.core.atomic_files import write_json
@@ -121,34 +121,36 @@ def test_a_worse_model_never_becomes_champion_and_a_roll_back_restores_the_bette
     published(0.1, seed=1)
     registered(settings, "worse")
     assert state(client) == {"candidate": "2", "champion": "1"}
-    assert promote.main(["--to", "2"]) == 2
+    assert main(["promote", "--to", "2"]) == 2
     assert "fell from 0.5000 to 0.1000" in capsys.readouterr().err
     published(0.9, gate=False, seed=2)
     registered(settings, "gate failed")
-    assert promote.main(["--to", "3"]) == 2
+    assert main(["promote", "--to", "3"]) == 2
     assert "gate kl_float32_float16 failed" in capsys.readouterr().err
     assert state(client) == {"candidate": "3", "champion": "1"}
 
     published(0.9, seed=3, n=20)
     registered(settings, "of fewer items")
     assert state(client) == {"candidate": "4", "champion": "1"}
-    told = client.get_model_version(BASE, "4").tags["gptoss.reasons"]
-    assert "smoke.mmlu.acc (items 20, was 24)" in told
-    assert f'python -m gptoss.cli.promote --model {BASE} --to 4 --force "why"' in told
+    printed = client.get_model_version(BASE, "4").tags["gptoss.reasons"]
+    assert "smoke.mmlu.acc (items 20, was 24)" in printed
+    assert f'gptoss promote --model {BASE} --to 4 --force "why"' in printed
 
     published(0.6, seed=4)
     registered(settings, "better")
     assert state(client)["champion"] == "5"
-    assert promote.main(["--rollback"]) == 0
+    assert main(["promote", "--rollback"]) == 0
     assert state(client)["champion"] == "1"
-    assert promote.main(["--rollback"]) == 2
+    assert main(["promote", "--rollback"]) == 2
     assert "had no champion before version 1" in capsys.readouterr().err
-    assert promote.main(["--to", "3", "--force", "the gate was wrong"]) == 0
+    assert main(["promote", "--to", "3", "--force", "the gate was wrong"]) == 0
     assert state(client)["champion"] == "3"
-    assert promote.main(["--to", "9"]) == 2
-    assert promote.main([]) == 0
-    told = capsys.readouterr().out
-    assert "version 3 forced by" in told and "the gate was wrong (against: gate kl_float32_float16 failed)" in told
+    assert main(["promote", "--to", "9"]) == 2
+    assert main(["promote"]) == 0
+    printed = capsys.readouterr().out
+    assert (
+        "version 3 forced by" in printed and "the gate was wrong (against: gate kl_float32_float16 failed)" in printed
+    )
     assert [move.what for move in champions.history(client, BASE)] == ["promoted", "promoted", "rolled back", "forced"]
 
     Path("gpt-oss/tiny/config.json").write_text("{}")

@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from gptoss.registry.promotion import Decision, HeldOut, Measured, Row, as_tags, decide, from_tags, measured
+from gptoss.registry import promotion
+from gptoss.registry.measurements import HeldOutBits, Measurements, TaskScore
+from gptoss.registry.promotion import Comparison, Decision, Finding, decide
 
-PASSED = {"gates": [{"name": "loads", "passed": True}]}
+PASSED: list[Mapping[str, Any]] = [{"name": "loads", "passed": True}]
 ROW: dict[str, Any] = {
     "suite": "smoke", "task": "mmlu", "metric": "acc", "value": 0.5, "stderr": 0.1, "n": 24, "shots": 5,
     "answer_limit": None, "template_sha256": "ab", "content_sha256": "cd",
 }  # fmt: skip
 DROP = {"task": "drop", "metric": "f1", "value": 0.0, "stderr": None, "answer_limit": 64}
 SCORES = {"head": "base", "bits_per_byte": {"model": 2.0, "shards_sha256": "ef"}, "rows": [ROW, ROW | DROP]}
-BEST = Row(0.8, 0.03, 100, "t", shots=5, answer_limit=64, content="c")
+MEASURED = Measurements.from_scores(SCORES)
+BEST = TaskScore(0.8, 0.03, 100, "t", shots=5, answer_limit=64, content="c")
 
 
-def against_best(candidate: Row | None, **others: Row) -> Decision:
+def verdict(
+    candidate: Measurements, champion: Measurements | None, gates: list[Mapping[str, Any]] = PASSED
+) -> Decision:
+    return decide(Comparison(candidate, champion, gates, max_drop=2.0))
+
+
+def against_best(candidate: TaskScore | None, **others: TaskScore) -> Decision:
     rows = {"row": candidate} if candidate else {}
-    return decide(Measured(rows | others), Measured({"row": BEST}), PASSED, 2.0)
+    return verdict(Measurements(rows | others), Measurements({"row": BEST}))
 
 
 def test_scores_survive_the_tags() -> None:
-    assert from_tags(as_tags(SCORES)) == measured(SCORES)
+    assert Measurements.from_tags(MEASURED.as_tags()) == MEASURED
 
 
 def test_the_first_candidate_is_promoted_and_a_failed_gate_never() -> None:
-    assert decide(measured(SCORES), None, PASSED, 2.0).promoted
-    failed = decide(measured(SCORES), None, {"gates": [{"name": "kl", "passed": False}]}, 2.0)
+    assert verdict(MEASURED, None).promoted
+    failed = verdict(MEASURED, None, [{"name": "kl", "passed": False}])
     assert not failed.promoted
     assert failed.reasons == ("gate kl failed",)
 
 
 def test_an_equal_model_is_promoted() -> None:
-    assert decide(measured(SCORES), from_tags(as_tags(SCORES)), PASSED, 2.0).promoted
+    assert verdict(MEASURED, Measurements.from_tags(MEASURED.as_tags())).promoted
 
 
 def test_a_fall_beyond_the_bound_blocks_promotion() -> None:
@@ -47,7 +57,7 @@ def test_a_fall_beyond_the_bound_blocks_promotion() -> None:
 
 
 @pytest.mark.parametrize(
-    ("departure", "told"),
+    ("change", "text"),
     [
         ({"n": 50}, "row (items 50, was 100)"),
         ({"template": "other"}, "row (template other, was t)"),
@@ -57,10 +67,10 @@ def test_a_fall_beyond_the_bound_blocks_promotion() -> None:
         ({"content": ""}, "row (measured before its items were kept)"),
     ],
 )
-def test_a_row_that_was_measured_otherwise_is_not_compared_and_not_passed(departure: dict[str, Any], told: str) -> None:
-    decision = against_best(replace(BEST, value=0.9, **departure))
+def test_a_row_that_was_measured_otherwise_is_not_compared_and_not_passed(change: dict[str, Any], text: str) -> None:
+    decision = against_best(replace(BEST, value=0.9, **change))
     assert not decision.promoted and decision.undecided
-    assert decision.reasons == (f"not comparable with the champion's: {told}",)
+    assert decision.reasons == (f"not comparable with the champion's: {text}",)
 
 
 def test_a_row_of_the_champion_cannot_be_left_out() -> None:
@@ -71,17 +81,17 @@ def test_a_row_of_the_champion_cannot_be_left_out() -> None:
 
 def test_a_version_from_before_the_items_were_kept_is_comparable_with_none() -> None:
     old = {"gptoss.row.row": '{"value": 0.1, "stderr": 0.0, "n": 100, "template": "t", "higher_is_better": true}'}
-    assert not decide(Measured({"row": BEST}), from_tags(old), PASSED, 2.0).promoted
-    assert not decide(from_tags(old), from_tags(old), PASSED, 2.0).promoted
-    nothing = decide(Measured({"row": BEST}), from_tags({}), PASSED, 2.0)
+    assert not verdict(Measurements({"row": BEST}), Measurements.from_tags(old)).promoted
+    assert not verdict(Measurements.from_tags(old), Measurements.from_tags(old)).promoted
+    nothing = verdict(Measurements({"row": BEST}), Measurements.from_tags({}))
     assert nothing.undecided and "nothing that was measured is comparable" in nothing.reasons[0]
 
 
 def test_lower_is_better_where_the_row_says_so() -> None:
     champion = replace(BEST, value=1.0, stderr=0.01, higher_is_better=False)
     for value, promoted in ((1.5, False), (0.5, True)):
-        candidate = Measured({"row": replace(champion, value=value)})
-        assert decide(candidate, Measured({"row": champion}), PASSED, 2.0).promoted == promoted
+        candidate = Measurements({"row": replace(champion, value=value)})
+        assert verdict(candidate, Measurements({"row": champion})).promoted == promoted
 
 
 @pytest.mark.parametrize(
@@ -99,7 +109,15 @@ def test_lower_is_better_where_the_row_says_so() -> None:
 def test_bits_per_byte_may_not_rise_on_the_same_held_out_shards(
     bits: float, shards: str, head: str, promoted: bool
 ) -> None:
-    champion = Measured({"row": BEST}, HeldOut(2.0, "same", head))
-    assert decide(Measured({"row": BEST}, HeldOut(bits, shards, head)), champion, PASSED, 2.0).promoted == promoted
-    alone = decide(Measured({}, HeldOut(bits, shards, head)), replace(champion, rows={}), PASSED, 2.0)
+    champion = Measurements({"row": BEST}, HeldOutBits(2.0, "same", head))
+    assert verdict(Measurements({"row": BEST}, HeldOutBits(bits, shards, head)), champion).promoted == promoted
+    alone = verdict(Measurements({}, HeldOutBits(bits, shards, head)), replace(champion, scores={}))
     assert alone.promoted == (promoted and shards == "same"), "without rows it decides alone, when it can"
+
+
+def test_a_check_of_ones_own_is_one_function_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def small_enough(comparison: Comparison) -> Finding:
+        return Finding(against=("the model is too large",))
+
+    monkeypatch.setattr(promotion, "RULES", (*promotion.RULES, small_enough))
+    assert against_best(BEST).reasons == ("the model is too large",)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from gptoss.cli import promote
+from gptoss.cli.__main__ import main
 from gptoss.core.errors import ClusterError, UserError
-from gptoss.registry import champions, lineage
+from gptoss.registry import champions
 from gptoss.registry.champions import roll_back, set_champion
 from tests.conftest import ROOT
 
@@ -67,7 +67,7 @@ def test_promote_and_lineage_say_in_two_lines_that_mlflow_is_away(
     shutil.copyfile(ROOT / "params.yaml", "params.yaml")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", nobody())
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    for main, arguments in ((promote.main, ["--to", "1"]), (lineage.main, [f"{BASE}@champion"])):
+    for arguments in (["promote", "--to", "1"], ["lineage", f"{BASE}@champion"]):
         assert main(arguments) == ClusterError.exit_code
         assert "the model registry at http://127.0.0.1:" in capsys.readouterr().err
 
