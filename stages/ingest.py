@@ -1,7 +1,7 @@
 """Read the raw files of one source, in their native format, into documents.
 
-In: `sources.SOURCE` of `params.yaml`: its format (a reader of `gptoss.config.extensions.READERS`) and its `urls` (fsspec
-URLs, local globs, members of pinned package archives, lists of further URLs), each optionally with a checksum.
+In: `sources.SOURCE` of `params.yaml`: its format (a reader of `gptoss.config.extensions.READERS`) and its `urls`
+(fsspec URLs, local globs, members of pinned package archives, lists of further URLs), each optionally with a checksum.
 Out: `data/documents/SOURCE/`: `documents-*.parquet`, `rejected.parquet` (every raw record that should have become a
 document and could not, with file, location and reason) and `files.json` (every raw file with its SHA-256).
 Errors: a URL that cannot be resolved, reached or verified ends the stage with one message. A damaged file (cut off,
@@ -36,6 +36,7 @@ def ingest(settings: Settings, run: StageRun, source: str) -> Mapping[str, Any]:
     """Documents of one source. Returns counts and bytes. Raises `UserError`, `ClusterError`, `DataError`."""
     started = time.monotonic()
     config = settings.sources[source]
+    # URLs before the catalogue: a mistake in them should be reported before anything large is downloaded.
     files = with_versions(expand_urls(config, settings.seed))
     config = catalogue.prepare(config, run.state)
 
@@ -45,6 +46,7 @@ def ingest(settings: Settings, run: StageRun, source: str) -> Mapping[str, Any]:
     every_file = [outcome for of_task in outcomes for outcome in of_task]
     check_damage(source, every_file, settings.ingest.max_reject_fraction)
 
+    # Nothing is written for a source that was refused, so a later stage cannot use it by mistake.
     stems = [task["stem"] for task in tasks]
     write_outputs(paths.documents(source), run.state, stems, outcomes, settings.ingest.documents_per_file)
     run.metrics({"seconds": time.monotonic() - started})

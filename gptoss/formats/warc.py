@@ -56,6 +56,7 @@ def read(stream: Stream, origin: str, source: SourceConfig) -> Iterator[Record]:
         if record.record_type in (WarcRecordType.response, WarcRecordType.conversion):
             convert = _response if record.record_type == WarcRecordType.response else _conversion
             pending = _document(record, convert, f"byte {stored_at(stream, record.stream_pos)}", source)
+    # The last record counts only if all of its bytes were there.
     if pending is not None and tail.bytes >= end:
         yield pending
     if damage := record or tail.damage(end):

@@ -18,6 +18,7 @@ MAX_NAMED = 3
 def check_damage(source: str, outcomes: Sequence[FileOutcome], limit: float) -> None:
     """Raises `DataError` when the share of damaged files or of rejected records is above `limit`, or when there is no
     document at all."""
+    # Files first: one file that is cut off also has rejected records, and it is the better explanation.
     _check_files(source, outcomes, limit)
     _check_records(source, outcomes, limit)
     if not any(outcome.documents for outcome in outcomes):
@@ -43,6 +44,7 @@ def _check_records(source: str, outcomes: Sequence[FileOutcome], limit: float) -
     rejected = sum(outcome.total_rejected for outcome in outcomes)
     records = sum(outcome.records for outcome in outcomes)
     if rejected > limit * records:
+        # One wrong file often has most of the rejections, so naming the worst one is enough to find the cause.
         worst = max(outcomes, key=lambda outcome: outcome.total_rejected)
         raise DataError(
             f"sources.{source}: {_share(rejected, records, 'records are rejected', limit)}: {worst.total_rejected} of "
@@ -52,5 +54,6 @@ def _check_records(source: str, outcomes: Sequence[FileOutcome], limit: float) -
         )
 
 
+# The arithmetic is part of the message, so that a user can judge which limit would be enough.
 def _share(part: int, whole: int, what: str, limit: float) -> str:
     return f"{part} of {whole} {what} ({part} / {whole} = {part / whole:.3f} > ingest.max_reject_fraction = {limit:g})"

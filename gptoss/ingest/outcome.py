@@ -28,6 +28,7 @@ class FileOutcome:
     rejected: dict[str, int] = field(default_factory=dict)
     """Number of records by reason."""
     first_rejection: str = ""
+    """Locator, reason and detail of the first one, for the error that refuses the source."""
     damage: str = ""
     """Why the rest of the file could not be read, empty when all of it was. Damage counts as one rejected record."""
     skipped: dict[str, int] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class FileOutcome:
 
     def check(self) -> None:
         """Raises `RuntimeError` unless every record was counted exactly once."""
+        # Not an assertion: a record lost in silence would go unnoticed in a corpus, also under `python -O`.
         if self.records != self.documents + self.total_rejected + self.total_skipped:
             raise RuntimeError(
                 f"{self.url}: {self.records} records, but {self.documents} documents + {self.total_rejected} rejected "
@@ -53,6 +55,7 @@ class FileOutcome:
 
     def entry(self) -> dict[str, Any]:
         """The entry of `files.json`."""
+        # Files that are not members of an archive have no such keys, rather than empty ones.
         archive = {"archive": self.archive, "archive_sha256": self.archive_sha256} if self.archive else {}
         return archive | {
             "url": self.url,
@@ -87,4 +90,5 @@ def sum_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     total = Counter[str]()
     for count in counts:
         total.update(count)
+    # Sorted, so that the metrics are byte-identical whatever order the reasons occurred in.
     return dict(sorted(total.items()))

@@ -28,11 +28,13 @@ def write_outputs(
     tasks = repartition.write_tasks(files)
     # Threads suffice: Arrow releases the GIL while it decodes and encodes Parquet.
     run_tasks("repartition", repartition.write_file, tasks, state, input_bytes=input_bytes, releases_gil=True)
+    # Rejections are few, so a single process writes them.
     rejections = state / "rejected.parquet"
     rejected = repartition.write_rejections([rejections_path(stem) for stem in stems], rejections)
     every_file = [outcome for of_task in outcomes for outcome in of_task]
     _check_rows(sum(pq.read_metadata(file.path).num_rows for file in files), rejected, every_file)
     write_json(state / "files.json", {"files": [outcome.entry() for outcome in every_file]})
+    # Files are linked or moved into the output, which appears under its name only when it is complete.
     with assembled_folder(target) as add:
         for number, file in enumerate(files):
             add(f"documents-{number:05d}.parquet", file.path)
@@ -40,6 +42,7 @@ def write_outputs(
         add("files.json", state / "files.json")
 
 
+# What was counted while reading must be what is in the files: a bug in between would lose text in silence.
 def _check_rows(documents: int, rejected: int, outcomes: Sequence[FileOutcome]) -> None:
     counted = sum(outcome.documents for outcome in outcomes), sum(outcome.total_rejected for outcome in outcomes)
     if (documents, rejected) != counted:

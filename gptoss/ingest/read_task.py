@@ -52,9 +52,10 @@ def rejections_path(stem: str) -> Path:
 def read_files(
     files: Sequence[Mapping[str, Any]], stem: str, source: str, source_config: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Read raw files (as `task_groups.reading_tasks` describes them); returns `{"outcomes": [...]}` with a `FileOutcome`
-    per file. Raises `DataError` for a wrong checksum, `ClusterError` and `OSError` when a file cannot be read."""
+    """Read raw files (as `task_groups.reading_tasks` describes them); returns `{"outcomes": [...]}`, a `FileOutcome` per
+    file. Raises `DataError` for a wrong checksum, `ClusterError` and `OSError` when a file cannot be read."""
     config = SourceConfig.model_validate(source_config)
+    # Only the reader of this format is imported: imports of the others would delay every task.
     reader: Reader = load(READERS, config.format).read
     outcomes = []
     with (
@@ -79,6 +80,7 @@ def _read_file(
     with opener.open(file) as raw:
         hashing = HashingStream(raw)
         records = _records(reader, hashing, file.url, config)
+        # A member of an archive has no file descriptor.
         if file.archive is None and os.fstat(raw.fileno()).st_size > LARGE_FILE_BYTES:
             records = progress(records, f"read {file.url.rpartition('/')[2]}", unit="records")
         writer.write_all(records)
@@ -112,6 +114,7 @@ class _RecordWriter:
             for record in records:
                 self._write(record)
         except DamagedError as error:
+            # A row of its own in the rejected table, so that damage is visible there, too.
             self.outcome.damage = str(error)
             self._write(Rejection(f"after {self.outcome.documents} documents", "damaged", self.outcome.damage))
         self.outcome.rejected, self.outcome.skipped = dict(self._rejected), dict(self._skipped)
@@ -122,6 +125,7 @@ class _RecordWriter:
             self._reject(record)
         elif isinstance(record, Skip):
             self._skipped[record.reason] += 1
+        # Empty text is not an error: a page may have a picture and no text.
         elif not record.text.strip():
             self._skipped["empty"] += 1
         else:
@@ -134,6 +138,7 @@ class _RecordWriter:
         self._rejections.add([clean(v) for v in (self._source, self.outcome.url, locator, rejection.reason, detail)])
 
     def _add(self, document: Document) -> None:
+        # The locator in `meta` makes it possible to trace any text of the corpus to its raw record.
         text, url = clean(document.text), clean(document.url)
         meta = document.meta | {"locator": _full_locator(self.outcome.url, document.locator)}
         self.outcome.documents += 1
@@ -185,6 +190,7 @@ class _RowBuffer:
 @contextmanager
 def _row_buffer(path: Path, schema: pa.Schema) -> Iterator[_RowBuffer]:
     """A table that is complete when the block ends and absent when it raises."""
+    # Flushed only on success: after an error the file is discarded.
     with atomic_file(path) as partial, TableWriter(partial, schema) as table:
         rows = _RowBuffer(table, schema)
         yield rows

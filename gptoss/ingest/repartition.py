@@ -66,6 +66,7 @@ def assign_rows(tables: Sequence[tuple[Path, int]], rows_per_file: int) -> list[
                 room = rows_per_file
             files[-1].append(TableSlice(str(path), start, stop, stop - start == rows))
             room -= stop - start
+    # Without any row there is still one file.
     return files or [[]]
 
 
@@ -80,6 +81,7 @@ def write_tasks(files: Sequence[DocumentFile]) -> list[dict[str, Any]]:
 
 def write_file(slices: Sequence[dict[str, Any]], target: str) -> dict[str, Any]:
     """Write one file; returns its number of rows."""
+    # Writing in batches keeps one row group in memory, not the file.
     with atomic_file(Path(target)) as partial, TableWriter(partial, DOCUMENT) as writer:
         for table_slice in slices:
             for batch in _slice_batches(Path(table_slice["path"]), table_slice["start"], table_slice["stop"]):
@@ -90,6 +92,7 @@ def write_file(slices: Sequence[dict[str, Any]], target: str) -> dict[str, Any]:
 def _slice_batches(path: Path, start: int, stop: int) -> Iterator[pa.RecordBatch]:
     """Rows of a table in small batches; row groups that hold none of them are not read."""
     table = pq.ParquetFile(path)
+    # Parquet cannot seek to a row, only to a row group.
     group_start = 0
     for group in range(table.num_row_groups):
         rows = table.metadata.row_group(group).num_rows
@@ -104,7 +107,7 @@ def _slice_batches(path: Path, start: int, stop: int) -> Iterator[pa.RecordBatch
 
 
 def write_rejections(tables: Sequence[Path], target: Path) -> int:
-    """Write all rejections to one table; returns how many. They are few, so one process copies them."""
+    """Write all rejections to one table; returns how many."""
     with atomic_file(target) as partial, TableWriter(partial, REJECTED) as writer:
         for path in tables:
             for batch in pq.ParquetFile(path).iter_batches():

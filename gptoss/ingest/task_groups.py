@@ -30,9 +30,12 @@ def reading_tasks(
 ) -> list[dict[str, Any]]:
     """Arguments of `read_task.read_files`. Each task writes files that are named after a hash of its arguments, so the
     output of an earlier attempt on other raw files is never mistaken for its own."""
+    # Tasks may run on another machine, so their arguments are JSON.
     source_config = config.model_dump(mode="json")
     tasks = []
     for group in _groups(files):
+        # The version of each file is part of the arguments only for the sake of this hash and of `run_tasks`, which
+        # repeats a task when its arguments have changed.
         raw = [_as_json(file) for file in group]
         digest = hashlib.blake2b(json.dumps([raw, source, source_config]).encode(), digest_size=12).hexdigest()
         tasks.append(
@@ -45,8 +48,10 @@ def _groups(files: Sequence[VersionedFile]) -> Iterator[list[VersionedFile]]:
     """The files in order, in groups of at most `MAX_FILES` and `MAX_BYTES`, or of one file."""
     group: list[VersionedFile] = []
     size = 0
+    # Consecutive files only: documents keep the order of the files, which makes the output independent of scheduling.
     for file in files:
         size += max(0, file.bytes)
+        # A file that cannot share a task ends the group before it and is a group by itself.
         alone = not file.can_share or bool(group and not group[-1].can_share)
         if group and (alone or len(group) == MAX_FILES or size > MAX_BYTES):
             yield group

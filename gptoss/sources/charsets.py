@@ -49,6 +49,7 @@ def decode(data: bytes, declared: str | None) -> tuple[str, str]:
     if utf_16 := _utf_16_without_mark(sample):
         return data.decode(utf_16, errors="replace"), utf_16
     if b"\x1b" not in sample or not any(escape in sample for escape in ISO_2022_ESCAPES):
+        # UTF-8 is tried before any declaration: most pages are UTF-8, and a wrong header is common.
         with contextlib.suppress(UnicodeDecodeError):
             return data.decode("utf-8"), "utf-8"
         text = data.decode("utf-8", errors="replace")

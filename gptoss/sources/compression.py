@@ -36,6 +36,7 @@ class HashingStream(io.RawIOBase):
     """A raw stream that counts and hashes (SHA-256) what is read from it. `stream` must have `read1`."""
 
     def __init__(self, stream: Any) -> None:
+        # `read1` and not `read`: a pipe delivers what it has, without waiting for a full buffer.
         self._stream = stream
         self._digest = hashlib.sha256()
         self.bytes = 0
@@ -60,6 +61,7 @@ class HashingStream(io.RawIOBase):
 def decompressed(raw: io.RawIOBase) -> io.BufferedReader[Any]:
     """A buffered stream of the plain bytes. Reading it raises `DamagedError` where the compressed data is damaged."""
     buffered = io.BufferedReader(raw, CHUNK)
+    # By content and not by suffix: suffixes of URLs are often wrong or missing.
     magic = buffered.peek(6)[:6]
     plain: io.RawIOBase
     if magic.startswith(b"\x1f\x8b"):

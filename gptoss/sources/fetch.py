@@ -58,6 +58,7 @@ class RawFileOpener:
             ):
                 yield stream
         elif file.is_remote:
+            # The process id keeps tasks apart that read the same URL for two sources at the same time.
             name = hashlib.blake2b(file.location.encode(), digest_size=12).hexdigest()
             copy = self._folder / f"{name}-{os.getpid()}.download"
             download(file.location, copy)
@@ -103,6 +104,7 @@ def download(url: str, target: Path) -> None:
 
 def read_small(location: str, url: str, sha256: str | None) -> bytes:
     """A small file, whole and decompressed, such as a list of paths. `url` names it in errors."""
+    # Small enough to be read at once, so a broken connection needs no partial file.
     if "://" in location:
         remote_files, path = file_system(location)
         raw = _with_retries(lambda: bytes(remote_files.cat_file(path)), location)
@@ -130,6 +132,7 @@ def remote_glob(url: str) -> list[str]:
     matches = _with_retries(lambda: sorted(remote_files.glob(path)), url)
     if not matches:
         raise UserError(f"no file matches {without_password(url)}", "correct the glob")
+    # fsspec lists paths without protocol and credentials; the URL is needed again to open a file.
     return [str(remote_files.unstrip_protocol(match)) for match in matches]
 
 
@@ -139,10 +142,12 @@ def _with_retries(call: Callable[[], T], url: str) -> T:
     shown = without_password(url)
 
     def explain(error: Exception) -> tuple[Exception, bool]:
+        # A full disk or a missing permission does not go away within seconds.
         if isinstance(error, PipelineError) or (isinstance(error, OSError) and from_os_error(error)):
             return error, False
         if _is_absent(error):
             return UserError(f"{shown} does not exist", "correct the URL in params.yaml"), False
+        # fsspec wraps the error of the library below; that one says what failed.
         cause = error.__cause__ or error
         reason = "timed out" if isinstance(cause, TimeoutError) else " ".join(str(cause).split())
         return ClusterError(

@@ -60,6 +60,7 @@ def _allow_hub() -> None:
 def without_password(url: str) -> str:
     """A URL that can be shown: credentials replaced by `***`."""
     parts = urlsplit(url)
+    # Only the host part can hold credentials; an `@` in the path or query is part of the name.
     if "@" not in parts.netloc:
         return url
     return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))

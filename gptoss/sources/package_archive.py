@@ -55,6 +55,7 @@ def fetch_archive(requirement: str, member: str = "*") -> Path:
 
     The path ends in `SHA256/FILENAME`. Raises `UserError` (malformed, no such version, no such member),
     `ClusterError` (no index reachable), `DataError` (digest mismatch, unreadable archive)."""
+    # An unreachable index counts only if no other one has the member.
     name, version = parse_requirement(requirement)
     archives, unreachable = candidates(name, version)
     tried: list[str] = []
@@ -132,6 +133,7 @@ def _download(package: DistributionPackage) -> Path:
         with tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=DOWNLOADS) as folder:
             partial = Path(folder) / package.filename
             download(package, partial)
+            # An index may give no SHA-256, so the folder is named after the hash of what arrived.
             target = DOWNLOADS / sha256_file(partial) / package.filename
             target.parent.mkdir(exist_ok=True)
             partial.replace(target)
@@ -144,6 +146,7 @@ def _verified(archive: Path) -> Path | None:
         return None
     if sha256_file(archive) == archive.parent.name:
         return archive
+    # Removed with its folder, so that a download of the same bytes can take the name.
     print(f"{archive} was damaged since it was downloaded; downloading it again", file=sys.stderr)
     shutil.rmtree(archive.parent)
     return None
@@ -155,6 +158,7 @@ def _find_earlier_download(name: str, version: str, member: str, unreachable: Cl
     from pypi_simple import UnparsableFilenameError, parse_filename
 
     earlier: list[tuple[int, str, Path]] = []
+    # The file name is all that is known about an earlier download, so it must tell project, version and kind.
     for archive in DOWNLOADS.glob("*/*"):
         try:
             project, its_version, kind = parse_filename(archive.name, name)
@@ -178,6 +182,7 @@ class Archive:
         if isinstance(opened, zipfile.ZipFile):
             self._names = [info.filename for info in opened.infolist() if not info.is_dir()]
         else:
+            # Listing a compressed tar decompresses all of it, so this is done once per archive.
             self._names = [info.name for info in opened if info.isfile()]
 
     def names(self, pattern: str) -> list[str]:

@@ -56,10 +56,12 @@ def expand_urls(source: SourceConfig, seed: int) -> list[RawFile]:
     by_url: dict[str, RawFile] = {}
     for url in source.urls:
         for file in _expand(url, source.prefix):
+            # Of several URLs for one file the first counts, with its checksum.
             by_url.setdefault(file.url, file)
     chosen = sorted(by_url.values(), key=lambda file: file.url)
     if source.max_files is not None and len(chosen) > source.max_files:
         chosen = sorted(chosen, key=lambda file: _sample_key(seed, file.url))[: source.max_files]
+    # The sample is in random order; outputs are in the order of the URLs.
     return sorted(chosen, key=lambda file: file.url)
 
 
@@ -87,6 +89,7 @@ def _expand(url: str, prefix: str, lists: tuple[str, ...] = ()) -> Iterator[RawF
                 f"{' > '.join(chain)}: {'a list names itself' if file.url in lists else 'too many lists in lists'}",
                 f"take {file.url} out of {lists[-1]}, or correct `urls` of the source",
             )
+        # Common Crawl's lists have paths relative to its server, others have URLs.
         for line in _read_list(file, sha256):
             member = line if "://" in line or not prefix else prefix.rstrip("/") + "/" + line
             yield from _expand(member, prefix, chain)

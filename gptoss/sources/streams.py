@@ -24,11 +24,13 @@ class DamagedError(Exception):
 def lines(stream: Stream, limit: int = MAX_RECORD_BYTES) -> Iterator[tuple[int, bytes | None]]:
     """`(number from 1, line without its end)`; None instead of a line longer than `limit`, which is skipped."""
     number = 0
+    # One byte more than the limit tells a line of exactly that length from a longer one.
     while line := stream.readline(limit + 1):
         number += 1
         if len(line) <= limit:
             yield number, line.rstrip(b"\r\n")
             continue
+        # The rest is read in pieces and dropped, so an endless line needs constant memory.
         while line and not line.endswith(b"\n"):
             line = stream.readline(limit)
         yield number, None
@@ -37,6 +39,7 @@ def lines(stream: Stream, limit: int = MAX_RECORD_BYTES) -> Iterator[tuple[int, 
 def read_up_to(stream: Stream, limit: int) -> bytearray:
     """The rest of the stream, or its first `limit` + 1 bytes when it is longer."""
     data = bytearray()
+    # `read1` returns what there is, so nothing before damage is lost.
     while len(data) <= limit and (chunk := stream.read1(limit + 1 - len(data))):
         data += chunk
     return data
@@ -59,6 +62,7 @@ class BytesIterator(io.RawIOBase):
                 self._rest = memoryview(next(self._chunks))
             except StopIteration:
                 return 0
+        # A memoryview: slicing bytes would copy the rest of a chunk on every read.
         size = min(len(buffer), len(self._rest))
         buffer[:size] = self._rest[:size]
         self._rest = self._rest[size:]

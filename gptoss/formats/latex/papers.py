@@ -28,11 +28,13 @@ from gptoss.formats.records import Document, Record, Rejection, Skip
 from gptoss.sources.streams import LINE_END, MAX_RECORD_BYTES, BytesIterator, DamagedError, Stream, read_up_to
 
 ABSTRACT_PAGE = "https://arxiv.org/abs/"
+# Names of submissions: ids since 2007 (`2001.00001`), ids before (`hep-th9901001`), each with an optional version.
 SUBMISSION = re.compile(
     r"(?P<id>\d{4}\.\d{4,5}|[a-z][a-z-]*(?:\.[A-Z]{2})?\d{7})(?:v\d+)?(?P<kind>\.tar\.gz|\.tgz|\.gz|\.pdf|\.tar|\.tex|\.zip)?$"
 )
 OLD_ID = re.compile(r"([a-z-]+(?:\.[A-Z]{2})?)(\d{7})")
 TEXT_FILES = (".tex", ".ltx", ".latex", ".def", ".txt")
+# Signatures of files without TeX. PostScript of Windows drivers begins with a control character.
 OTHER_KINDS = {b"%PDF": "PDF only", b"%!PS": "PostScript only", b"\x04%!P": "PostScript only"}
 WITHDRAWN = re.compile(r"\b(?:withdrawn|withdraw)\b", re.IGNORECASE)
 # Characters: a notice of withdrawal is shorter, a paper longer.
@@ -172,6 +174,7 @@ def _plain(data: bytes) -> Iterator[bytes]:
     if not data.startswith(b"\x1f\x8b"):
         yield data
         return
+    # Not `sources.compression`: a submission is in memory, and its bounds are those of one paper.
     total = 0
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
         while True:
@@ -200,6 +203,7 @@ def _paper(
     entry = works.get(identifier) if works and identifier else None
     if entry is not None and entry.withdrawn:
         return Skip("withdrawn")
+    # Normalised names, as inclusions are resolved to normalised paths.
     texts = {posixpath.normpath(member.name): decode(member.data) for member in files}
     found = assembled(texts)
     place = f"member {locator}" if locator else ""

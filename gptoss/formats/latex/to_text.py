@@ -14,15 +14,14 @@ import re
 from dataclasses import dataclass, field
 
 from gptoss.formats.latex import symbols
-from gptoss.formats.latex.macros import braces
+from gptoss.formats.latex.structure import ENVIRONMENT, OPTIONAL, Structure
 from gptoss.formats.latex.tidy import MARK, tidied
 
 # Each level of nesting is a few Python calls, and Python allows 1,000; real papers nest about ten levels.
 MAX_NESTING = 60
 
+# What the conversion interprets; everything between two tokens is copied. `\*` variants are read like the command.
 TOKEN = re.compile(r"\\(?P<word>[A-Za-z@]+)\*?|\\(?P<char>.)|(?P<other>\$\$?|[{}~&]|``?|''|--+|\n ?\n\s*)", re.DOTALL)
-ENVIRONMENT = re.compile(r"\\(begin|end) ?\{([^{}\n]{1,60})\}")
-OPTIONAL = re.compile(r" ?\[[^\[\]]{0,1000}\]")
 # An inline formula up to its `$`, within one paragraph: a single `$` in the text must not swallow the rest.
 INLINE = re.compile(r"((?:[^$\\\n]++|\\.|\n(?! ?\n))*+)\$", re.DOTALL)
 LABELS = re.compile(r"\\(?:label|nonumber|notag)\b(?: ?\{[^{}]{0,200}\})?")
@@ -36,19 +35,20 @@ NEW_THEOREM = re.compile(r"\\newtheorem\*?\s*\{([^{}]{1,60})\}\s*(?:\[[^\[\]]{0,
 def to_text(source: str) -> tuple[str, str]:
     """`(title, text)` of a paper; both may be empty."""
     source = source.replace(MARK, "")  # a source that contains the mark could forge citations
-    closes = braces(source)
+    structure = Structure(source)
     start = DOCUMENT.search(source)
     theorems = symbols.THEOREMS | dict(NEW_THEOREM.findall(source))
-    converter = _Converter(source, closes, theorems)
+    converter = _Converter(structure, theorems)
 
     def argument(pattern: re.Pattern[str], end: int) -> str:
         found = pattern.search(source, 0, end)
-        close = closes.get(found.end()) if found else None
+        close = structure.closes.get(found.end()) if found else None
         return converter.converted(found.end() + 1, close) if found and close is not None else ""
 
     title = " ".join(argument(TITLE, len(source)).split())
     # Some classes have the abstract as a command before the document begins.
     above = argument(ABSTRACT, start.start()) if start else ""
+    # The last one: a listing may contain another.
     end = source.rfind("\\end{document}")
     body = converter.converted(start.end() if start else 0, end if end > 0 else len(source))
     return title, tidied(f"{above}\n\n{body}")
@@ -56,31 +56,17 @@ def to_text(source: str) -> tuple[str, str]:
 
 @dataclass
 class _Converter:
-    """Converts ranges of one source.
+    """Converts ranges of one source. Methods that take a position return the position where to continue."""
 
-    The ends of all groups and environments are found in one pass beforehand, so that no search is repeated. Methods
-    that take a position return the position where the conversion continues."""
-
-    text: str
-    closes: dict[int, int]
+    source: Structure
     theorems: dict[str, str]
     out: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     lists: list[int] = field(default_factory=list)
     """The number of the last item of each open list, -1 for a list without numbers."""
-    _found: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.ends: dict[int, tuple[int, int]] = {}
-        stack: list[tuple[str, int]] = []
-        for found in ENVIRONMENT.finditer(self.text):
-            if found[1] == "begin":
-                stack.append((found[2], found.start()))
-            # An end that fits none of the innermost environments is ignored; more than three are hardly left open.
-            elif stack and found[2] in (name for name, _ in stack[-3:]):
-                while stack[-1][0] != found[2]:
-                    stack.pop()
-                self.ends[stack.pop()[1]] = (found.start(), found.end())
+        self.text = self.source.text
 
     def converted(self, start: int, end: int, depth: int = 0) -> str:
         """The text of a range, followed by its footnotes."""
@@ -130,41 +116,30 @@ class _Converter:
 
     def _math(self, opening: str, at: int, end: int) -> int:
         if opening == "$$":
-            close = self._next("$$", at)
-            if 0 <= close < end:
-                self._display(self.text[at:close])
-                return close + 2
-            return at
+            return self._formula_until("$$", at, end, display=True)
         inline = INLINE.match(self.text, at, end)
         if inline is None:
             self.out.append("$")
             return at
-        self.out.append(f"${_formula(inline[1])}$")
+        self._formula(inline[1], display=False)
         return inline.end()
 
-    def _display(self, formula: str) -> None:
-        self.out.append(f"\n$${_formula(formula)}$$\n")
+    def _formula_until(self, closing: str, at: int, end: int, *, display: bool) -> int:
+        """A formula up to its closing mark of two characters; without that, the opening mark is dropped."""
+        close = self.source.find(closing, at)
+        if not 0 <= close < end:
+            return at
+        self._formula(self.text[at:close], display=display)
+        return close + 2
 
-    def _next(self, closing: str, at: int) -> int:
-        """The next position of `closing`, -1 if there is none. The last result is cached for each, so that all searches
-        together are one pass."""
-        start, found = self._found.get(closing, (0, -2))
-        if found == -2 or not start <= at <= (found if found >= 0 else len(self.text)):
-            found = self.text.find(closing, at)
-            self._found[closing] = (at, found)
-        return found
+    def _formula(self, formula: str, *, display: bool) -> None:
+        formula = _one_line(formula)
+        self.out.append(f"\n$${formula}$$\n" if display else f"${formula}$")
 
     def _escape(self, char: str, at: int, end: int) -> int:
         if char in "([":
-            close = self._next("\\)" if char == "(" else "\\]", at)
-            if not 0 <= close < end:
-                return at
-            if char == "[":
-                self._display(self.text[at:close])
-            else:
-                self.out.append(f"${_formula(self.text[at:close])}$")
-            return close + 2
-        if char in symbols.COMBINING and (base := self._accent_base(at)):
+            return self._formula_until("\\)" if char == "(" else "\\]", at, end, display=char == "[")
+        if char in symbols.COMBINING and (base := self.source.accent_base(at)):
             self.out.append(symbols.accented(char, base[0]))
             return base[1]
         self.out.append(symbols.ESCAPED.get(char, ""))
@@ -172,15 +147,10 @@ class _Converter:
             return optional.end()
         return at
 
-    def _accent_base(self, at: int) -> tuple[str, int] | None:
-        """The letter under an accent (`o`, `{o}`, `{\\i}`, `\\i`), and the position after it."""
-        match = re.compile(r" ?(?:\{ ?(?:\\([ij])|(\w{0,2})) ?\}|\\([ij])(?![A-Za-z]) ?|(\w))").match(self.text, at)
-        return (match[1] or match[2] or match[3] or match[4] or "", match.end()) if match else None
-
     def _command(self, name: str, start: int, at: int, end: int, depth: int) -> int:
         if name in ("begin", "end"):
             return self._environment(name, start, end, depth)
-        if len(name) == 1 and name in symbols.COMBINING and (base := self._accent_base(at)):
+        if len(name) == 1 and name in symbols.COMBINING and (base := self.source.accent_base(at)):
             self.out.append(symbols.accented(name, base[0]))
             return base[1]
         if name in symbols.SYMBOLS:
@@ -191,7 +161,7 @@ class _Converter:
         is_reference = name.endswith("ref") and name not in symbols.UNWRAPPED_LAST
         if is_reference or symbols.CITATION.match(name):
             self.out.append(MARK)
-            return self._past_arguments(at, 1)
+            return self.source.past_arguments(at, 1)
         if name in symbols.SECTIONS or name in symbols.RUN_IN or name in ("footnote", "footnotetext", "caption"):
             return self._titled(name, at, depth)
         if name == "item":
@@ -203,13 +173,13 @@ class _Converter:
         text = self.text
         if name in symbols.UNWRAPPED_LAST:
             # The last argument stays in the source after `at` and is converted like the text around it.
-            at = self._past_arguments(at, symbols.LEADING.get(name, 1))
+            at = self.source.past_arguments(at, symbols.LEADING.get(name, 1))
             return optional.end() if (optional := OPTIONAL.match(text, at, end)) else at
         if (count := symbols.DROPPED.get(name)) is not None:
-            return self._past_arguments(at, count)
-        if name in ("url", "nolinkurl", "path", "ensuremath") and (close := self._group(at)) is not None:
+            return self.source.past_arguments(at, count)
+        if name in ("url", "nolinkurl", "path", "ensuremath") and (close := self.source.group_end(at)) is not None:
             inside = text[text.index("{", at) + 1 : close]
-            self.out.append(f"${_formula(inside)}$" if name == "ensuremath" else inside.strip())
+            self.out.append(f"${_one_line(inside)}$" if name == "ensuremath" else inside.strip())
             return close + 1
         if name == "verb" and at < end:
             close = text.find(text[at], at + 1, min(end, at + 500))
@@ -224,7 +194,7 @@ class _Converter:
         """A heading, footnote or caption, which is a paragraph of its own."""
         if optional := OPTIONAL.match(self.text, at):
             at = optional.end()
-        close = self._group(at)
+        close = self.source.group_end(at)
         if close is None:
             return at
         inside = " ".join(self.converted(self.text.index("{", at) + 1, close, depth + 1).split())
@@ -242,6 +212,7 @@ class _Converter:
             self.out.append(f"\n{self.lists[-1]}. ")
         else:
             self.out.append("\n- ")
+        # `\item[(b)]`: the label replaces the bullet, without its formatting commands.
         label = re.compile(r" ?\[([^\[\]]{0,300})\]").match(self.text, at, end)
         if label and (words := re.sub(r"[$\\{}](?:[A-Za-z]+)?", "", label[1]).strip()):
             self.out.append(f"{words} ")
@@ -252,13 +223,13 @@ class _Converter:
         if opening is None:
             return start + len(command) + 1
         name, at = opening[2], opening.end()
-        close, after = self.ends.get(start, (end, end))
-        if command == "end" or after > end or start not in self.ends:
+        close, after = self.source.environments.get(start, (end, end))
+        if command == "end" or after > end or start not in self.source.environments:
             return at
         if name in symbols.MATH:
             formula = self.text[at:close]
-            bare = name in symbols.BARE_MATH
-            self._display(formula if bare else f"\\begin{{{name}}}{formula}\\end{{{name}}}")
+            is_bare = name in symbols.BARE_MATH
+            self._formula(formula if is_bare else f"\\begin{{{name}}}{formula}\\end{{{name}}}", display=True)
         elif name in symbols.FLOATS:
             self._captions(at, close, depth)
         elif name not in symbols.REMOVED:
@@ -276,7 +247,7 @@ class _Converter:
         if heading := self.theorems.get(name):
             note = self.converted(optional.start() + 1, optional.end() - 1, depth + 1).strip(" []") if optional else ""
             self.out.append(f"{heading} ({note}). " if note else f"{heading}. ")
-        at = self._past_arguments(optional.end() if optional else at, symbols.WITH_ARGUMENT.get(name, 0))
+        at = self.source.past_arguments(optional.end() if optional else at, symbols.WITH_ARGUMENT.get(name, 0))
         if name in symbols.LISTS:
             self.lists.append(0 if name in symbols.NUMBERED else -1)
         self.walk(at, end, depth + 1)
@@ -284,24 +255,7 @@ class _Converter:
             self.lists.pop()
         self._paragraph()
 
-    def _group(self, at: int) -> int | None:
-        """The end of the group that begins at `at` or after white space there; None if none does."""
-        while self.text[at : at + 1] in (" ", "\n"):
-            at += 1
-        return self.closes.get(at)
 
-    def _past_arguments(self, at: int, count: int) -> int:
-        """The position after up to `count` arguments and the optional ones before each."""
-        for _ in range(count):
-            while optional := OPTIONAL.match(self.text, at):
-                at = optional.end()
-            close = self._group(at)
-            if close is None:
-                return at
-            at = close + 1
-        return at
-
-
-def _formula(formula: str) -> str:
+def _one_line(formula: str) -> str:
     """A formula on one line, without labels and suppressed numbers."""
     return " ".join(LABELS.sub("", formula).split())
