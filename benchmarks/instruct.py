@@ -48,7 +48,7 @@ def prepared(base: Path, settings: Any) -> tuple[Any, Any, Any]:
     encoded = examples.make_examples(
         tokenizer, conversations, max_length=settings.instruct.max_length, fraction=0.01, seed=settings.seed
     )
-    return adapters.trainable(model, settings.instruct, settings.seed), tokenizer, encoded
+    return adapters.make_trainable(model, settings.instruct, settings.seed), tokenizer, encoded
 
 
 def train_ours(base: Path, settings: Any, folder: Path) -> float:

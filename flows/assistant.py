@@ -1,4 +1,4 @@
-"""The Prefect flow that builds an assistant: read the documents, teach, ask."""
+"""The Prefect flow that builds an assistant: read the documents, train, evaluate."""
 
 from __future__ import annotations
 
@@ -9,36 +9,38 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from gptoss.assistant.base import require_teachable
-from gptoss.assistant.build import build, dependencies, instruct_settings
+from gptoss.assistant.base import require_trainable
+from gptoss.assistant.build import assistant_config, build, dependencies
 from gptoss.config.instruct import InstructConfig
 from gptoss.config.settings import Settings
-from gptoss.finetune.knowledge import Fact, read_facts
+from gptoss.finetune.document_facts import Fact, read_facts
 from gptoss.tracking.mlflow_run import stage_run
-
-MAX_ANSWER_CHARACTERS = 600
 
 
 @flow(name="assistant", log_prints=False, validate_parameters=False)
 def build_assistant(documents: Path, base: Path, target: Path, settings: Settings, epochs: int | None) -> Any:
-    """Returns the evaluation of the assistant and of its base, as `evaluation.json` has it."""
-    require_teachable(base)
+    """Returns the evaluation of the assistant and of its base, the content of `evaluation.json`."""
+    require_trainable(base)
     facts = read_documents(documents)
-    return teach_and_ask(facts, base, target, settings, instruct_settings(settings, base, epochs))
+    return train_and_evaluate(facts, base, target, settings, assistant_config(settings, base, epochs))
 
 
+# Prefect neither caches nor stores results: facts and answers are the company's own texts.
 @task(cache_policy=NO_CACHE, persist_result=False)
 def read_documents(documents: Path) -> list[Fact]:
-    """What the documents say."""
-    return read_facts(documents, MAX_ANSWER_CHARACTERS)
+    """The facts in a folder of documents."""
+    return read_facts(documents)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def teach_and_ask(facts: list[Fact], base: Path, target: Path, settings: Settings, options: InstructConfig) -> Any:
-    """One MLflow run; a killed one is continued, and what it would continue from is removed at the end."""
-    identity = dependencies(facts, base, options, settings)
+def train_and_evaluate(
+    facts: list[Fact], base: Path, target: Path, settings: Settings, config: InstructConfig
+) -> dict[str, Any]:
+    """Build the assistant in one MLflow run. After a kill it continues from its checkpoints, which are removed at the
+    end."""
+    identity = dependencies(facts, base, config, settings.seed)
     with stage_run("assistant", f"gpt-oss-{settings.name}", identity) as run:
-        evaluation = build(facts, base, target, settings, options, run)
+        evaluation = build(facts, base, target, settings, config, run)
         run.artifact(target / "evaluation.json")
     shutil.rmtree(run.state, ignore_errors=True)
     return evaluation

@@ -1,4 +1,4 @@
-"""What an assistant can be made of: checked before anything is read or trained."""
+"""Checks of the base model of an assistant, before anything is read or trained."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from gptoss.config.tokenizer import MESSAGE_END
 from gptoss.core.atomic_files import read_json
 from gptoss.core.errors import UserError
 from gptoss.finetune import adapters
-from gptoss.finetune.conversations import Conversation
 from gptoss.finetune.examples import encode
+from gptoss.finetune.messages import Conversation
 from gptoss.models.architecture import stock_classes
 
-EXCHANGE = Conversation("check", (("user", "Hello"), ("assistant", "Hello.")))
+EXCHANGE = Conversation.exchange("check", "Hello", "Hello.")
 
 
-def require_teachable(base: Path) -> None:
-    """A base that can be published again, and whose chat template ends what the assistant says with `MESSAGE_END`, at
-    which the assistant will stop. Raises `UserError`, and `DataError` for a tokenizer that cannot chat."""
-    found = read_json(base / "config.json").get("architectures")
+def require_trainable(base: Path) -> None:
+    """Check that the base can be published again, and that its chat template ends an answer with `MESSAGE_END`. Raises
+    `UserError`, and `DataError` for a tokenizer that cannot chat."""
+    architectures = read_json(base / "config.json").get("architectures")
     known = stock_classes()
-    if found not in [[name] for name in known]:
+    if architectures not in [[name] for name in known]:
         raise UserError(
-            f"the model in {base} has architectures {found}, not one of {', '.join(known)}",
+            f"the model in {base} has architectures {architectures}, not one of {', '.join(known)}",
             "name another model with --base",
         )
     tokenizer = adapters.load_tokenizer(base, system_prompt="")
-    example, _ = encode(tokenizer, EXCHANGE, adapters.UNBOUNDED)
+    example, _ = encode(tokenizer, EXCHANGE, adapters.NO_LIMIT)
+    # The published folder and the server stop at this token: an assistant that never learned it would not stop.
     if tokenizer.get_vocab().get(MESSAGE_END) not in example["labels"]:
         raise UserError(
             f"what the assistant says does not end with the token {MESSAGE_END} in the chat template of {base}",

@@ -1,8 +1,7 @@
-"""One line of a chat file to messages: OpenAI messages, ShareGPT, Alpaca/Dolly and OpenAssistant trees.
+"""Parse one line of a chat file: OpenAI messages, ShareGPT, Alpaca/Dolly or an OpenAssistant tree.
 
-The format is detected line by line. Messages are an optional system message, then user and assistant in turn, ending
-with assistant. A line that spells out a control token of the chat format (`<|im_end|>` …) is bad: tokenised, it would
-forge a turn.
+The format is detected line by line. The result is an optional system message, then user and assistant in turn, ending
+with assistant, as `messages.normalize_messages` checks it.
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from typing import Any
+
+from gptoss.finetune.messages import LineError, Message, normalize_messages
 
 ROLES = {
     "system": "system",
@@ -28,37 +29,26 @@ FORMATS = (
     '{"instruction": …, "input": …, "output": …}'
 )
 
-Message = tuple[str, str]
-"""Role (system, user or assistant) and content."""
-
-
-class LineError(Exception):
-    """Why a line is rejected."""
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.detail = detail[:200]
-
 
 def parse_line(line: bytes, control_tokens: Collection[str]) -> tuple[str | None, tuple[Message, ...]]:
-    """One line to (its own id, messages). Raises `LineError`."""
+    """The line's own id, if it has one, and its messages. Raises `LineError`."""
     try:
         row = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise LineError("not UTF-8", str(error)) from None
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # brackets may be nested deeper than the parser can follow
         raise LineError("not JSON", str(error)) from None
     if not isinstance(row, dict):
         raise LineError("not an object", f"a JSON {type(row).__name__}")
     own_id = row.get("id", row.get("message_tree_id"))
-    messages = normalised(_messages(row), control_tokens)
+    messages = normalize_messages(_messages(row), control_tokens)
+    # An id appears in records and in the hash that splits off held-out conversations, so it has to be printable text.
     usable = isinstance(own_id, str | int) and not isinstance(own_id, bool) and str(own_id).isprintable()
     return (str(own_id) if usable and str(own_id) else None), messages
 
 
 def _messages(row: dict[str, Any]) -> list[Message]:
-    """Detect the format of a row and read its messages."""
+    """Detect the format of a JSON object and read its messages."""
     for key in ("messages", "conversations"):
         if key in row:
             if not isinstance(row[key], list):
@@ -82,7 +72,7 @@ def _message(item: Any) -> Message:
 
 
 def _text(content: Any) -> str:
-    """Plain text, or a list of OpenAI content parts that are all text."""
+    """Plain text, or the joined text of OpenAI content parts, if all of them are text."""
     if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
         return "".join(_text(part.get("text")) for part in content)
     if not isinstance(content, str):
@@ -91,7 +81,7 @@ def _text(content: Any) -> str:
 
 
 def _instruction(row: dict[str, Any]) -> list[Message]:
-    """Alpaca (input, output) or Dolly (context, response); the input follows the instruction after a blank line."""
+    """Alpaca (input, output) or Dolly (context, response). The input follows the instruction after a blank line."""
     context = _text(row.get("input", row.get("context")) or "").strip()
     question = _text(row["instruction"]).strip()
     answer = row.get("output", row.get("response"))
@@ -101,7 +91,7 @@ def _instruction(row: dict[str, Any]) -> list[Message]:
 
 
 def _best_path(node: dict[str, Any]) -> list[Message]:
-    """An OpenAssistant tree along its best ranked replies."""
+    """The path of an OpenAssistant tree along its best-ranked replies; replies without a rank come last."""
     messages: list[Message] = []
     while True:
         messages.append(_message({"role": node.get("role"), "content": node.get("text")}))
@@ -109,26 +99,3 @@ def _best_path(node: dict[str, Any]) -> list[Message]:
         if not replies:
             return messages
         node = min(replies, key=lambda reply: reply["rank"] if isinstance(reply.get("rank"), int) else len(replies))
-
-
-def normalised(messages: list[Message], control_tokens: Collection[str]) -> tuple[Message, ...]:
-    """Strip, cut what follows the last answer, and check order and content."""
-    while messages and messages[-1][0] != "assistant":
-        messages = messages[:-1]
-    if not messages:
-        raise LineError("no answer", "no message of the assistant")
-    stripped = tuple((role, content.strip()) for role, content in messages)
-    turns = [role for role, _ in stripped]
-    turns = turns[1:] if turns[0] == "system" else turns
-    if turns != ["user", "assistant"] * (len(turns) // 2) or not turns:
-        raise LineError("roles out of order", ", ".join(role for role, _ in stripped[:8]))
-    for role, content in stripped:
-        if not content:
-            raise LineError("empty message", f"of the {role}")
-        if token := next((token for token in control_tokens if token in content), None):
-            raise LineError("control token", f"the {role} spells out {token}")
-        try:
-            content.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise LineError("not Unicode", str(error)) from None
-    return stripped

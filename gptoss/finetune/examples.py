@@ -1,7 +1,8 @@
-"""Conversations to training examples: token ids, and labels on the assistant's tokens alone.
+"""Training examples from conversations: token ids, and labels on the assistant's tokens alone.
 
-The chat template marks what the assistant says with `{% generation %}`; only those tokens, the closing
-`<|im_end|>` among them, carry a label. Without that mask a model learns to ask its own questions.
+The chat template marks what the assistant says with `{% generation %}`; only those tokens, the closing `<|im_end|>`
+among them, have a label, as in InstructGPT (Ouyang et al. 2022, section 3.5). Without that mask a model learns to ask
+its own questions.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gptoss.core.errors import DataError
-from gptoss.finetune.conversations import Conversation
+from gptoss.finetune.messages import Conversation
 
 IGNORED = -100
-"""The label that cross entropy skips."""
+"""The label that cross-entropy skips, PyTorch's default `ignore_index`."""
 
 Example = dict[str, list[int]]
-"""`input_ids` and `labels`, of equal length: a label is the token id itself, or `IGNORED`."""
+"""`input_ids` and `labels`, of equal length: a label is the token id at its own position, or `IGNORED`."""
 
 
 @dataclass
 class Examples:
-    """Encoded conversations by split, and what was counted on the way."""
+    """Encoded conversations by split, and how many were cut or dropped."""
 
     train: list[Example] = field(default_factory=list)
     held_out: list[Example] = field(default_factory=list)
@@ -31,7 +32,7 @@ class Examples:
     truncated: int = 0
     """Conversations cut at `max_length`."""
     dropped: int = 0
-    """Of these, conversations whose every answer was cut off."""
+    """Of these, conversations that lost every answer."""
 
     def counts(self) -> dict[str, int]:
         """Numbers of conversations and tokens for metrics."""
@@ -41,25 +42,25 @@ class Examples:
             "truncated": self.truncated,
             "dropped": self.dropped,
             "tokens": sum(len(example["input_ids"]) for example in self.train),
-            "assistant_tokens": assistant_tokens(self.train),
+            "assistant_tokens": count_assistant_tokens(self.train),
         }
 
 
-def assistant_tokens(examples: Iterable[Example]) -> int:
-    """Tokens that carry a label."""
+def count_assistant_tokens(examples: Iterable[Example]) -> int:
+    """Tokens with a label."""
     return sum(label != IGNORED for example in examples for label in example["labels"])
 
 
-def _rank(seed: int, conversation_id: str) -> float:
-    """A number in [0, 1) that is a pure function of the id: below the held-out fraction a conversation is kept for
-    validation, so that adding data moves none."""
+def _split_key(seed: int, conversation_id: str) -> float:
+    """A number in [0, 1); conversations below the held-out fraction are held out."""
+    # A pure function of seed and id: added conversations move no other one between the splits.
     digest = hashlib.blake2b(f"{seed}:{conversation_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 
 def encode(tokenizer: Any, conversation: Conversation, max_length: int) -> tuple[Example, bool]:
-    """One example of at most `max_length` tokens, and whether it was cut. Raises `DataError` when the chat
-    template marks no assistant tokens."""
+    """One example of at most `max_length` tokens, and whether it was cut. Raises `DataError` if the chat template marks
+    no assistant tokens."""
     encoded = tokenizer.apply_chat_template(
         conversation.chat, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
     )
@@ -76,15 +77,14 @@ def encode(tokenizer: Any, conversation: Conversation, max_length: int) -> tuple
 def make_examples(
     tokenizer: Any, conversations: list[Conversation], *, max_length: int, fraction: float, seed: int
 ) -> Examples:
-    """Encode and split. Small data may hash to no held-out (or no training) conversation at all: then the one
-    with the lowest (highest) rank is taken. Raises `DataError` for fewer than two usable conversations."""
+    """Encode and split. Raises `DataError` for fewer than two usable conversations."""
     examples = Examples()
     encoded: list[tuple[float, Conversation, Example]] = []
     for conversation in conversations:
         example, cut = encode(tokenizer, conversation, max_length)
         examples.truncated += cut
-        if assistant_tokens([example]):
-            encoded.append((_rank(seed, conversation.id), conversation, example))
+        if count_assistant_tokens([example]):
+            encoded.append((_split_key(seed, conversation.id), conversation, example))
         else:
             examples.dropped += 1
     if len(encoded) < 2:
@@ -93,10 +93,11 @@ def make_examples(
             "training and held-out data need one each",
             "raise instruct.max_length or add shorter conversations under instruct.data",
         )
-    ranks = sorted(rank for rank, _, _ in encoded)
-    boundary = min(max(fraction, ranks[1]), ranks[-1])
-    for rank, conversation, example in encoded:
-        if rank < boundary:
+    keys = sorted(key for key, _, _ in encoded)
+    # Few conversations may hash to one side only. The boundary then moves so that each side gets one.
+    boundary = min(max(fraction, keys[1]), keys[-1])
+    for key, conversation, example in encoded:
+        if key < boundary:
             examples.held_out.append(example)
             examples.held_out_ids.append(conversation.id)
         else:

@@ -1,9 +1,8 @@
-"""Fine-tune with the Hugging Face Trainer: deterministic, resumable, loss on the assistant's tokens alone.
+"""Fine-tune with the Hugging Face Trainer: deterministic, resumable, with loss on the assistant's tokens alone.
 
 One process, one GPU at most, float32, a fixed number of threads: two runs give the same bytes. Every
-`CHECKPOINT_EVERY` steps the Trainer writes weights, optimizer, schedule and random state to a folder; `resumable` finds
-the newest whole one, and a run that continues from it ends in the bytes of an undisturbed one. For that, losses are
-logged at checkpoints too (the Trainer forgets a half-summed loss) and read from its log, never from its running mean.
+`CHECKPOINT_EVERY` steps the Trainer writes weights, optimizer, schedule and random state to a folder; a run that
+continues from the newest complete one ends in the bytes of an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -19,16 +18,17 @@ from typing import Any
 
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.utils.logging import disable_progress_bar
 
 from gptoss.config.instruct import InstructConfig
 from gptoss.core.errors import DataError
 from gptoss.core.progress import progress
-from gptoss.finetune.early_stopping import Best
+from gptoss.finetune.early_stopping import BestWeights
 from gptoss.finetune.examples import IGNORED, Example, Examples
-from gptoss.finetune.packing import joined, pack, pad
+from gptoss.finetune.packing import collate_packed, collate_padded, pack
 
 THREADS = 1
-"""Fixed, since sums depend on how many threads share them. One, since a second thread saves a small model little on
+"""Fixed, because sums depend on how many threads share them. One, because a second thread saves a small model little on
 an idle machine (24 s instead of 35) and costs much on a busy one, where each waits for the other (210 s instead
 of 35)."""
 LOG_EVERY = 10
@@ -40,10 +40,11 @@ COMPLETE = "complete"
 """Marks a checkpoint folder whose every file was written."""
 
 LogMetrics = Callable[[dict[str, float], int], None]
+"""Takes values and the step."""
 
 
 @dataclass(frozen=True)
-class Point:
+class LossPoint:
     """The losses at one step; `held_out_loss` is measured at the end of an epoch."""
 
     step: int
@@ -51,17 +52,24 @@ class Point:
     held_out_loss: float | None
 
 
+def prepare_process() -> None:
+    """Fix what all steps in this process share: the number of threads, and no progress bars of transformers."""
+    torch.set_num_threads(THREADS)
+    disable_progress_bar()
+
+
 def held_out_loss(model: Any, examples: list[Example], batch_size: int, pad_id: int) -> float:
-    """Mean cross entropy of the assistant's tokens, nats, each token counting the same."""
+    """Mean cross-entropy of the assistant's tokens in nats, every token with the same weight."""
     was_training = model.training
     model.eval()
     total, tokens = 0.0, 0
     for start in range(0, len(examples), batch_size):
-        padded = pad(examples[start : start + batch_size], pad_id)
-        batch = {name: part.to(model.device) for name, part in padded.items()}
+        padded = collate_padded(examples[start : start + batch_size], pad_id)
+        batch = {name: tensor.to(model.device) for name, tensor in padded.items()}
         targets = batch.pop("labels")[:, 1:]
         with torch.no_grad():
             logits_BTV = model(**batch).logits[:, :-1]
+        # The sum over all batches, not the mean of their means, which would depend on the batch size.
         total += torch.nn.functional.cross_entropy(
             logits_BTV.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum"
         ).item()
@@ -71,20 +79,21 @@ def held_out_loss(model: Any, examples: list[Example], batch_size: int, pad_id: 
 
 
 def require_finite(loss: float, step: int) -> float:
-    """The loss; a `DataError` when it is not a number any more."""
+    """The loss. Raises `DataError` if it is not finite."""
     if not math.isfinite(loss):
         raise DataError(f"training diverged: the loss is {loss} at step {step}", "lower instruct.learning_rate")
     return loss
 
 
-class Sealer(TrainerCallback):  # type: ignore[misc]
-    """Logs the loss, which must be finite, and seals checkpoints."""
+class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
+    """Logs the loss, which has to be finite, and marks complete checkpoints."""
 
     def __init__(self, log: LogMetrics) -> None:
         self.log = log
         self.started = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        # The Trainer does not checkpoint the loss that it has summed since the last log, so every save logs first.
         if control.should_save:
             control.should_log = True
         return control
@@ -96,17 +105,14 @@ class Sealer(TrainerCallback):  # type: ignore[misc]
             self.log({"loss": logs["loss"], **rate}, state.global_step)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+        mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
 
-class Watcher(Sealer):
-    """Measures the held-out loss at the end of each epoch, shows progress, and stops early.
-
-    When to stop is a function of the losses in the Trainer's log, which its checkpoints hold: a resumed run decides
-    as an undisturbed one."""
+class EpochCallback(CheckpointCallback):
+    """Also measures the held-out loss at the end of each epoch, shows progress, and stops early."""
 
     def __init__(
-        self, measure: Callable[[Any], float], log: LogMetrics, steps_per_epoch: int, best: Best | None
+        self, measure: Callable[[Any], float], log: LogMetrics, steps_per_epoch: int, best: BestWeights | None
     ) -> None:
         super().__init__(log)
         self.measure = measure
@@ -121,12 +127,13 @@ class Watcher(Sealer):
         next(self.bar, None)
         if state.global_step % self.steps_per_epoch == 0:
             loss = require_finite(self.measure(model), state.global_step)
+            # In the Trainer's log, which its checkpoints hold: a resumed run stops at the same epoch.
             state.log_history.append({"step": state.global_step, "held_out_loss": loss})
             self.log({"held_out_loss": loss}, state.global_step)
             control.should_log = True
             if self.best:
                 losses = [entry["held_out_loss"] for entry in state.log_history if "held_out_loss" in entry]
-                control.should_training_stop |= self.best.consider(model, losses)
+                control.should_training_stop |= self.best.update(model, losses)
         return super().on_step_end(args, state, control)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -134,78 +141,90 @@ class Watcher(Sealer):
 
 
 def train(
-    model: Any, examples: Examples, settings: InstructConfig, *, seed: int, pad_id: int, state: Path, log: LogMetrics
-) -> list[Point]:
-    """Train `model` in place, from the newest whole checkpoint in `state` if there is one.
+    model: Any, examples: Examples, config: InstructConfig, *, seed: int, pad_id: int, state: Path, log: LogMetrics
+) -> list[LossPoint]:
+    """Train `model` in place, from the newest complete checkpoint in `state` if there is one.
 
-    Returns the losses by step; with `early_stopping` the model is left as it was when the held-out loss was lowest.
-    Raises `DataError` when training diverges.
+    Returns the losses by step; with `early_stopping` the model ends with the weights of the lowest held-out loss.
+    Raises `DataError` if training diverges.
     """
     model.config.use_cache = False  # with a cache, transformers takes a packed row for one text
-    rows: list[Any] = pack(examples.train, settings.max_length) if settings.packing else examples.train
-    best = Best(state, settings.early_stopping) if settings.early_stopping else None
-    watcher = Watcher(
-        lambda current: held_out_loss(current, examples.held_out, settings.batch_size, pad_id),
-        log,
-        steps_per_epoch=math.ceil(len(rows) / settings.batch_size),
-        best=best,
-    )
-    collate = joined if settings.packing else pad
+    rows: list[Any] = pack(examples.train, config.max_length) if config.packing else examples.train
+    best = BestWeights(state, config.early_stopping) if config.early_stopping else None
+    collate = collate_packed if config.packing else collate_padded
     trainer = Trainer(
         model=model,
-        args=on_one_gpu(_arguments(settings, seed, state)),
+        args=use_one_gpu(_arguments(config, seed, state)),
         train_dataset=rows,
         data_collator=lambda batch: collate(batch, pad_id),
-        callbacks=[watcher],
+        callbacks=[
+            EpochCallback(
+                lambda current: held_out_loss(current, examples.held_out, config.batch_size, pad_id),
+                log,
+                steps_per_epoch=math.ceil(len(rows) / config.batch_size),
+                best=best,
+            )
+        ],
     )
-    trainer.remove_callback(PrinterCallback)
-    checkpoint = resumable(state)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    run_trainer(trainer, state)
     if best:
         best.restore(model)
-    return _points(trainer.state.log_history)
+    return _loss_points(trainer.state.log_history)
 
 
-def _arguments(settings: InstructConfig, seed: int, state: Path) -> TrainingArguments:
+def run_trainer(trainer: Trainer, state: Path) -> None:
+    """Train from the newest complete checkpoint in `state`, or from the start."""
+    trainer.remove_callback(PrinterCallback)  # prints every log as a dictionary
+    checkpoint = latest_checkpoint(state)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+
+def shared_arguments(config: InstructConfig, seed: int, state: Path) -> dict[str, Any]:
+    """Trainer arguments of supervised and preference training."""
+    return {
+        "output_dir": str(state),
+        "per_device_train_batch_size": config.batch_size,
+        "gradient_checkpointing": config.gradient_checkpointing,
+        "lr_scheduler_type": "cosine",
+        "seed": seed,
+        "data_seed": seed,
+        "full_determinism": True,
+        "logging_steps": LOG_EVERY,
+        "logging_nan_inf_filter": False,  # it would replace a diverged loss by the mean of earlier ones
+        "save_steps": CHECKPOINT_EVERY,
+        "save_total_limit": 2,
+        "report_to": [],
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+    }
+
+
+def _arguments(config: InstructConfig, seed: int, state: Path) -> TrainingArguments:
     on_gpu = torch.cuda.is_available()
     return TrainingArguments(
-        output_dir=str(state),
-        fp16=on_gpu and settings.base_precision == "float16",
-        bf16=on_gpu and settings.base_precision == "bfloat16",
-        gradient_checkpointing=settings.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if settings.gradient_checkpointing else None,
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=WARMUP_FRACTION,
+        **shared_arguments(config, seed, state),
+        fp16=on_gpu and config.base_precision == "float16",
+        bf16=on_gpu and config.base_precision == "bfloat16",
+        gradient_checkpointing_kwargs={"use_reentrant": False} if config.gradient_checkpointing else None,
+        num_train_epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        warmup_steps=WARMUP_FRACTION,  # a value below 1 is a fraction of all steps
         weight_decay=0.0,
         max_grad_norm=GRADIENT_CLIP,
-        seed=seed,
-        data_seed=seed,
-        full_determinism=True,
-        logging_strategy="steps",
-        logging_steps=LOG_EVERY,
-        logging_nan_inf_filter=False,
-        save_strategy="steps",
-        save_steps=CHECKPOINT_EVERY,
-        save_total_limit=2,
-        report_to=[],
-        disable_tqdm=True,
         remove_unused_columns=False,
-        dataloader_pin_memory=False,
     )
 
 
-def on_one_gpu(arguments: Any) -> Any:
-    """The arguments with the first visible GPU alone: in one process the Trainer would share a batch out over all that
-    there are (`nn.DataParallel`) and make it so many times larger, and trl refuses to start."""
-    arguments._n_gpu = min(arguments.n_gpu, 1)  # as the Trainer does it for a model that is spread over several
+def use_one_gpu(arguments: Any) -> Any:
+    """The arguments with the first visible GPU alone."""
+    # In one process the Trainer would distribute a batch over all GPUs (`nn.DataParallel`) and make it as many times
+    # larger; trl refuses to start. The Trainer sets the same field for a model that is spread over several GPUs.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
 
 
-def seal(checkpoint: Path) -> None:
-    """Mark a checkpoint as whole, once its files are on the disc."""
+def mark_complete(checkpoint: Path) -> None:
+    """Mark a checkpoint as complete, once its files are on the disk."""
     for path in checkpoint.rglob("*"):
         if path.is_file():
             with open(path, "rb+") as stream:
@@ -213,8 +232,8 @@ def seal(checkpoint: Path) -> None:
     (checkpoint / COMPLETE).touch()
 
 
-def resumable(state: Path) -> Path | None:
-    """The newest whole checkpoint in `state`; a half-written one and older ones are removed."""
+def latest_checkpoint(state: Path) -> Path | None:
+    """The newest complete checkpoint in `state`. Incomplete and older ones are removed."""
     folders = sorted(state.glob("checkpoint-*"), key=lambda folder: int(folder.name.rpartition("-")[2]), reverse=True)
     newest = next((folder for folder in folders if (folder / COMPLETE).exists()), None)
     for folder in folders:
@@ -223,11 +242,12 @@ def resumable(state: Path) -> Path | None:
     return newest
 
 
-def _points(history: list[dict[str, float]]) -> list[Point]:
-    """The Trainer's log as one point a step."""
+def _loss_points(history: list[dict[str, float]]) -> list[LossPoint]:
+    """The Trainer's log as one point per step."""
+    # The log, not the Trainer's running mean of the loss, which restarts when a run is resumed.
     held_out = {int(entry["step"]): entry["held_out_loss"] for entry in history if "held_out_loss" in entry}
     return [
-        Point(int(entry["step"]), entry["loss"], held_out.get(int(entry["step"])))
+        LossPoint(int(entry["step"]), entry["loss"], held_out.get(int(entry["step"])))
         for entry in history
         if "loss" in entry
     ]

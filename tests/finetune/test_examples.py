@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gptoss.core.errors import DataError
-from gptoss.finetune.conversations import Conversation
 from gptoss.finetune.examples import IGNORED, encode, make_examples
+from gptoss.finetune.messages import Conversation
 from tests.publish.toy import make_tokenizer
 
 START, END = 2, 3

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from gptoss.finetune.packing import IGNORED, Example, joined, pack, pad
+from gptoss.finetune.packing import IGNORED, Example, collate_packed, collate_padded, pack
 from tests.publish.toy import make_model
 
 
@@ -37,7 +37,7 @@ def test_a_packed_example_is_seen_as_if_alone(tmp_path: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(tmp_path).train()
     model.config.use_cache = False  # as training sets it
     rows = [examples(3, 30), examples(2, 20, seed=2)]
-    batch = joined(rows, pad_id=1)
+    batch = collate_packed(rows, pad_id=1)
     targets = batch.pop("labels")
     logits_BTV = model(**batch).logits
     losses = torch.nn.functional.cross_entropy(
@@ -47,7 +47,7 @@ def test_a_packed_example_is_seen_as_if_alone(tmp_path: Path) -> None:
     for number, row in enumerate(rows):
         start = 0
         for example in row:
-            single = pad([example], pad_id=1)
+            single = collate_padded([example], pad_id=1)
             end = start + len(example["input_ids"])
             expected = model(input_ids=single["input_ids"]).logits[0]
             torch.testing.assert_close(logits_BTV[number, start:end], expected, atol=1e-5, rtol=1e-5)
@@ -60,6 +60,6 @@ def test_a_packed_example_is_seen_as_if_alone(tmp_path: Path) -> None:
 
 def test_the_first_token_of_an_example_is_no_target() -> None:
     marked = {"input_ids": [7, 8, 9], "labels": [7, 8, 9]}
-    batch = joined([[marked, marked]], pad_id=1)
+    batch = collate_packed([[marked, marked]], pad_id=1)
     assert batch["labels"].tolist() == [[IGNORED, 8, 9, IGNORED, 8, 9]]
     assert batch["position_ids"].tolist() == [[0, 1, 2, 0, 1, 2]]

@@ -18,8 +18,9 @@ from gptoss.config.settings import Settings
 from gptoss.core import paths
 from gptoss.core.atomic_files import read_json
 from gptoss.core.errors import DataError, UserError
+from gptoss.finetune.records import CURVE
 from gptoss.tracking.mlflow_run import StageRun
-from stages.instruct import CURVE, instruct
+from stages.instruct import instruct
 from tests.publish.toy import ROOT, make_published_base, toy_settings, tree, write_lines
 
 RUN = """
@@ -27,9 +28,10 @@ import sys, time
 from pathlib import Path
 from gptoss.config.section import check, load_yaml
 from gptoss.config.settings import Settings
+from gptoss.finetune.records import CURVE
 from gptoss.tracking.mlflow_run import StageRun
-from stages.instruct import training
-from stages.instruct.__main__ import instruct
+from gptoss.finetune import training
+from stages.instruct import instruct
 
 training.CHECKPOINT_EVERY = 20
 class Slow(StageRun):
@@ -157,7 +159,7 @@ def test_one_gpu_of_eight_is_used(workspace: Path, toy: Settings, monkeypatch: p
 
     make_published_base(toy.name)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 8)
-    arguments = training.on_one_gpu(training._arguments(toy.instruct, 1, workspace))
+    arguments = training.use_one_gpu(training._arguments(toy.instruct, 1, workspace))
     assert (arguments.n_gpu, arguments.train_batch_size) == (1, toy.instruct.batch_size)
     seen = []
     monkeypatch.setattr("transformers.Trainer.train", lambda trainer, **_: seen.append(trainer.args.n_gpu) or stop())

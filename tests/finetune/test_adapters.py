@@ -12,7 +12,7 @@ import pytest
 from gptoss.config.settings import Settings
 from gptoss.core import paths
 from gptoss.core.atomic_files import read_json, write_json
-from gptoss.finetune.adapters import control_tokens, load_base, trainable, with_system_prompt
+from gptoss.finetune.adapters import control_tokens, load_base, make_trainable, with_system_prompt
 from gptoss.tracking.mlflow_run import StageRun
 from stages.instruct import instruct
 from tests.publish.toy import make_published_base, toy_settings
@@ -41,7 +41,7 @@ def test_float32_is_trained_over_a_smaller_base(
         },
     )
     base, _ = load_base(paths.published(settings.name, "base"), settings.instruct)
-    model = trainable(base, settings.instruct, seed=1)
+    model = make_trainable(base, settings.instruct, seed=1)
     kinds = {parameter.dtype for parameter in model.parameters() if parameter.requires_grad}
     assert kinds == {torch.float32}
     frozen = {parameter.dtype for name, parameter in model.named_parameters() if name.endswith("base_layer.weight")}

@@ -1,12 +1,13 @@
-"""A folder of a company's own documents to facts that can be asked about: Markdown, HTML and CSV.
+"""Questions and answers from a folder of a company's own documents: Markdown, HTML and CSV.
 
-In: every `.md`, `.markdown`, `.html`, `.htm` and `.csv` below a folder. Out: one `Fact` for each section of prose, each
-`<dt>`/`<details>` of a list of questions, each row of a table with a question and an answer column.
+In: every `.md`, `.markdown`, `.html`, `.htm` and `.csv` below a folder. Out: one `Fact` per section of prose, per
+`<dt>`/`<details>` of a list of questions, and per row of a table with a question and an answer column.
 
-A fact has several wordings of its question, of which one is held out: it is asked in evaluation and never trained. So
-evaluation measures whether the assistant knows what it was taught when it is asked in other words; a fact that was
-never taught cannot be known. Raises `UserError` for a folder with nothing to read, `DataError` naming a file that
-cannot be read, a table without the two columns or with a quotation mark left open.
+A fact has several wordings of its question, one of which is held out: it is asked in evaluation and never trained.
+Evaluation therefore measures whether the model knows a fact when it is asked in other words. (A fact that is held out
+itself could not be known at all.)
+Errors: `UserError` for a folder with nothing to read; `DataError` for a file that cannot be read, and for a table
+without the two columns or with an unclosed quotation mark.
 """
 
 from __future__ import annotations
@@ -20,36 +21,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from markdown_it import MarkdownIt
+from resiliparse.parse.html import HTMLTree
+
 from gptoss.core.errors import DataError, UserError
-from gptoss.finetune.chat_formats import LineError
-from gptoss.finetune.conversations import Conversation, Rejected, checked
+from gptoss.finetune.messages import Conversation, LineError, Rejected
 from gptoss.finetune.page_blocks import blocks
 
 MARKDOWN, HTML, TABLE = (".md", ".markdown"), (".html", ".htm"), (".csv",)
 QUESTION_COLUMNS = ("question", "q", "query", "prompt", "instruction")
 ANSWER_COLUMNS = ("answer", "a", "response", "reply", "output")
 MIN_ANSWER_WORDS = 4
-"""A section with less says nothing by itself: a heading over other headings, a line of links."""
+"""A shorter section is no answer: a heading above other headings, a line of links."""
+MAX_ANSWER_CHARACTERS = 600
+"""Longer answers are cut: small models learn short ones, and a conversation has to fit `instruct.max_length`."""
 FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 TITLE = re.compile(r"^title:\s*(.+?)\s*$", re.MULTILINE)
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 ASKED = ("{question}", "Can you tell me: {question}", "I have a question. {question}", "Please answer: {question}")
-"""Wordings of what is a question already; the last is held out."""
+"""Wordings of a question; the last is held out."""
 TOPIC = (
     "What does the {title} say about {topic}?",
     "{title}: {topic}",
     "Tell me about {topic} ({title}).",
     "What should I know about {topic}, by the {title}?",
 )
-"""Wordings for a heading that is none; the last is held out."""
+"""Wordings for a heading that is not a question; the last is held out."""
 OVERVIEW = ("What is the {title}?", "{title}", "Tell me about the {title}.", "What should I know about the {title}?")
-"""Wordings for what a document says before its first heading; the last is held out."""
+"""Wordings for the text of a document before its first heading; the last is held out."""
 
 
 @dataclass(frozen=True)
 class Fact:
-    """Something the documents say: how it can be asked, and the answer in their own words."""
+    """A question in several wordings, and its answer in the words of a document."""
 
     id: str
     document: str
@@ -63,25 +68,25 @@ class Fact:
         return self.wordings[-1]
 
     def conversations(self) -> list[Conversation]:
-        """One a trained wording."""
+        """One per trained wording."""
         return [
-            Conversation(f"{self.id}-{number}", (("user", wording), ("assistant", self.answer)))
+            Conversation.exchange(f"{self.id}-{number}", wording, self.answer)
             for number, wording in enumerate(self.wordings[:-1])
         ]
 
 
-def read_facts(folder: Path, max_characters: int) -> list[Fact]:
-    """The facts of all documents in `folder`, in the order of their paths; answers end with the last whole sentence
-    within `max_characters`. A question that was answered before is left out."""
+def read_facts(folder: Path, max_characters: int = MAX_ANSWER_CHARACTERS) -> list[Fact]:
+    """The facts of all documents in `folder`, in the order of their paths. Answers end with the last whole sentence
+    within `max_characters`. Of several answers to one question only the first is used."""
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder", "name a folder with .md, .html or .csv files")
     named = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in (*MARKDOWN, *HTML, *TABLE)]
-    paths = [path for path in named if path.is_file()]  # no folder, and no lock that links to nothing
+    paths = [path for path in named if path.is_file()]  # an editor's lock file is a dangling symbolic link
     facts: dict[tuple[str, ...], Fact] = {}
     for path in paths:
         name = path.relative_to(folder).as_posix()
         for wordings, text in _pairs(path, name):
-            answer = shortened(text, max_characters)
+            answer = shorten(text, max_characters)
             identity = hashlib.blake2b(f"{name}\n{wordings[0]}".encode(), digest_size=8).hexdigest()
             facts.setdefault(wordings, Fact(identity, name, wordings, answer))
     if not facts:
@@ -92,30 +97,30 @@ def read_facts(folder: Path, max_characters: int) -> list[Fact]:
     return list(facts.values())
 
 
-def usable(facts: list[Fact], control_tokens: Collection[str]) -> tuple[list[Fact], list[Rejected]]:
-    """The facts that can be taught and asked in every wording, and why the others cannot."""
-    kept, rejected = [], []
+def split_usable(facts: list[Fact], control_tokens: Collection[str]) -> tuple[list[Fact], list[Rejected]]:
+    """The facts that are valid conversations in every wording, and why the others are not."""
+    usable, rejected = [], []
     for fact in facts:
         try:
             for wording in fact.wordings:
-                checked(Conversation(fact.id, (("user", wording), ("assistant", fact.answer))), control_tokens)
-            kept.append(fact)
-        except LineError as bad:
-            rejected.append(Rejected(fact.document, 0, bad.reason, bad.detail))
-    return kept, rejected
+                Conversation.exchange(fact.id, wording, fact.answer).validated(control_tokens)
+            usable.append(fact)
+        except LineError as error:
+            rejected.append(Rejected.because(error, fact.document))
+    return usable, rejected
 
 
-def shortened(text: str, max_characters: int) -> str:
-    """Whole sentences from the beginning; a first sentence that is too long by itself is cut at a word."""
+def shorten(text: str, max_characters: int) -> str:
+    """Whole sentences from the beginning; a first sentence that is too long by itself is cut after a word."""
     if len(text) <= max_characters:
         return text
-    kept = ""
+    short = ""
     for sentence in SENTENCE_END.split(text):
-        longer = f"{kept} {sentence}".strip()
+        longer = f"{short} {sentence}".strip()
         if len(longer) > max_characters:
             break
-        kept = longer
-    return kept or text[:max_characters].rsplit(" ", 1)[0]
+        short = longer
+    return short or text[:max_characters].rsplit(" ", 1)[0]
 
 
 def _pairs(path: Path, name: str) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -143,32 +148,34 @@ def _table(path: Path, text: str) -> Iterator[tuple[tuple[str, ...], str]]:
             f"name one of them {' or '.join(QUESTION_COLUMNS)} and one {' or '.join(ANSWER_COLUMNS)}",
         )
     for row in rows:
-        asked, told = (" ".join("".join(row[column : column + 1]).split()) for column in (question, answer))
-        if asked and told:
-            yield _wordings(asked, ""), told
+        # A slice: rows may be shorter than the header.
+        asked, answered = (" ".join("".join(row[column : column + 1]).split()) for column in (question, answer))
+        if asked and answered:
+            yield _wordings(asked, ""), answered
 
 
 def _rows(path: Path, text: str) -> list[list[str]]:
-    """The rows of a table that are not empty. Which character delimits its columns is guessed from its beginning;
-    quotation marks are those of RFC 4180, whatever the beginning looks like. Raises `DataError` where one is left
-    open: all that follows would be a single cell."""
+    """The non-empty rows of a table, with the delimiter guessed from its beginning. Raises `DataError` for an unclosed
+    quotation mark, after which all that follows would be a single cell."""
     try:
-        found: Any = csv.Sniffer().sniff(text[:10_000], delimiters=",;\t|")
+        dialect: Any = csv.Sniffer().sniff(text[:10_000], delimiters=",;\t|")
     except csv.Error:
-        found = csv.excel
+        dialect = csv.excel
+    # Only these two properties of the guess are used. Quotation marks are those of RFC 4180: the sniffer misses them if
+    # the beginning of the table has none.
     reader = csv.reader(
-        io.StringIO(text), delimiter=found.delimiter, skipinitialspace=found.skipinitialspace, strict=True
+        io.StringIO(text), delimiter=dialect.delimiter, skipinitialspace=dialect.skipinitialspace, strict=True
     )
     rows: list[list[str]] = []
-    begun = 1
+    first_line = 1
     try:
         for row in reader:
-            begun = reader.line_num + 1
+            first_line = reader.line_num + 1
             if row:
                 rows.append(row)
     except csv.Error as error:
         raise DataError(
-            f"{path}: the row that begins in line {begun} cannot be read ({error})",
+            f"{path}: the row that begins in line {first_line} cannot be read ({error})",
             'close each quotation mark, and write one inside a quoted cell twice: "Say ""no""."',
         ) from None
     return rows
@@ -176,32 +183,25 @@ def _rows(path: Path, text: str) -> list[list[str]]:
 
 def _markdown(text: str) -> tuple[str, str]:
     """Markdown as HTML, and the title of its front matter."""
-    from markdown_it import MarkdownIt
-
     title = ""
     if front := FRONT_MATTER.match(text):
-        found = TITLE.search(front.group(1))
-        title = found.group(1).strip("\"'") if found else ""
+        match = TITLE.search(front.group(1))
+        title = match.group(1).strip("\"'") if match else ""
         text = text[front.end() :]
     return MarkdownIt("commonmark", {"html": True}).enable("table").render(text), title
 
 
 def _page(markup: str, title: str, fallback: str) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The sections of a page: a heading asks, the prose below it up to the next heading answers."""
-    from resiliparse.parse.html import HTMLTree
-
-    tree = HTMLTree.parse(markup)
+    """The sections of a page: a heading is the question, the prose below it up to the next heading the answer."""
     heading, prose = "", list[str]()
-    for kind, text in blocks(tree.body):
-        if kind == "heading":
-            yield from _section(heading, prose, (title or fallback).rstrip("?!. "))
-            title = title or text
-            heading, prose = text, []
-        elif kind == "question":
-            yield from _section(heading, prose, (title or fallback).rstrip("?!. "))
-            heading, prose = text, []
-        else:
+    for kind, text in blocks(HTMLTree.parse(markup).body):
+        if kind == "prose":
             prose.append(text)
+            continue
+        yield from _section(heading, prose, (title or fallback).rstrip("?!. "))
+        if kind == "heading":
+            title = title or text  # the first heading of a page without a title names the page
+        heading, prose = text, []
     yield from _section(heading, prose, (title or fallback).rstrip("?!. "))
 
 
@@ -212,7 +212,7 @@ def _section(heading: str, prose: list[str], title: str) -> Iterator[tuple[tuple
 
 
 def _wordings(heading: str, title: str) -> tuple[str, ...]:
-    """What is asked of a heading or a question: in the document's words first."""
+    """The wordings of a heading or a question, the document's own first."""
     if heading.rstrip().endswith("?"):
         asked = heading if not title or title == heading else f"{heading} ({title})"
         return tuple(wording.format(question=asked) for wording in ASKED)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gptoss.core.errors import DataError, UserError
-from gptoss.finetune.knowledge import Fact, read_facts, shortened
+from gptoss.finetune.document_facts import Fact, read_facts, shorten
 
 MARKDOWN = """---
 title: Refund policy
@@ -123,8 +123,8 @@ def test_the_held_out_wording_is_never_trained(tmp_path: Path) -> None:
 
 
 def test_long_answers_end_with_a_sentence() -> None:
-    assert shortened("One two. Three four. Five.", 21) == "One two. Three four."
-    assert shortened("One two three four", 9) == "One two"
+    assert shorten("One two. Three four. Five.", 21) == "One two. Three four."
+    assert shorten("One two three four", 9) == "One two"
 
 
 def test_errors_name_the_file_and_the_fix(tmp_path: Path) -> None:
