@@ -108,8 +108,10 @@ class PretrainConfig(Section):
     @model_validator(mode="after")
     def _schedule_fits_steps(self) -> PretrainConfig:
         begins = [phase.from_fraction for phase in self.phases]
+        # A phase of no steps is more likely a typing error than intended.
         if any(earlier >= later for earlier, later in itertools.pairwise(begins)):
             raise ValueError(f"phases begin at {begins}: each from_fraction must be above the one before it")
+        # Otherwise the peak is reached at the last step, or never.
         if self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps({self.warmup_steps}) must be below pretrain.steps({self.steps})")
         if self.schedule == "wsd" and self.warmup_steps + self.decay_steps > self.steps:

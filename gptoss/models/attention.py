@@ -24,6 +24,7 @@ def causal_attention(q_BHTE: Tensor, k_BKTE: Tensor, v_BKTE: Tensor, mask: Mask 
     position attends to; None: all up to itself."""
     dtype = q_BHTE.dtype
     if upcasts(q_BHTE):
+        # As for matrix products, see `precision.py`. GPU kernels compute the softmax in float32 as well.
         q_BHTE, k_BKTE, v_BKTE = q_BHTE.float(), k_BKTE.float(), v_BKTE.float()
     grouped = q_BHTE.shape[1] != k_BKTE.shape[1]
     mixed_BHTE: Tensor
@@ -65,6 +66,7 @@ def document_position_ids(tokens_BT: Tensor, separator: int) -> Tensor:
     """Position of each token in its document, int64 `(B, T)`. A document starts with its separator. The first one in a
     window may be the rest of a longer one, and is counted from the start of the window."""
     index_T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
+    # Running maximum of separator positions: the last document start at or before each token.
     starts_BT = torch.where(tokens_BT == separator, index_T, 0).cummax(1).values
     return index_T - starts_BT
 

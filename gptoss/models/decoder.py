@@ -2,8 +2,8 @@
 a time.
 
 Parameter names are those of the stock Hugging Face class, and layers are keyed by their global number. So a checkpoint
-or an export of any pipeline stage needs no conversion table. Logits are bitwise equal to the stock class's
-(`tests/models/test_decoder.py`). Shape suffixes are explained in `layers.py`.
+or an export of any pipeline stage needs no conversion table. Without gradients, logits are bitwise equal to the stock
+class's (`tests/models/test_decoder.py`). Shape suffixes are explained in `layers.py`.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Decoder(nn.Module):  # type: ignore[misc]
         trunk.layers = nn.ModuleDict({str(number): family.Layer(config) for number in layers})
         if self.is_last:
             trunk.add_module(self.names.norm, family.norm(config))
+            # Never inside the trunk: `lm_head` is the stock name in every architecture.
             self.lm_head = Linear(config.hidden_size, vocab_size)
         self.tie_weights()
 
@@ -67,6 +68,7 @@ class Decoder(nn.Module):  # type: ignore[misc]
     def forward(self, x: Tensor, position_ids: Tensor | None = None) -> Tensor:
         if self.is_first:
             x = self.trunk.get_submodule(self.names.embedding)(x)
+        # With sequence parallelism x holds a share of the positions, but attention gathers all of them.
         positions = make_positions(self.config, x, x.shape[1] * self.sequence_shards, position_ids)
         for layer in self.layers:
             x = layer(x, positions)
@@ -94,6 +96,7 @@ def initial_value(name: str, size: torch.Size, config: ModelConfig, seed: int) -
     digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
     # One bit fewer, so that the seed fits a signed 64-bit integer.
     generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+    # The usual constant 0.02 at D = 1000, smaller in wider models.
     std = math.sqrt(2 / (5 * config.hidden_size))
     if name.endswith(architecture(config.architecture).NAMES.residual):
         std /= math.sqrt(2 * config.layers)
@@ -102,6 +105,7 @@ def initial_value(name: str, size: torch.Size, config: ModelConfig, seed: int) -
 
 def parameter_count(config: ModelConfig, vocab_size: int) -> int:
     """Parameters of the whole model; a tied one counts once."""
+    # Counted on a meta model rather than by formula: a new architecture needs no second implementation.
     with torch.device("meta"):
         model = Decoder(config, vocab_size, range(config.layers))
     return sum(parameter.numel() for parameter in model.parameters())
@@ -136,4 +140,5 @@ def hugging_face_config(config: ModelConfig, vocab_size: int, *, bos: int = 0, e
         "use_cache": True,
         "vocab_size": vocab_size,
     }
+    # Sorted, as transformers writes it.
     return dict(sorted((entries | family.stock_config(config)).items()))

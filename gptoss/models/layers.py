@@ -43,6 +43,7 @@ class Linear(nn.Module):  # type: ignore[misc]
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool = False) -> None:
         super().__init__()
+        # Uninitialised: `decoder.initial_value` defines all values, after sharding, on any mesh.
         self.weight = nn.Parameter(torch.empty(outputs, inputs))
         self.bias = nn.Parameter(torch.empty(outputs)) if bias else None
 

@@ -31,6 +31,7 @@ DTYPES = {
 
 HALF = (torch.float16, torch.bfloat16)
 
+# Empty: tensors take the code path of their real device.
 _simulated_device: ContextVar[str] = ContextVar("simulated_device", default="")
 
 
@@ -66,10 +67,12 @@ class HalfLinear(torch.autograd.Function):  # type: ignore[misc]
         upcast_NI = x_BTI.float().flatten(0, -2)
         grad_NI = torch.zeros_like(upcast_NI)
         grads_OI = []
+        # Weights are upcast again instead of saved in float32, which would double their memory.
         for grad_BTO, weight_OI in zip(grads_BTO, weights_OI, strict=True):
             grad_NO = grad_BTO.float().flatten(0, -2)
             grad_NI.addmm_(grad_NO, weight_OI.float())
             grads_OI.append((grad_NO.T @ upcast_NI).to(weight_OI.dtype))
+        # A bias comes with a single weight, so there is one output gradient.
         grad_O = grads_BTO[0].float().flatten(0, -2).sum(0).to(x_BTI.dtype) if ctx.has_bias else None
         return grad_NI.view(x_BTI.shape).to(x_BTI.dtype), grad_O, *grads_OI
 

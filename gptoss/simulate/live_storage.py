@@ -60,6 +60,7 @@ class LiveStorage(TorchDispatchMode):  # type: ignore[misc]
 
     def bytes_of(self, tensors: Iterable[Tensor | None]) -> int:
         """Bytes of the storages of some tensors, each storage once."""
+        # Keyed by identity, because views share a storage.
         storages = {id(storage): storage for t in tensors if t is not None for storage in [_storage(t)]}
         return sum(storage.nbytes() for storage in storages.values())
 
@@ -77,6 +78,7 @@ class LiveStorage(TorchDispatchMode):  # type: ignore[misc]
         key, size = id(storage), storage.nbytes()
         if key not in self._bytes:
             self._bytes[key] = 0
+            # A finalizer, because ids are reused after collection and a reference would keep the storage alive.
             weakref.finalize(storage, self._forget, key)
         self.live += size - self._bytes[key]
         self._bytes[key] = size

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def load_run_config(profile: str, cluster: str) -> RunConfig:
     """The run configuration that training would use. Raises `UserError` when the batch does not divide."""
+    # Error messages name the cluster file by this variable.
     os.environ["GPTOSS_CLUSTER"] = cluster
     settings = check(Settings, compose(profile), origin=f"profiles/{profile}.yaml")
     run_config = RunConfig(

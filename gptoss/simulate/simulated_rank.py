@@ -56,6 +56,7 @@ class PeakMemory:
 def simulate_peak_memory(run_config: RunConfig, pp_rank: int) -> PeakMemory:
     """Simulate the first rank at a pipeline position."""
     rotary_table.cache_clear()  # tensors of one fake mode do not mix with those of another
+    # Dispatching is as slow for fake tensors as for real ones, and the step of 20b has 32 micro-batches.
     shorter, omitted = with_fewer_micro_batches(run_config)
     device = run_config.cluster.device
     with fake_process_group(run_config.cluster, pp_rank) as parallel, simulate_device(device), FakeTensorMode():
@@ -82,6 +83,7 @@ def receive_buffer_bytes(run_config: RunConfig, trainer: Trainer) -> int:
     """Memory per micro-batch that is kept to the end of the step: receive buffers for the activations of each part but
     the first and for the gradients of each but the last."""
     model, cluster = run_config.settings.model, run_config.cluster
+    # torch's PipelineStage allocates one buffer per micro-batch and keeps all of them for the whole step.
     values = run_config.layout.micro_batch * model.context // cluster.mesh.tp * model.hidden_size
     forward = 2 if cluster.pipeline.schedule == "zero_bubble" else 1  # which keeps the buffer's gradient too
     buffers = sum(forward * int(not part.is_first) + int(not part.is_last) for part in trainer.model_parts)
@@ -92,6 +94,7 @@ def measure_peak_memory(trainer: Trainer, steps: int) -> PeakMemory:
     """Peak over some steps, real or simulated."""
     peak = PeakMemory(trainer.parallel.pp_rank)
     with LiveStorage() as storage:
+        # They exist before counting starts.
         storage.include(parameter for _, parameter in trainer.parameters)
         storage.include(optimizer_tensors(trainer))
 
@@ -100,6 +103,7 @@ def measure_peak_memory(trainer: Trainer, steps: int) -> PeakMemory:
             by_kind = (storage.bytes_of(tensors) for tensors in live_tensors(trainer))
             peak = PeakMemory(trainer.parallel.pp_rank, storage.live, *by_kind)
 
+        # Taken at the peak, because kinds peak at different moments: sums of separate maxima would exceed the total.
         storage.on_peak = break_down
         for step in range(1, steps + 1):
             trainer.step(step)
@@ -140,6 +144,7 @@ class FakeTrainer(Trainer):
 
     def batch(self, number: int) -> tuple[Tensor, Tensor]:
         """Tokens of the right shape."""
+        # Zeros, which have the storage of real tokens; the values are never read.
         shape = self.run_config.layout.sequences_per_rank, self.run_config.settings.model.context
         return tuple(torch.zeros(shape, dtype=torch.int64, device=self.parallel.device) for _ in range(2))
 
@@ -162,6 +167,7 @@ def fake_process_group(cluster: ClusterConfig, pp_rank: int) -> Iterator[Paralle
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
     world_size = cluster.mesh.size
+    # pp is the outermost mesh axis, so positions start at multiples of the ranks per position.
     rank = pp_rank * (world_size // cluster.mesh.pp)
     with ExitStack() as stack:
         dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=world_size)

@@ -57,6 +57,7 @@ class Row:
             self.profile, self.cluster, str(mesh.size),
             f"{mesh.pp} x {mesh.dp_replicate} x {mesh.dp_shard} x {mesh.tp}", str(self.run_config.layout.micro_batches),
             self.run_config.cluster.activation_checkpointing, f"{peak.pp_rank + 1} of {mesh.pp}",
+            # Three significant digits below 0.1 GB, where one decimal would print 0.0.
             *(f"{size / 1e9:.3g}" if size < 1e8 else f"{size / 1e9:.1f}" for size in sizes),
         )  # fmt: skip
 
@@ -70,6 +71,7 @@ def as_text(rows: list[Row]) -> str:
 
 def as_markdown(rows: list[Row]) -> str:
     """The page `docs/memory.md`."""
+    # In order and once each: a run has a row per position.
     runs = list(dict.fromkeys((row.profile, row.cluster) for row in rows))
     profiles, clusters = (" ".join(names) for names in zip(*runs, strict=True))
     command = f"gptoss simulate --profile {profiles} --cluster {clusters} --markdown docs/memory.md"

@@ -101,6 +101,8 @@ class Checkpoints:
     def _hash_own_files(self, saving: Any, partial: Path) -> None:
         saving.result()
         rank = self.parallel.rank
+        # DCP names the files of a rank `__RANK_N.distcp`; rank 0 also writes the metadata. They are hashed at once,
+        # while they are in the page cache, and by all ranks in parallel.
         own = [*partial.glob(f"__{rank}_*"), *(partial.glob(".metadata") if rank == 0 else ())]
         write_json(partial / f"sha256-{rank}.json", {path.name: sha256_file(path) for path in own})
 
@@ -115,6 +117,7 @@ class Checkpoints:
         started = time.monotonic()
         self._writing.result()
         self._writing = None
+        # Otherwise rank 0 could collect checksums that another rank has not written yet.
         if not written:
             self.parallel.barrier()
         if self.parallel.rank == 0:
@@ -144,11 +147,13 @@ class Checkpoints:
             files |= read_json(wait_until_visible(path))
         for path in checksum_files:
             path.unlink()
+        # The manifest is written last: its presence means that every other file is complete.
         write_json(self._partial / MANIFEST, {"step": self._step, "files": files, **self._manifest})
         final = self.folder / f"step-{self._step:08d}"
         shutil.rmtree(final, ignore_errors=True)
         # The rename is the commit point: it is atomic, so a kill at any moment leaves the old state or the new one.
         self._partial.replace(final)
+        # Only after the rename, so that `keep` checkpoints exist at any time.
         for old in committed_checkpoints(self.folder)[: -self.config.keep]:
             if not self.config.is_permanent(step_of(old)):
                 shutil.rmtree(old)
@@ -167,6 +172,7 @@ class Checkpoints:
         # Rank 0's listing is authoritative: another node may still see an older directory.
         for name in self.parallel.broadcast_object([path.name for path in paths]):
             path = self.folder / name
+            # DCP does not verify content: a flipped bit would become a weight.
             damage = self._find_damage(path)
             if damage is None:
                 with _quiet_dcp():
@@ -183,6 +189,7 @@ class Checkpoints:
     def delete_after(self, step: int, manifest: dict[str, Any]) -> None:
         """Delete checkpoints later than `step` and update the manifest of that step's own. Collective."""
         if self.parallel.rank == 0:
+            # Newest first: a kill in between leaves a valid, shorter history.
             for path in reversed(committed_checkpoints(self.folder)):
                 if step_of(path) > step:
                     shutil.rmtree(path)
@@ -220,6 +227,7 @@ def find_damage(path: Path, share: int = 0, shares: int = 1) -> str | None:
         try:
             checksums = read_json(path / MANIFEST)["files"]
             wrong = [name for name in sorted(checksums)[share::shares] if sha256_file(path / name) != checksums[name]]
+        # A missing file is damage, unlike other OSErrors; the rest is a manifest that is not what `_finalize` wrote.
         except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             return str(error)
         return f"{wrong[0]} does not match its checksum" if wrong else None
@@ -257,6 +265,7 @@ def wait_until_visible(path: Path) -> Path:
 
 def quarantine(path: Path) -> Path:
     """Rename a damaged checkpoint so that it is no longer loaded but can be examined; returns its new path."""
+    # Kept, because a damaged file is evidence about a disk; numbered, because it can happen twice at one step.
     names = (f"{path.name}.damaged{number}" for number in itertools.chain([""], itertools.count(2)))
     return path.rename(next(free for name in names if not (free := path.with_name(name)).exists()))
 

@@ -1,4 +1,4 @@
-"""Export the weights of a checkpoint as a stock Hugging Face model: `python -m gptoss.train.export CHECKPOINT OUT`.
+"""Export the weights of a checkpoint as a stock Hugging Face model.
 
 Reads the checkpoint tensor by tensor, whatever mesh wrote it, and casts and writes each in blocks. Memory is bounded by
 the largest tensor, not by the model or a file of it, and no process group is needed. The output folder appears when it
@@ -8,9 +8,7 @@ NVIDIA-NeMo/Automodel#2096, #3248.)
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,11 +19,9 @@ from torch.distributed.checkpoint import DefaultLoadPlanner, FileSystemReader
 
 from gptoss.core.atomic_files import atomic_folder, read_json, write_json
 from gptoss.core.errors import DataError
-from gptoss.core.process import exit_code_of
 from gptoss.core.progress import progress
-from gptoss.models.precision import DTYPES
 from gptoss.tables.safetensors_files import BLOCK_BYTES, SafetensorsWriter
-from gptoss.train.checkpoint import MANIFEST, find_damage
+from gptoss.train.checkpoint import MANIFEST
 
 MAX_SHARD_BYTES = 5_000_000_000  # default of save_pretrained before transformers 5, which raised it to 50 GB
 PREFIX = "model."  # distinguishes weights from optimizer state in a checkpoint
@@ -47,6 +43,7 @@ class CheckpointWeights:
     def read(self, name: str) -> Tensor:
         """One whole parameter in its training precision (float32), assembled from the shards of all ranks."""
         tensor = torch.empty(self.sizes[name], dtype=self._dtypes[name])
+        # A plan for one key. `dcp.load` would need the tensors of the whole model at once.
         planner = DefaultLoadPlanner()
         planner.set_up_planner({PREFIX + name: tensor}, self._metadata, is_coordinator=True)
         load_plan = self._reader.prepare_local_plan(planner.create_local_plan())
@@ -89,10 +86,12 @@ def export(checkpoint: Path, out: Path, dtype: torch.dtype, max_shard_bytes: int
                 for name in names:
                     writer.write(name, cast_blocks(weights.read(name), dtype, name))
             weight_map |= dict.fromkeys(names, file)
+        # As save_pretrained does: a single file has no index.
         if len(files) > 1:
             total_size = dtype.itemsize * sum(size.numel() for size in weights.sizes.values())
             index = {"metadata": {"total_size": total_size}, "weight_map": weight_map}
             write_json(partial / "model.safetensors.index.json", index)
+        # From the manifest, so that a checkpoint can be exported without the settings of its run.
         config: dict[str, Any] = read_json(checkpoint / MANIFEST)["config"]
         write_json(partial / "config.json", config | {"dtype": str(dtype).removeprefix("torch.")})
 
@@ -101,33 +100,10 @@ def cast_blocks(tensor: Tensor, dtype: torch.dtype, name: str) -> Iterator[Tenso
     """The values of a tensor in another precision, block by block. Raises `DataError` when one is not finite."""
     for block in tensor.flatten().split(BLOCK_BYTES // tensor.itemsize):
         cast = block.to(dtype)
+        # A cast overflows silently; weights trained in bfloat16 are known to exceed float16 (QwenLM/Qwen3#868).
         if not bool(cast.isfinite().all()):
             raise DataError(
                 f"{name} has values that are not finite in {dtype} (up to {block.abs().max().item():g})",
                 "use an earlier checkpoint, or --dtype float32 to see them",
             )
         yield cast
-
-
-def main() -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m gptoss.train.export", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("checkpoint", type=Path, help="a folder such as .runs/pretrain-…/checkpoints/step-00001000")
-    parser.add_argument("out", type=Path, help="folder to create")
-    parser.add_argument("--dtype", choices=("float16", "float32"), default="float16")
-    parser.add_argument("--max-shard-bytes", type=int, default=MAX_SHARD_BYTES)
-    options = parser.parse_args()
-
-    def run() -> None:
-        if damage := find_damage(options.checkpoint):
-            raise DataError(f"{options.checkpoint} is damaged: {damage}", "use another checkpoint of its run")
-        export(options.checkpoint, options.out, DTYPES[options.dtype], options.max_shard_bytes)
-
-    return exit_code_of(run)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -14,6 +14,7 @@ from gptoss.config.pretrain import PretrainConfig
 
 def learning_rate(step: int, config: PretrainConfig) -> float:
     """Learning rate of step 1, 2, … `steps`: the peak at the last warm-up step, the final fraction at the last step."""
+    # Step 1 has a rate above 0: a first step that changes nothing would waste its batch.
     if step <= config.warmup_steps:
         return config.learning_rate * step / config.warmup_steps
     floor = config.final_learning_rate_fraction

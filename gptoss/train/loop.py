@@ -65,19 +65,23 @@ class TrainingRun:
             result = self.trainer.step(self.step + 1, lambda: self.local_flags(stop))
             self.step += 1
             times = StepTimes(time.monotonic() - started, self.trainer.data_seconds, self.checkpoints.take_seconds())
+            # Every rank learns this from the same sum, so the commit needs no barrier.
             if result.checkpoint_written:
                 self.commit(written=True)
+            # Before the row is logged: without a checkpoint to restore, the step counts as skipped.
             manifest = self.restore_earlier() if result.spike else None
             if result.spike and manifest is None:
                 result = replace(result, skipped=result.skipped + 1)
             if self.metrics:
                 self.metrics.training(self.step, result, self.trainer.source_tokens(self.step), times)
+            # After logging, so that the curves show the steps that led to the error.
             self.check_consecutive_skips()
             if result.spike:
                 self.record_spike(result, manifest)
             if manifest:  # the restored step is already validated and saved
                 continue
             self.validate_and_save(result)
+            # `validate_and_save` has saved this step because of `result.stop`.
             if result.stop and self.step < self.steps:
                 self.finish()
                 raise Preempted(f"stopped on request after step {self.step}", "the same command continues")
@@ -105,6 +109,7 @@ class TrainingRun:
         every_steps = self.run_config.cluster.checkpoints.every_steps
         if last or result.stop or result.save_due or self.step % every_steps == 0:
             self.commit()
+            # The configuration makes a checkpoint self-contained for `export`.
             config = hugging_face_config(self.run_config.settings.model, self.run_config.vocab_size)
             manifest = self.trainer.manifest_entries(self.step) | {"config": config}
             self.checkpoints.save(self.step, self.trainer.state_dict(), manifest)
@@ -158,11 +163,13 @@ def train(
     run = TrainingRun(run_config, parallel, heartbeat, restart)
     try:
         run.train(stop)
+    # Not on other errors: the background thread may be waiting for a rank that died.
     except Preempted:
         run.checkpoints.close()
         raise
     run.checkpoints.close()
     run.trainer.batches.close()
+    # From the checkpoint, not from live weights: no gather over the mesh, and what is published was checksummed.
     if parallel.rank == 0:
         export(committed_checkpoints(run.checkpoints.folder)[-1], paths.PRETRAINED, torch.float32)
     parallel.barrier(export_timeout(run_config))

@@ -57,10 +57,12 @@ class MeshGradScaler:
     def unscaled_norm(self, sum_of_squares: float) -> float:
         """Norm of the unscaled gradients from the sum of squares of the scaled ones over the whole mesh (float64);
         NaN when it is not finite."""
+        # float64 has room for the square of any float32 gradient, so an infinite sum means an infinite element.
         return math.sqrt(sum_of_squares) / self.scale if math.isfinite(sum_of_squares) else math.nan
 
     def update(self, norm: float) -> bool:
         """Return whether to step, given the global gradient norm; adjust the scale for the next step."""
+        # The scale has no upper bound, as in torch: the overflow that a growth step too far causes costs one step.
         if math.isfinite(norm):
             self.skipped_in_a_row = 0
             self.good_steps += 1
@@ -68,6 +70,7 @@ class MeshGradScaler:
                 self.scale *= GROWTH_FACTOR
                 self.good_steps = 0
             return True
+        # Also without scaling: one update with NaN would destroy the weights and the optimizer state for good.
         self.skipped += 1
         self.skipped_in_a_row += 1
         self.good_steps = 0

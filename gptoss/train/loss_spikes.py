@@ -44,6 +44,7 @@ class SpikeDetector:
         if self.config.policy == "none":
             return False
         if len(self.losses) == self.config.window:
+            # Python floats in a fixed order: the verdict is bitwise equal on every rank and after a resume.
             mean, deviation = statistics.fmean(self.losses), statistics.stdev(self.losses)
             if loss > mean + self.config.threshold * deviation:
                 return True
@@ -60,6 +61,8 @@ class SpikeDetector:
     def record_rollback(self, step: int, loss: float, restored: int, state: dict[str, Any]) -> Event:
         """Record that the spike at `step` was undone by restoring the checkpoint of step `restored`, and load its
         `state`. Raises `DataError` after `max` spikes."""
+        # At most `rollback_steps` batches are skipped, even where the checkpoint is older; those before them are read
+        # again.
         first = self.batch_number(max(restored, step - self.config.rollback_steps) + 1)
         samples = [(first - 1) * self.sequences, self.batch_number(step) * self.sequences]
         event = {"event": "rollback", "step": restored, "from_step": step, "loss": loss, "samples": samples}
@@ -68,6 +71,7 @@ class SpikeDetector:
         return event
 
     def _record(self, event: Event, step: int) -> None:
+        # Events survive rollbacks, so a run that spikes at every attempt ends instead of looping.
         if len(self.events) >= self.config.max:
             raise DataError(
                 f"step {step}: loss {event['loss']:.3f} is spike number {len(self.events) + 1}, pretrain.spikes.max is "
@@ -91,6 +95,7 @@ class SpikeDetector:
         merged: list[tuple[int, int]] = []
         for start, stop in ranges:
             first, last = start // self.sequences + 1, stop // self.sequences
+            # A second rollback may span an already skipped range, which must not shift later batches twice.
             if merged and first <= merged[-1][1] + 1:
                 first, last = merged[-1][0], max(last, merged.pop()[1])
             merged.append((first, last))

@@ -101,6 +101,7 @@ class MetricsWriter:
 
     def event(self, event: Row, rollbacks: int) -> None:
         """Log a spike and what was done about it. A rollback revokes the rows after its step."""
+        # Synced at once: a rollback deletes checkpoints, and a kill must not lose its reason.
         self._write({**event, "rollbacks": rollbacks, "time": time.time()})
         self.sync()
 
@@ -140,6 +141,7 @@ def read(state: Path) -> list[Row]:
         return []
     rows: list[Row] = []
     for line in path(state).read_text(encoding="utf-8").split("\n")[1:]:
+        # Rows are flushed whole, so only the last line can be incomplete.
         try:
             row = json.loads(line)
         except ValueError:
@@ -170,6 +172,7 @@ class MetricsReader:
         checkpoint: an earlier attempt may have been killed before those were logged."""
         if not self._open() or self._stream is None:
             return
+        # The writer may be in the middle of a line.
         *lines, self._partial_line = (self._partial_line + self._stream.read()).split("\n")
         yield from map(json.loads, lines)
 
@@ -177,6 +180,7 @@ class MetricsReader:
         """Open the file once this attempt has created it, and again after restarted ranks have replaced it. A file of
         another attempt is not opened."""
         try:
+            # Restarted ranks replace the file: its inode changes while ours stays readable.
             if self._stream and os.path.samestat(path(self.state).stat(), os.fstat(self._stream.fileno())):
                 return True
             stream = open(path(self.state), encoding="utf-8")  # noqa: SIM115 - open for the run
@@ -196,6 +200,7 @@ def write_curves(rows: list[Row], plots: Path) -> None:
     """Write `pretrain.csv`, thinned evenly to about `CURVE_POINTS` rows plus the last step, and `validation.csv`."""
     training = [row for row in rows if "learning_rate" in row]
     every = max(1, len(training) // CURVE_POINTS)
+    # By step number rather than position, so that a resumed run selects the same steps.
     thinned = [row for row in training if row["step"] % every == 0 or row is training[-1]]
     write_text(plots / "pretrain.csv", _csv(TRAINING, thinned))
     validation = [{**row, "loss": row["validation_loss"]} for row in rows if "validation_loss" in row]

@@ -38,6 +38,7 @@ def samples_per_cycle(weights: Sequence[float]) -> list[int]:
     exact = [Fraction(str(weight)) for weight in weights]
     shares = [weight / sum(exact) for weight in exact]
     length = min(MAX_CYCLE_SAMPLES, math.lcm(*(share.denominator for share in shares)))
+    # Rounding must not remove a source that has a weight.
     return [max(1, round(share * length)) if share else 0 for share in shares]
 
 
@@ -97,6 +98,7 @@ class SampleOrder:
             self.ranges, mixtures = [ShuffledWindows(0, len(split), self.context, settings.seed)], [[1.0]]
         else:
             tokens = {name: float(source["tokens"]) for name, source in split.sources.items()}
+            # Phases without a base mixture begin in proportion to tokens, like a run without either.
             weights = [config.mixture or tokens, *(phase.mixture for phase in config.phases)]
             for mixture in weights:
                 check_sources(mixture, split, self.context)
@@ -115,6 +117,7 @@ class SampleOrder:
         samples = np.arange(first, first + count, dtype=np.int64)
         phases = np.searchsorted(self.phase_starts, samples, side="right") - 1
         ranges, numbers, starts = (np.empty(count, np.int64) for _ in range(3))
+        # The samples that `tokens` counts can span several phases.
         for phase in np.unique(phases):
             chosen = phases == phase
             ranges[chosen], numbers[chosen] = self.cycles[phase].assign(samples[chosen] - self.phase_starts[phase])

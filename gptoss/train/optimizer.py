@@ -82,6 +82,8 @@ def build_adamw(named: NamedParameters, config: PretrainConfig) -> torch.optim.A
         {"params": [p for n, p in named if not has_weight_decay(n, p)], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(
+        # Under Muon a middle pipeline stage has no decayed parameter left for AdamW. fused: one kernel over all
+        # parameters, on CPUs too (`python benchmarks/optimizers.py`).
         [group for group in groups if group["params"]],
         lr=config.learning_rate, betas=(config.beta1, config.beta2), eps=1e-8, fused=True,
     )  # fmt: skip

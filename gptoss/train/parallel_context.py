@@ -78,6 +78,7 @@ class ParallelContext:
 
     def all_reduce_sum(self, values: Sequence[Any]) -> list[float]:
         """Sum scalars over all ranks in float64. Blocks the host."""
+        # float64: a float32 sum of squares over thousands of ranks could overflow, or lose small addends.
         total = torch.stack([torch.as_tensor(value, device=self.device).double() for value in values])
         dist.all_reduce(total)
         return [float(value) for value in total.tolist()]
@@ -89,6 +90,7 @@ class ParallelContext:
 
     def broadcast_object(self, value: Any) -> Any:
         """Return rank 0's `value` on every rank."""
+        # Over gloo: NCCL would send pickled bytes through GPU memory and need a device on every rank.
         box = [value]
         dist.broadcast_object_list(box, src=0, group=self.gloo_group)
         return box[0]
@@ -115,6 +117,7 @@ def init_parallel_context(cluster: ClusterConfig) -> Iterator[ParallelContext]:
     keep_freed_memory()
     if device.type == "cuda":
         accumulate_in_float32()
+    # Both backends on GPUs: collectives on CPU tensors need gloo.
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=COLLECTIVE_TIMEOUT)
     world_size = dist.get_world_size()
     # A rank that fails alone must not destroy the process group: over NCCL that waits for the other ranks, and the

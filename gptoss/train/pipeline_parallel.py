@@ -85,6 +85,7 @@ class Pipeline:
     def evaluate(self, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
         """Summed cross-entropy in nats: this rank's share where it holds the last stage, zero elsewhere."""
         self.loss.factor = 1.0
+        # The output head computes only this rank's positions, see `tensor_parallel.py`.
         targets_BT = targets_BT[:, self.positions]
         if self.schedule is not None:
             return self._run_schedule(self.schedule.eval, inputs_BT, targets_BT)
@@ -107,6 +108,7 @@ class Pipeline:
 
     def _split(self, inputs_BT: Tensor, targets_BT: Tensor) -> Iterator[tuple[Tensor, Tensor, dict[str, Tensor]]]:
         """Inputs, targets and position ids per micro-batch."""
+        # Equal consecutive parts, as the schedules split it: every layout has the same micro-batches.
         pairs = zip(inputs_BT.chunk(self.micro_batches), targets_BT.chunk(self.micro_batches), strict=True)
         return ((inputs, targets, self._position_ids(inputs)) for inputs, targets in pairs)
 

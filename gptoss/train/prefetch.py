@@ -30,6 +30,7 @@ class Prefetcher(Generic[T]):
     def take(self, step: int) -> T:
         """Return the batch of `step` and start reading those after it, up to step `last`. Any order is allowed; only
         consecutive steps do not wait."""
+        # Batches of earlier steps are stale after a rollback or a skipped range; drop them, or they would fill memory.
         self._pending = {number: future for number, future in self._pending.items() if number >= step}
         batch = (self._pending.pop(step, None) or self._thread.submit(self._read, step)).result()
         for number in range(step + 1, min(step + self._depth, self._last) + 1):

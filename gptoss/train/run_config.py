@@ -21,13 +21,6 @@ from gptoss.core.errors import DataError, UserError
 from gptoss.tables.token_files import TokenSplit, read_index
 from gptoss.train.mixture import SampleOrder
 
-RUN_CONFIG_ENV = "GPTOSS_PRETRAIN_PLAN"
-"""Environment variable of a rank: path of its `RunConfig` as JSON."""
-STOPPED_ENV = "GPTOSS_PRETRAIN_STOPPED"
-"""Environment variable of a rank: a file that it creates for its node's torchrun agent after a requested stop."""
-RESTART_COUNT_ENV = "TORCHELASTIC_RESTART_COUNT"
-"""Environment variable of a rank, set by torchrun: how often the ranks were restarted."""
-
 
 class RunConfig(Section):
     """One training run on one cluster."""
@@ -85,6 +78,7 @@ def divide_batch(settings: Settings, cluster: ClusterConfig) -> BatchLayout:
     file = f"infra/clusters/{cluster_name()}.yaml"
     batch = f"batch_tokens({settings.pretrain.batch_tokens}) / context({context}) = {sequences} sequences"
     ranks = f"dp_replicate({mesh.dp_replicate}) * dp_shard({mesh.dp_shard}) = {mesh.dp} data-parallel ranks"
+    # Before the batch: no batch size helps a model that does not divide.
     check_stages(settings.model, cluster, file)
     check_tensor_parallel(settings.model, mesh.tp, file)
     if sequences % mesh.dp:
@@ -110,6 +104,7 @@ def divide_batch(settings: Settings, cluster: ClusterConfig) -> BatchLayout:
             if per_rank >= mesh.pp
             else f"set pretrain.batch_tokens to {mesh.pp * mesh.dp * context} or more, or mesh.pp in {file} to 1",
         )
+    # torch's multi-stage schedules accept only whole rounds, and would raise inside the ranks.
     if cluster.pipeline.schedule != "1f1b" and micro_batches % mesh.pp:
         raise UserError(
             f"{batch}; {per_rank} per rank / micro_batch({micro_batch}) = {micro_batches} micro-batches; "
@@ -141,6 +136,8 @@ def check_stages(config: ModelConfig, cluster: ClusterConfig, file: str) -> None
 
 def check_tensor_parallel(config: ModelConfig, tp: int, file: str) -> None:
     """Raise `UserError` unless the model's dimensions are divisible by `tp`."""
+    # A bias after a row-parallel matrix would be added once per rank. A tied embedding would be column-sharded as input
+    # and whole as output head.
     if tp > 1 and (config.architecture != "llama" or config.tie_embeddings):
         what = "tied embeddings" if config.tie_embeddings else f"the biases of {config.architecture}"
         raise UserError(f"mesh.tp is {tp}: tensor parallelism cannot divide {what}", f"set mesh.tp in {file} to 1")
@@ -175,6 +172,7 @@ def check_shards(settings: Settings, train: TokenSplit, validation: TokenSplit) 
                 "add text, raise shards.validation_fraction or lower model.context",
             )
     SampleOrder(train, settings)  # raises when a source of the mixture is missing or too short
+    # Same vocabulary size does not mean same tokenizer, and nothing in training would fail.
     tokenizer = paths.TOKENIZER / "tokenizer.json"
     if tokenizer.is_file() and sha256_file(tokenizer) != read_index(train.folder)["tokenizer_sha256"]:
         raise DataError(

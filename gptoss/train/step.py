@@ -86,6 +86,7 @@ class Trainer:
         settings = run_config.settings
         self.run_config, self.parallel, self.config = run_config, parallel, settings.pretrain
         self.model_parts = build_model_parts(run_config, parallel)
+        # Collected after sharding: FSDP and tensor parallelism replace the parameters.
         self.parameters = list(named_parameters(self.model_parts))
         self.pipeline = Pipeline(self.model_parts, run_config, parallel)
         self.optimizer = Optimizer(self.parameters, self.config)
@@ -136,6 +137,7 @@ class Trainer:
         if finite and not spike:
             clip_and_unscale(gradients, norm, self.config.gradient_clip, scale)
             self.optimizer.step(rate)
+        # Freed rather than zeroed, so that they take no memory during the next forward pass.
         self.optimizer.zero_grad()
         return StepResult(
             loss=scaled_loss / scale, gradient_norm=norm, loss_scale=scale, learning_rate=rate,
@@ -172,6 +174,7 @@ class Trainer:
         per_rank, total = layout.sequences_per_rank, 0.0
         for start in range(0, len(self.validation_starts), layout.sequences):
             first = start + self.parallel.dp_rank * per_rank
+            # The last batch may be short, and some ranks have none of it: their windows are all padding.
             starts = self.validation_starts[first : min(first + per_rank, start + layout.sequences)]
             # Padded, because the pipeline schedule accepts only the batch shape it was built for.
             padded = pad_batch(read_windows(self.validation_split, starts, context), per_rank)
@@ -182,6 +185,7 @@ class Trainer:
 
     def state_dict(self) -> StateDict:
         """Weights and optimizer state under global names, for a checkpoint's tensors."""
+        # The prefix distinguishes weights from `exp_avg.NAME` and so on; `export.py` strips it.
         weights = {f"model.{name}": parameter.detach() for name, parameter in self.parameters}
         return weights | dict(self.optimizer.named_state())
 

@@ -56,6 +56,7 @@ class GatherScatterSequence(ParallelStyle):  # type: ignore[misc]
             total = DTensor.from_local(partial_sum, device_mesh, [Partial()], run_check=False)
             return total.redistribute(placements=[Shard(SEQUENCE_DIM)]).to_local()
 
+        # Not torch's own styles: they run the module on DTensors, which our autograd functions do not take.
         module.register_forward_pre_hook(gather)
         module.register_forward_hook(scatter)
         return module

@@ -1,5 +1,7 @@
-"""Ranks that take training steps in one layout after another and write what they saw:
-`python -m tests.train.layouts RUN.json...`, each file a `Run`."""
+"""Program of one rank: train in one layout after another and write losses, norms and weights.
+
+`python -m tests.train.layouts RUN.json...`, each file a `Run`.
+"""
 
 from __future__ import annotations
 
@@ -23,28 +25,30 @@ from gptoss.train.step import Trainer
 
 @dataclass
 class Run:
-    """Some steps of one plan."""
+    """Some steps of one run configuration."""
 
     run_config: str
+    """File."""
     results: str
+    """Folder."""
     steps: int
     port: int
     overflows: list[tuple[int, int, float]] = field(default_factory=list)
     """(step, rank, value): one gradient element of that rank becomes that value."""
     omitted: list[int] = field(default_factory=list)
-    """Steps that are not taken: the scale falls as if they had overflowed."""
+    """Steps that are left out: the loss scale is halved as if they had overflowed."""
 
     def write(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self)))
 
 
-class Disturbed(Trainer):
-    """Gets its gradients spoilt on one rank at some steps."""
+class OverflowingTrainer(Trainer):
+    """Overwrites a gradient element on one rank at some steps."""
 
     overflows: dict[tuple[int, int], float]
 
-    def backward(self, step: int, factor: float) -> Tensor:
-        loss = super().backward(step, factor)
+    def forward_backward(self, step: int, factor: float) -> Tensor:
+        loss = super().forward_backward(step, factor)
         value = self.overflows.get((step, self.parallel.rank))
         if value is not None:
             local_tensor(self.parameters[-1][1].grad).view(-1)[0] = value
@@ -52,35 +56,35 @@ class Disturbed(Trainer):
 
 
 def weights(trainer: Trainer) -> dict[str, np.ndarray]:
-    tensors = trainer.tensors().items()
+    tensors = trainer.state_dict().items()
     whole = {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in tensors}
     return {name: value.numpy().copy() for name, value in whole.items()}
 
 
 def take_steps(run: Run, parallel: ParallelContext) -> None:
-    trainer = Disturbed(RunConfig.read(Path(run.plan)), parallel)
+    trainer = OverflowingTrainer(RunConfig.read(Path(run.run_config)), parallel)
     trainer.overflows = {(step, rank): value for step, rank, value in run.overflows}
-    seen = []
+    steps = []
     for step in range(1, run.steps + 1):
         if step in run.omitted:
             trainer.scaler.update(math.inf)
             continue
-        measured = trainer.step(step)
-        seen.append([step, measured.loss, measured.gradient_norm, measured.loss_scale])
+        result = trainer.step(step)
+        steps.append([step, result.loss, result.gradient_norm, result.loss_scale])
     folder = Path(run.results)
     folder.mkdir(parents=True, exist_ok=True)
-    result = {"steps": seen, "validation": trainer.validate(), "scaler": trainer.scaler.state()}
-    (folder / f"rank-{parallel.rank}.json").write_text(json.dumps(result))
-    held = weights(trainer)
+    summary = {"steps": steps, "validation": trainer.validate(), "scaler": trainer.scaler.state_dict()}
+    (folder / f"rank-{parallel.rank}.json").write_text(json.dumps(summary))
+    whole = weights(trainer)  # collective
     if parallel.dp_rank == 0 and parallel.tp_rank == 0:
-        np.savez(folder / f"pp-{parallel.pp_rank}.npz", **held)
+        np.savez(folder / f"pp-{parallel.pp_rank}.npz", **whole)
 
 
 def main(files: list[str]) -> None:
     for file in files:
         run = Run(**json.loads(Path(file).read_text()))
         os.environ["MASTER_PORT"] = str(run.port)
-        with init_parallel_context(RunConfig.read(Path(run.plan)).cluster) as parallel:
+        with init_parallel_context(RunConfig.read(Path(run.run_config)).cluster) as parallel:
             torch.manual_seed(parallel.rank)
             take_steps(run, parallel)
 

@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 
 from gptoss.config.cluster import ClusterConfig
+from gptoss.config.tokenizer import FIM_TOKENS
 from gptoss.train.run_config import RunConfig
-from tests.train.conftest import Outcome, cluster, take_steps
+from tests.training_runs import Outcome, cluster, take_steps
 
 INTERLEAVED = {"schedule": "interleaved_1f1b", "stages_per_rank": 2}
+
 ZERO_BUBBLE = {"schedule": "zero_bubble", "stages_per_rank": 1}
+
 LAYOUTS: dict[int, dict[str, ClusterConfig]] = {
     2: {
         "dp2": cluster(shard=2),
@@ -37,7 +40,9 @@ LAYOUTS: dict[int, dict[str, ClusterConfig]] = {
         "pp4": cluster(pp=4),
     },
 }
+
 STABLE = {"model.layers": 4, "pretrain.steps": 40, "pretrain.learning_rate": 0.002}
+
 CASES = {"float64": (40, 1e-9), "float32": (20, 1e-5), "float16": (20, 2e-3)}
 """Steps, and how far the loss of any of them may be from that of one process."""
 
@@ -79,3 +84,19 @@ def same_state(found: Outcome, expected: Outcome, name: str) -> None:
     assert found.tensors.keys() == expected.tensors.keys()
     for key, value in expected.tensors.items():
         np.testing.assert_allclose(found.tensors[key], value, rtol=0, atol=1e-9, err_msg=f"{name}: {key}")
+
+
+@pytest.mark.slow
+def test_the_options_mean_the_same_in_a_pipeline(make_run_config: Callable[..., RunConfig]) -> None:
+    """Another architecture with document masks, fill-in-the-middle, z-loss and soft cap: one process and two stages."""
+    options = {
+        "model.architecture": "gpt_neox", "model.kv_heads": 4, "pretrain.objective": "fill_in_the_middle",
+        "tokenizer.extra_tokens": FIM_TOKENS, "pretrain.document_mask": True, "pretrain.z_loss": 0.01,
+        "pretrain.logit_soft_cap": 5.0,
+    }  # fmt: skip
+    one = take_steps({"one": (make_run_config(cluster(), "float64", **options), 6)})["one"]
+    two = take_steps({"two": (make_run_config(cluster(pp=2), "float64", **options), 6)})["two"]
+    np.testing.assert_allclose(two.steps, one.steps, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(two.validation, one.validation, rtol=0, atol=1e-9)
+    for key, value in one.tensors.items():
+        np.testing.assert_allclose(two.tensors[key], value, rtol=0, atol=1e-9, err_msg=key)

@@ -1,4 +1,4 @@
-"""The loop of one rank, in this process: when it stops, what it counts, and when its watchdog rests."""
+"""The loop of one rank, in this process: when it stops, what it counts, and when its heartbeat stops."""
 
 from __future__ import annotations
 
@@ -13,30 +13,32 @@ from torch import Tensor
 
 from gptoss.core.errors import Preempted
 from gptoss.core.signals import StopRequest
+from gptoss.launch.watchdog import Watchdog
 from gptoss.models.decoder import parameter_count
 from gptoss.train import loop, metrics_log
 from gptoss.train.parallel_context import init_parallel_context
 from gptoss.train.run_config import RunConfig
 from gptoss.train.step import Trainer
-from tests.train.conftest import cluster, free_port
+from tests.training_runs import cluster, free_port
 
 
 @pytest.fixture
 def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """`train(plan, stop, disturb)`: a whole run; `disturb(step)` is called in each step, and may return what its loss
-    is multiplied by."""
+    """`train(run_config, stop, disturb)`: a whole run; `disturb(step)` is called in each step and may return a factor
+    on its loss."""
     for key, value in {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}.items():
         monkeypatch.setenv(key, str(value))
 
     def run(run_config: RunConfig, stop: StopRequest, disturb: Callable[[int], Any] = lambda step: None) -> None:
         class Disturbed(Trainer):
-            def backward(self, step: int, factor: float) -> Tensor:
-                return super().backward(step, factor) * (disturb(step) or 1.0)
+            def forward_backward(self, step: int, factor: float) -> Tensor:
+                return super().forward_backward(step, factor) * (disturb(step) or 1.0)
 
         monkeypatch.setattr(loop, "Trainer", Disturbed)
         run_config.state.mkdir(parents=True, exist_ok=True)
         with init_parallel_context(run_config.cluster) as parallel:
-            loop.train(run_config, parallel, stop, {"restarts": 0})
+            watchdog = Watchdog(run_config.cluster.watchdog_seconds, run_config.state, parallel.rank)
+            loop.train(run_config, parallel, stop, watchdog, {"restarts": 0})
 
     return run
 
@@ -47,15 +49,15 @@ def test_a_request_during_a_step_stops_after_that_step(
     made = make_run_config(cluster())
     stop = StopRequest(lambda: None)
     with pytest.raises(Preempted, match="stopped on request after step 3"):
-        train(made, stop, lambda step: stop.take(15, None) if step == 3 else None)
+        train(made, stop, lambda step: stop.handle(15, None) if step == 3 else None)
     assert [path.name for path in Path(made.state / "checkpoints").iterdir()] == ["step-00000003"]
 
 
 @pytest.mark.parametrize("policy", ["skip", "rollback"])
-def test_the_row_of_a_spike_counts_the_update_that_was_not_made(
+def test_the_row_of_a_spike_counts_the_skipped_update(
     policy: str, make_run_config: Callable[..., RunConfig], train: Callable[..., None]
 ) -> None:
-    """By policy, or because no checkpoint is old enough to go back to."""
+    """By policy, or because no checkpoint is old enough for a rollback."""
     spikes = {"policy": policy, "threshold": 6.0, "window": 4, "rollback_steps": 7, "max": 9}
     made = make_run_config(cluster(), **{"pretrain.steps": 8, "pretrain.spikes": spikes, "pretrain.validate_every": 8})
     train(made, StopRequest(lambda: None), lambda step: 9.0 if step == 6 else None)
@@ -64,10 +66,10 @@ def test_the_row_of_a_spike_counts_the_update_that_was_not_made(
     assert [row["skipped"] for row in measured if "learning_rate" in row] == [0, 0, 0, 0, 0, 1, 1, 1]
 
 
-def test_nothing_watches_while_a_finished_run_is_exported(
+def test_the_watchdog_is_stopped_before_the_export(
     make_run_config: Callable[..., RunConfig], train: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However long that takes; and the other ranks wait long enough for it."""
+    """The export may take any time, and the timeout of the other ranks grows with the weights."""
     alive: dict[str, set[str]] = {}
 
     def threads(at: str) -> None:
@@ -78,6 +80,6 @@ def test_nothing_watches_while_a_finished_run_is_exported(
     monkeypatch.setattr(loop, "export", lambda *_: threads("export"))
     train(made, StopRequest(lambda: None), lambda step: threads("step") if step == 2 else None)
     assert "watchdog" in alive["step"] - alive["export"]
-    monkeypatch.setattr(loop, "EXPORTED_A_SECOND", 1.0)
+    monkeypatch.setattr(loop, "EXPORT_BYTES_PER_SECOND", 1.0)
     weights = parameter_count(made.settings.model, made.vocab_size)
     assert (loop.export_timeout(made) - loop.COLLECTIVE_TIMEOUT).total_seconds() == 4 * weights

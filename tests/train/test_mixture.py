@@ -1,4 +1,4 @@
-"""Which source a sample comes from: in proportion after every sample, in every phase, and counted to the token."""
+"""The source of each sample: proportional after every sample, in every phase, and counted to the token."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gptoss.core.errors import DataError
 from gptoss.tables.token_files import TokenSplit
 from gptoss.train.batches import read_windows
 from gptoss.train.mixture import MAX_CYCLE_SAMPLES, MixtureCycle, SampleOrder, samples_per_cycle
-from tests.train.conftest import write_shards
+from tests.training_runs import write_shards
 
 CONTEXT = 16
 SEQUENCES = 8
@@ -62,9 +62,9 @@ def test_weights_become_whole_samples_of_a_cycle(weights: list[float], expected:
 def test_every_source_is_within_one_sample_of_its_weight_after_every_sample(weights: list[float]) -> None:
     cycle = MixtureCycle(weights)
     samples = np.arange(3 * len(cycle.order) + 7)
-    sources, numbers = cycle.deal(samples)
+    sources, numbers = cycle.assign(samples)
     counts = np.cumsum(sources[:, None] == np.arange(len(weights)), axis=0)
-    shares = cycle.quota / cycle.quota.sum()
+    shares = cycle.counts_per_cycle / cycle.counts_per_cycle.sum()
     assert np.abs(counts - (samples[:, None] + 1) * shares).max() < 1
     exact = len(cycle.order) < MAX_CYCLE_SAMPLES - len(weights)
     assert np.abs(shares - np.array(weights) / sum(weights)).max() < (1e-15 if exact else 1 / MAX_CYCLE_SAMPLES)
@@ -74,7 +74,7 @@ def test_every_source_is_within_one_sample_of_its_weight_after_every_sample(weig
         assert cycle.counts(k).tolist() == np.bincount(sources[:k], minlength=len(weights)).tolist()
 
 
-def test_the_order_is_this_one(order: Callable[..., SampleOrder]) -> None:
+def test_golden_values_of_the_order(order: Callable[..., SampleOrder]) -> None:
     """Golden values: a change of the order would change every model trained with the same settings."""
     assert order().starts(0, 6).tolist() == [1181, 2637, 2381, 2365, 493, 2669]
     assert order(**MIXED).starts(158, 8).tolist() == [277, 3017, 2841, 2937, 1721, 2265, 1961, 2393]
@@ -85,7 +85,7 @@ def test_each_phase_has_its_mixture_and_goes_on_in_each_source(
 ) -> None:
     mixed = order(**MIXED)
     samples = 40 * SEQUENCES
-    sources = np.searchsorted(mixed.edges, mixed.starts(0, samples), side="right") - 1
+    sources = np.searchsorted(mixed.source_boundaries, mixed.starts(0, samples), side="right") - 1
     assert mixed.sources == ["gutenberg", "web", "wikipedia"]
     begins = [0, 20 * SEQUENCES, 32 * SEQUENCES, samples]
     shares = [np.bincount(sources[a:b], minlength=3) / (b - a) for a, b in itertools.pairwise(begins)]

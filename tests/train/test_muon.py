@@ -1,4 +1,4 @@
-"""Muon: what it makes of a matrix, and that it is torch's Muon in full precision."""
+"""Muon: singular values, agreement with torch's Muon, and equality on every mesh."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gptoss.models.decoder import Decoder
 from gptoss.train.muon import Muon, orthogonalize
 from gptoss.train.optimizer import Optimizer
 from gptoss.train.run_config import RunConfig
-from tests.train.conftest import Outcome, cluster, take_steps
+from tests.training_runs import Outcome, cluster, take_steps
 
 
 @pytest.mark.parametrize("shape", [(48, 32), (32, 48), (40, 40)])
@@ -64,7 +64,7 @@ def test_muon_takes_the_matrices_of_the_layers(tiny: Callable[..., Settings]) ->
     with torch.device("meta"):
         module = Decoder(tiny().model, 320, range(3))
     named = list(module.named_parameters())
-    names = {name for name, _ in Optimizer(named, tiny(**{"pretrain.optimizer": "muon"}).pretrain).moments()}
+    names = {name for name, _ in Optimizer(named, tiny(**{"pretrain.optimizer": "muon"}).pretrain).named_state()}
     by_muon = {name.removeprefix("momentum.") for name in names if name.startswith("momentum.")}
     assert by_muon == {name for name, _ in named if "proj" in name}
     rest = {name for name, _ in named} - by_muon

@@ -1,4 +1,4 @@
-"""Objectives: what they keep of a window, and that nothing but seed and sample decides what they draw."""
+"""Objectives: what they keep of a window, and that their random draws depend only on seed and sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading ahead: the same batches, errors in the step they belong to, no thread left."""
+"""Prefetching: the same batches, errors raised by the step they belong to, no thread left."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_closing_does_not_wait_for_what_nobody_needs() -> None:
             release.wait(5)
         return step
 
-    batches = Prefetcher(slow, last=9, ahead=5)
+    batches = Prefetcher(slow, last=9, depth=5)
     batches.take(1)
     threading.Timer(0.05, release.set).start()
     batches.close()

@@ -12,4 +12,5 @@ if TYPE_CHECKING:
 
 def examples(windows: Integers, samples: Integers, settings: Settings) -> tuple[Integers, Integers]:
     """Inputs and targets `(N, T)`: the window without its last token, and without its first."""
+    # Views; the caller makes them contiguous once, when it copies them into tensors.
     return windows[:, :-1], windows[:, 1:]

@@ -30,6 +30,7 @@ def examples(windows: Integers, samples: Integers, settings: Settings) -> tuple[
         starts = np.flatnonzero(window == separator)
         documents = [
             psm(document, separator, sentinels, random) if random.random() < settings.pretrain.fim_rate else document
+            # A separator at position 0 starts no split of its own: the first document would be empty.
             for document in np.split(window, starts[starts > 0])
         ]
         out[:] = np.concatenate(documents)[: len(out)]
@@ -39,6 +40,7 @@ def examples(windows: Integers, samples: Integers, settings: Settings) -> tuple[
 def psm(document: Integers, separator: int, sentinels: list[int], random: np.random.Generator) -> Integers:
     """Rearrange one document `(n,)` into `(n + 3,)`: its separator, if any, then prefix, suffix and middle, each behind
     its sentinel. `sentinels` are those of prefix, middle and suffix."""
+    # Cuts are in the text only. A cut before the separator would put the document's boundary into its middle.
     head, text = np.split(document, [int(document[0] == separator)])
     prefix, middle, suffix = np.split(text, np.sort(random.integers(0, len(text) + 1, 2)))
     prefix_id, middle_id, suffix_id = ([sentinel] for sentinel in sentinels)

@@ -1,4 +1,4 @@
-"""What a step reads: the same for any number of ranks, slices of the shards, and nothing that is not text."""
+"""The batches of a step: equal for any number of ranks, and checked against the vocabulary."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 
 from gptoss.core.errors import DataError
 from gptoss.tables.token_files import TokenSplit
-from gptoss.train.batches import IGNORE_INDEX, TrainingBatches, pad, read_windows, validation_windows
+from gptoss.train.batches import IGNORE_INDEX, TrainingBatches, pad_batch, read_windows, validation_windows
 from gptoss.train.mixture import SampleOrder
 from gptoss.train.run_config import RunConfig
-from tests.train.conftest import cluster, write_shards
+from tests.training_runs import cluster, write_shards
 
 CONTEXT = 16
 
@@ -77,6 +77,6 @@ def test_validation_reads_windows_spread_over_the_split(workspace: Path, tokens:
 
 
 def test_a_padded_batch_counts_only_what_was_read() -> None:
-    inputs, targets = pad(np.arange(2 * 5).reshape(2, 5), rows=3)
+    inputs, targets = pad_batch(np.arange(2 * 5).reshape(2, 5), rows=3)
     assert inputs.shape == targets.shape == (3, 4)
     assert targets[0].tolist() == [1, 2, 3, 4] and (targets[2] == IGNORE_INDEX).all()

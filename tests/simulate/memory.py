@@ -1,5 +1,7 @@
-"""Ranks that measure the live tensor storage of their training steps, one plan after another:
-`python -m tests.train.memory PORT:PLAN.json...`; the results are beside the plans."""
+"""Program of one rank: measure the live tensor storage of real training steps, one run after another.
+
+`python -m tests.simulate.memory PORT:RUN_CONFIG.json...`; the results are written beside the files.
+"""
 
 from __future__ import annotations
 

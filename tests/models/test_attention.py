@@ -1,19 +1,16 @@
-"""Documents in one window that do not see each other, and options that must mean the same in a pipeline."""
+"""Attention within documents: position ids, masks, and packed windows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 
 from gptoss.config.settings import Settings
-from gptoss.config.tokenizer import FIM_TOKENS
 from gptoss.models.attention import causal_attention, document_mask, document_position_ids
 from gptoss.models.decoder import Decoder, initial_value
-from gptoss.train.run_config import RunConfig
-from tests.train.conftest import VOCABULARY, cluster, take_steps
+from tests.training_runs import VOCABULARY
 
 SEPARATOR = 0
 
@@ -48,19 +45,3 @@ def test_blocks_for_gpus_mean_what_the_dense_mask_means() -> None:
     k, v = torch.randn(2, 2, 2, 128, 16)
     dense, blocks = (causal_attention(q, k, v, document_mask(positions, blocks=blocks)) for blocks in (False, True))
     torch.testing.assert_close(dense, blocks)
-
-
-@pytest.mark.slow
-def test_the_options_mean_the_same_in_a_pipeline(make_run_config: Callable[..., RunConfig]) -> None:
-    """Another architecture with document masks, fill-in-the-middle, z-loss and soft cap: one process and two stages."""
-    options = {
-        "model.architecture": "gpt_neox", "model.kv_heads": 4, "pretrain.objective": "fill_in_the_middle",
-        "tokenizer.extra_tokens": FIM_TOKENS, "pretrain.document_mask": True, "pretrain.z_loss": 0.01,
-        "pretrain.logit_soft_cap": 5.0,
-    }  # fmt: skip
-    one = take_steps({"one": (make_run_config(cluster(), "float64", **options), 6)})["one"]
-    two = take_steps({"two": (make_run_config(cluster(pp=2), "float64", **options), 6)})["two"]
-    np.testing.assert_allclose(two.steps, one.steps, rtol=0, atol=1e-9)
-    np.testing.assert_allclose(two.validation, one.validation, rtol=0, atol=1e-9)
-    for key, value in one.tensors.items():
-        np.testing.assert_allclose(two.tensors[key], value, rtol=0, atol=1e-9, err_msg=key)

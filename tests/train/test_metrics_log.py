@@ -1,4 +1,4 @@
-"""Rows of measurements across a resume, and the curves made of them."""
+"""The metrics log across resumes and rollbacks, and the curves made of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gptoss.tables.token_files import TokenSplit
 from gptoss.train import metrics_log
 from gptoss.train.run_config import RunConfig
 from gptoss.train.step import StepResult
-from tests.train.conftest import cluster
+from tests.training_runs import cluster
 
 
 def write(run_config: RunConfig, resumed: int, steps: range) -> metrics_log.MetricsWriter:
@@ -24,7 +24,9 @@ def write(run_config: RunConfig, resumed: int, steps: range) -> metrics_log.Metr
         norm = math.nan if step == 3 else 0.5
         writer.training(
             step,
-            StepResult(5.0 - step, norm, 8.0, 0.1, written=False, stop=False, save=False, skipped=int(step >= 3)),
+            StepResult(
+                5.0 - step, norm, 8.0, 0.1, checkpoint_written=False, stop=False, save_due=False, skipped=int(step >= 3)
+            ),
             {"web": 100 * step},
             metrics_log.StepTimes(step / 7, data=0.001, checkpoints={"checkpoint_stall_seconds": 0.0}),
         )
@@ -33,7 +35,7 @@ def write(run_config: RunConfig, resumed: int, steps: range) -> metrics_log.Metr
     return writer
 
 
-def test_a_resume_drops_what_came_after_the_checkpoint(make_run_config: Callable[..., RunConfig]) -> None:
+def test_a_resume_drops_the_rows_after_the_checkpoint(make_run_config: Callable[..., RunConfig]) -> None:
     made = make_run_config(cluster())
     made.state.mkdir(parents=True)
     write(made, 0, range(1, 6))
@@ -52,15 +54,17 @@ def test_a_resume_drops_what_came_after_the_checkpoint(make_run_config: Callable
     assert [row["step"] for row in metrics_log.read(made.state)] == [1, 2, 3, 4, 5, 6, 7, 7]
 
 
-def test_a_rollback_takes_rows_back_and_each_row_has_a_later_place(make_run_config: Callable[..., RunConfig]) -> None:
+def test_a_rollback_revokes_rows_and_positions_increase(make_run_config: Callable[..., RunConfig]) -> None:
     made = make_run_config(cluster())
     made.state.mkdir(parents=True)
     writer = write(made, 0, range(1, 6))
     writer.event({"event": "rollback", "step": 3, "from_step": 5, "loss": 9.0, "samples": [16, 40]}, rollbacks=1)
     writer.validation(4, 1.0, rollbacks=1)
     assert [row["step"] for row in metrics_log.read(made.state)] == [1, 2, 3, 3, 4]
-    places = [monitor.position(json.loads(line)) for line in metrics_log.path(made.state).read_text().splitlines()[1:]]
-    assert places == sorted(places)
+    positions = [
+        monitor.position(json.loads(line)) for line in metrics_log.path(made.state).read_text().splitlines()[1:]
+    ]
+    assert positions == sorted(positions)
 
 
 def test_curves_hold_no_timing_and_no_number_that_is_none(make_run_config: Callable[..., RunConfig]) -> None:

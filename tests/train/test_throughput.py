@@ -1,4 +1,4 @@
-"""What layers put out."""
+"""Activation maxima."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from torch import nn
 
 from gptoss.train.run_config import RunConfig
 from gptoss.train.throughput import ActivationMonitor
-from tests.train.conftest import cluster
+from tests.training_runs import cluster
 
 
-def test_the_largest_activation_of_a_layer_that_overflows_is_infinite(make_run_config: Callable[..., RunConfig]) -> None:
+def test_the_largest_activation_of_a_layer_that_overflows_is_infinite(
+    make_run_config: Callable[..., RunConfig],
+) -> None:
     layers = nn.ModuleDict({str(number): nn.Identity() for number in range(3)})
     part = SimpleNamespace(trunk=SimpleNamespace(layers=layers))
     activations = ActivationMonitor([part], make_run_config(cluster()), torch.device("cpu"))  # type: ignore[list-item]

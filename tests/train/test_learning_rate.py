@@ -1,4 +1,4 @@
-"""Learning rates: golden values, and what every schedule promises."""
+"""Learning rate schedules: golden values, and properties of every schedule."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BASE = {
         ("wsd", "1-sqrt", {10: 1.0, 80: 1.0, 81: 1 - 0.9 * math.sqrt(0.05), 85: 0.55, 100: 0.1}),
     ],
 )
-def test_the_rates_are_these(
+def test_golden_values(
     settings_with: Callable[..., Settings], schedule: str, decay: str, expected: dict[int, float]
 ) -> None:
     pretrain = settings_with(**BASE, **{"pretrain.schedule": schedule, "pretrain.decay": decay}).pretrain
@@ -33,7 +33,7 @@ def test_the_rates_are_these(
     assert rates[10:] == sorted(rates[10:], reverse=True)
 
 
-def test_a_longer_run_of_wsd_begins_as_a_shorter_one(settings_with: Callable[..., Settings]) -> None:
+def test_wsd_does_not_depend_on_the_number_of_steps_before_the_decay(settings_with: Callable[..., Settings]) -> None:
     """So that it can be continued from a checkpoint before the decay."""
     short, long = (
         settings_with(**BASE | {"pretrain.schedule": "wsd", "pretrain.steps": steps}).pretrain for steps in (100, 300)

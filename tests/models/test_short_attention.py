@@ -1,4 +1,4 @@
-"""Attention of short contexts: the output and the gradients of its definition."""
+"""Attention of short contexts: output and gradients equal those of the definition."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gptoss.models.short_attention import MAX_CONTEXT, ROWS, ShortAttention, is_short
+from gptoss.models.short_attention import BLOCK_ROWS, MAX_CONTEXT, ShortAttention, is_short
 
 
 @pytest.mark.parametrize(("heads", "key_heads"), [(4, 4), (4, 2), (3, 1)])
-@pytest.mark.parametrize("length", [ROWS, 5 * ROWS])
+@pytest.mark.parametrize("length", [BLOCK_ROWS, 5 * BLOCK_ROWS])
 def test_output_and_gradients_are_those_of_attention(heads: int, key_heads: int, length: int) -> None:
     generator = torch.Generator().manual_seed(7)
 
@@ -29,8 +29,8 @@ def test_output_and_gradients_are_those_of_attention(heads: int, key_heads: int,
 
 
 @pytest.mark.parametrize(
-    ("length", "dtype"), [(ROWS + 1, torch.float32), (2 * MAX_CONTEXT, torch.float32), (ROWS, torch.half)]
+    ("length", "dtype"), [(BLOCK_ROWS + 1, torch.float32), (2 * MAX_CONTEXT, torch.float32), (BLOCK_ROWS, torch.half)]
 )
 def test_what_gains_nothing_is_left_to_pytorch(length: int, dtype: torch.dtype) -> None:
-    assert is_short(torch.empty(1, 1, ROWS, 8))
+    assert is_short(torch.empty(1, 1, BLOCK_ROWS, 8))
     assert not is_short(torch.empty(1, 1, length, 8, dtype=dtype))
