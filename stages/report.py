@@ -1,11 +1,11 @@
-"""Report: everything about a run that a person should see, on one page, and all about its data on another.
+"""Report: one page about the run and its model, and one about its data.
 
-In: the metrics and curves of all stages, the document tables, the scores and samples of both heads. Out:
-`reports/facts.json`, a pure function of these. Beside it, for reading, `reports/report.html` and
-`reports/report.md` with `reports/figures`, which add what was observed (times, speeds, runs) and are therefore
-no outputs of the stage, and `reports/data.html`, the page of the data. What can go wrong: documents or bytes that do
-not add up from stage to stage (`DataError`, naming the stage); what other stages left out is shown as "not measured".
-Baselines and levels of guessing: the papers named beside each figure.
+In: metrics and curves of all stages, the document tables, scores and samples of both heads.
+Out: `reports/facts.json`, a pure function of the inputs. Besides, and because they add times, speeds and run ids no
+outputs of the stage: `reports/report.html`, `reports/report.md` with `reports/figures`, and `reports/data.html`.
+Errors: `DataError`, naming the stage, when documents or bytes do not add up from one stage to the next. What other
+stages did not measure is shown as "not measured".
+References: published figures in `evals/baselines`, each with its source.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from gptoss.tracking.runner import Metrics, run_stage
 
 
 def report(settings: Settings, run: StageRun) -> Metrics:
-    """Collect the facts, set the pages, keep a copy of them with the run. Returns no metrics: a metrics file
-    would be an input of the report itself."""
-    from gptoss.report import facts, render
+    """Collect the facts, render the pages, keep a copy of the pages with the MLflow run."""
+    from gptoss.report import facts, render  # here, since they import matplotlib and Jinja
 
     write_json(facts.PATH, facts.collect(settings))
     for path in render.render(settings):
         run.artifact(path, "figures" if path.parent == render.FIGURES else None)
-    return {}
+    return {}  # a metrics file of the report would be an input of the report itself
 
 
 if __name__ == "__main__":

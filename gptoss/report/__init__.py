@@ -1,1 +1,1 @@
-"""The report: deterministic facts, observations of the run, and the pages made from both."""
+"""The report: facts that follow from the inputs, the history of the runs, and pages made from both."""

@@ -1,7 +1,8 @@
-"""How the present models compare with the champions of the registry, item by item.
+"""The present models compared with the champions of the registry, item by item.
 
-An observation: the registry is no input of the report. The champion's samples are those that MLflow keeps with the run
-that evaluated its bytes; a champion of other prompts or other items shares none with the present model and is left out.
+Part of the history, not of the facts: the registry is no input of the report. The champion's samples are those that
+MLflow keeps with the run that evaluated its bytes. A champion evaluated on other prompts or items has no sample in
+common with the present model and is left out.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ Comparison = dict[str, Any]
 
 
 def compare(settings: Settings) -> list[Comparison]:
-    """One entry a head that has a champion other than itself: `{"head", "version", "rows"}`, a row as
-    `compare_evaluations` makes it."""
+    """One entry `{"head", "version", "rows"}` per head that has a champion other than itself, with the rows of
+    `compare_evaluations`. Raises what MLflow raises when it does not answer."""
     client, experiment = mlflow_client.connect(f"gpt-oss-{settings.name}")
-    from mlflow.exceptions import MlflowException  # after `connect`, which loads MLflow in order
+    from mlflow.exceptions import MlflowException  # after `connect`, which sets MLflow up before its import
 
-    found = []
+    comparisons = []
     for head in paths.HEADS:
         folder = paths.published(settings.name, head)
         try:
@@ -36,15 +37,16 @@ def compare(settings: Settings) -> list[Comparison]:
         md5 = champion.tags.get("gptoss.md5", "")
         if not paths.evaluation(head).exists() or md5 == provenance.output_hash(str(folder)):
             continue
-        before = samples_of(client, experiment, head, str(folder), md5)
-        rows = compare_evaluations(_present(head), before, _metrics(head), settings.seed) if before else []
+        samples = samples_of(client, experiment, head, str(folder), md5)
+        rows = compare_evaluations(_present_samples(head), samples, _metrics(head), settings.seed) if samples else []
         if rows:
-            found.append({"head": head, "version": champion.version, "rows": rows})
-    return found
+            comparisons.append({"head": head, "version": champion.version, "rows": rows})
+    return comparisons
 
 
 def samples_of(client: Any, experiment: str, head: str, folder: str, md5: str) -> list[dict[str, Any]]:
-    """The samples of the newest finished evaluation of these bytes; empty when MLflow has none."""
+    """The samples of the newest finished evaluation of these bytes; empty when MLflow has none. The hash identifies the
+    bytes: a folder of the same name was overwritten by every later run."""
     runs = client.search_runs(
         [experiment],
         filter_string=f"tags.`gptoss.stage` = 'evaluate@{head}' and tags.`dep/{folder}` = '{md5}' "
@@ -54,12 +56,12 @@ def samples_of(client: Any, experiment: str, head: str, folder: str, md5: str) -
     )
     if not runs:
         return []
-    with tempfile.TemporaryDirectory() as place:
-        path = client.download_artifacts(runs[0].info.run_id, "evaluation/samples.jsonl", place)
+    with tempfile.TemporaryDirectory() as target:
+        path = client.download_artifacts(runs[0].info.run_id, "evaluation/samples.jsonl", target)
         return [json.loads(line) for line in Path(path).read_bytes().splitlines()]
 
 
-def _present(head: str) -> list[dict[str, Any]]:
+def _present_samples(head: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (paths.evaluation(head) / "samples.jsonl").read_bytes().splitlines()]
 
 

@@ -1,4 +1,4 @@
-"""The figures of the report, drawn from its facts."""
+"""The figures of the report about data and training, drawn from its facts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ BLUE, ORANGE, GREEN, RED = (PLACEHOLDER[name] for name in ("blue", "orange", "gr
 VIOLET, GOLD, INK, MUTED, LINE = (PLACEHOLDER[name] for name in ("violet", "gold", "ink", "muted", "line"))
 PAPER = PLACEHOLDER["paper"]
 
+# Outcome of an ingested document: by the stage that removed it, or clean. In stacking order.
 OUTCOMES = {
     "clean": ("kept", BLUE),
     "curate": ("removed by curation", GOLD),
@@ -22,7 +23,7 @@ OUTCOMES = {
 
 
 def draw(facts: dict[str, Any]) -> dict[str, SvgFigure]:
-    """Every figure there are numbers for, by name."""
+    """Every figure that there are numbers for, by name."""
     figures = (
         corpus(facts),
         loss(facts),
@@ -33,11 +34,11 @@ def draw(facts: dict[str, Any]) -> dict[str, SvgFigure]:
         comparison(facts),
         calibration(facts),
     )
-    return {picture.name: picture for picture in figures if picture}
+    return {figure.name: figure for figure in figures if figure}
 
 
 def corpus(facts: dict[str, Any]) -> SvgFigure | None:
-    """What became of the documents and bytes of every source, as stacked bars."""
+    """The outcome of the documents and bytes of every source, as stacked bars."""
     sources = {name: source for name, source in facts["corpus"]["sources"].items() if source["clean"]}
     if not sources:
         return None
@@ -50,9 +51,9 @@ def corpus(facts: dict[str, Any]) -> SvgFigure | None:
                 axis.barh(names, widths, 0.62, left, color=colour, label=label, edgecolor=PAPER, linewidth=0.8)
                 left = [a + b for a, b in zip(left, widths, strict=True)]
             axis.grid(True, axis="x")
-            axis.grid(False, axis="y")
+            axis.grid(False, axis="y")  # the style of the page has a grid across columns, these are bars
             axis.set_xlim(0, 1.02 * max(left) or 1)
-            axis.xaxis.set_major_locator(_few_ticks(4))
+            axis.xaxis.set_major_locator(_max_ticks(4))
             axis.xaxis.set_major_formatter(lambda value, _, unit=unit: size(value) if unit == "bytes" else count(value))
             axis.set_title({"documents": "Documents", "bytes": "Text"}[unit], loc="left", fontsize=9.5, color=INK)
             axis.tick_params(axis="y", labelcolor=INK)
@@ -65,7 +66,7 @@ def corpus(facts: dict[str, Any]) -> SvgFigure | None:
             [handles[i] for i in used], [labels[i] for i in used], loc="outside lower left", ncols=4, labelcolor=MUTED,
             handlelength=1.0, handleheight=0.9, columnspacing=1.6, fontsize=9,
         )  # fmt: skip
-        return to_svg(figure, "corpus", "What became of the documents and the text of every source")
+        return to_svg(figure, "corpus", "Outcome of the ingested documents and their text, by source")
 
 
 def _amount(facts: dict[str, Any], source: str, outcome: str, unit: str) -> float:
@@ -75,10 +76,10 @@ def _amount(facts: dict[str, Any], source: str, outcome: str, unit: str) -> floa
     return float(sum(group["sources"].get(source, {}).get(unit, 0) for group in groups))
 
 
-def _few_ticks(most: int) -> Any:
+def _max_ticks(number: int) -> Any:
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(most, steps=[1, 2, 5, 10])
+    return MaxNLocator(number, steps=[1, 2, 5, 10])
 
 
 def _tokens_axis(axis: Any, label: str = "tokens") -> None:
@@ -91,28 +92,26 @@ def _tokens_axis(axis: Any, label: str = "tokens") -> None:
         return f"{value:g}"
 
     axis.xaxis.set_major_formatter(FuncFormatter(short))
-    axis.xaxis.set_major_locator(_few_ticks(7))
+    axis.xaxis.set_major_locator(_max_ticks(7))
     axis.set_xlabel(label)
     axis.margins(x=0.01)
 
 
 def _smooth(values: list[float | None], span: int) -> list[float | None]:
-    """Centred mean over about `span` points."""
-    smooth: list[float | None] = []
-    for i in range(len(values)):
-        near = [v for v in values[max(0, i - span // 2) : i + span // 2 + 1] if v is not None]
-        smooth.append(sum(near) / len(near) if near else None)
-    return smooth
+    """Centred mean over about `span` points, shorter at the ends."""
+    windows = (values[max(0, i - span // 2) : i + span // 2 + 1] for i in range(len(values)))
+    known = ([value for value in window if value is not None] for window in windows)
+    return [sum(window) / len(window) if window else None for window in known]
 
 
 def _plot(axis: Any, x: list[Any], y: list[Any], *arguments: Any, **options: Any) -> Any:
-    """Plot the points that both have."""
+    """Plot the points where both coordinates are known: matplotlib would break the line at the others."""
     points = [(a, b) for a, b in zip(x, y, strict=True) if a is not None and b is not None]
     return axis.plot([a for a, _ in points], [b for _, b in points], *arguments, **options)
 
 
 def loss(facts: dict[str, Any]) -> SvgFigure | None:
-    """Training loss, raw and smoothed, and validation loss."""
+    """Training loss, raw and smoothed over a twentieth of the curve, and validation loss."""
     training = facts["training"]
     if not training or "loss" not in training["curve"]:
         return None
@@ -124,14 +123,14 @@ def loss(facts: dict[str, Any]) -> SvgFigure | None:
         if validation:
             _plot(axis, validation["tokens"], validation["loss"], "o-", color=ORANGE, markersize=4, linewidth=1.2,
                   label="validation loss")  # fmt: skip
-        axis.set_ylabel("nats a token")
+        axis.set_ylabel("nats per token")
         axis.legend(loc="upper right", labelcolor=MUTED)
-        _tokens_axis(axis, "tokens seen")
-        return to_svg(figure, "loss", "Training and validation loss over the tokens seen")
+        _tokens_axis(axis, "training tokens")
+        return to_svg(figure, "loss", "Training and validation loss over the training tokens")
 
 
 def schedule(facts: dict[str, Any]) -> SvgFigure | None:
-    """Learning rate above, loss scale with the skipped steps below."""
+    """Learning rate (above), and loss scale with the skipped steps (below)."""
     training = facts["training"]
     if not training or "learning_rate" not in training["curve"]:
         return None
@@ -141,12 +140,12 @@ def schedule(facts: dict[str, Any]) -> SvgFigure | None:
         above.set_title("Learning rate", loc="left", fontsize=9.5)
         above.set_ylim(bottom=0)
         above.ticklabel_format(axis="y", style="plain")
-        above.yaxis.set_major_locator(_few_ticks(3))
+        above.yaxis.set_major_locator(_max_ticks(3))
         below.set_title("Loss scale", loc="left", fontsize=9.5)
         scales = [scale for scale in curve.get("loss_scale", []) if scale]
         if scales:
             _plot(below, curve["step"], curve["loss_scale"], color=VIOLET, drawstyle="steps-post")
-            below.set_yscale("log", base=2)
+            below.set_yscale("log", base=2)  # the scale is halved and doubled
             below.set_ylim(min(scales) / 2, max(scales) * 2)
             _powers_of_two(below.yaxis, min(scales), max(scales))
             for number, step in enumerate(training["skipped_steps"]):
@@ -159,7 +158,7 @@ def schedule(facts: dict[str, Any]) -> SvgFigure | None:
 
 
 def _powers_of_two(axis: Any, lowest: float, highest: float) -> None:
-    """Ticks such as 2¹⁶."""
+    """Set about four ticks such as 2¹⁶."""
     import math
 
     first, last = math.floor(math.log2(lowest)), math.ceil(math.log2(highest))
@@ -182,31 +181,31 @@ def validation(facts: dict[str, Any]) -> SvgFigure | None:
         reached = next((bits for bits in reversed(curve["bits_per_byte"]) if bits is not None), 0.0)
         for name, level in levels.items():
             axis.axhline(level, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-            side, aligned = (3, "bottom") if level > reached else (-4, "top")  # away from the curve's end
+            side, aligned = (3, "bottom") if level > reached else (-4, "top")  # where the curve does not end
             axis.annotate(f"byte {name} {decimal(level, 2)}", (last, level), (0, side), textcoords="offset points",
                           ha="right", va=aligned, color=MUTED, fontsize=9)  # fmt: skip
-        axis.set_ylabel("bits a byte")
+        axis.set_ylabel("bits per byte")
         axis.margins(y=0.12)
-        _tokens_axis(axis, "tokens seen")
+        _tokens_axis(axis, "training tokens")
         return to_svg(figure, "validation", "Bits per byte of held-out text during training, and byte n-gram baselines")
 
 
 def instruct(facts: dict[str, Any]) -> SvgFigure | None:
-    """Loss on the assistant's words, and on held-out conversations."""
+    """Loss on the assistant's tokens, in training and on held-out conversations."""
     curves = facts["instruct"]
     if not curves or "loss" not in curves["curve"]:
         return None
     curve, held_out = curves["curve"], curves["held_out"]
     with canvas(2.6) as (figure, axis):
         points = len(curve["loss"])
-        if points > 40:
+        if points > 40:  # fewer points are a readable line without smoothing
             _plot(axis, curve["step"], curve["loss"], color=BLUE, alpha=0.28, linewidth=0.9)
         smooth = _smooth(curve["loss"], max(1, points // 40) * 2) if points > 40 else curve["loss"]
         _plot(axis, curve["step"], smooth, color=BLUE, label="training loss")
         if held_out["loss"]:
             _plot(axis, held_out["step"], held_out["loss"], "o-", color=ORANGE, markersize=4.5, linewidth=1.2,
                   label="held-out conversations")  # fmt: skip
-        axis.set_ylabel("nats a token")
+        axis.set_ylabel("nats per token")
         axis.set_ylim(bottom=0)
         axis.legend(loc="upper right", labelcolor=MUTED)
         _tokens_axis(axis, "step")

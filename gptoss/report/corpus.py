@@ -1,6 +1,6 @@
-"""What went in: every source from raw files to clean text, counted from the tables themselves.
+"""Facts about the training text: every source from raw files to clean text, counted from the tables themselves.
 
-Counting reads the tables instead of trusting what each stage reported of itself, and every sum is checked
+The tables are counted again instead of trusting the metrics that each stage reported, and every sum is checked
 (`funnel.py`).
 """
 
@@ -16,27 +16,30 @@ from gptoss.report import corpus_stats, counts, funnel, removed
 from gptoss.report.counts import Amount, Key
 from gptoss.tables.documents import document_files
 
+# Raw records shown per reason of rejection.
 SAMPLES = 3
-"""Raw records shown of each reason for which they could not become documents."""
 SPLITS = ("train", "validation")
 STAGES = ("ingested", "curated", "deduped", "clean")
 
+# Reported for each raw file.
 FILE = ("url", "sha256", "bytes", "documents", "rejected", "status", "detail", "archive", "archive_sha256")
-"""What is told of a raw file."""
 
+# Per table of documents, amounts by (source, language, licence); None when the table does not exist yet.
 Counted = dict[str, dict[Key, Amount] | None]
-"""Of each table of documents, amounts by (source, language, licence); None when it was not made yet."""
 
 
 def collect(settings: Settings) -> dict[str, Any]:
-    """The funnel of each source, the raw files, what the text is like, samples of what was removed and rejected.
-    Raises `DataError` when a sum does not add up."""
+    """The funnel of each source, the raw files, statistics of the text, and samples of removed and rejected documents.
+
+    Errors: `DataError` when a sum does not add up.
+    """
     names = sorted(settings.sources)
     curated = [paths.curated(name) for name in names]
-    groups, curated_away = removed.collect("curate", curated)
+    groups, removed_by_curation = removed.collect("curate", curated)
     groups += removed.collect("dedup", [paths.DEDUPED])[0] + removed.collect("decontaminate", [paths.CLEAN])[0]
     rejected = [group for name in names for group in _rejected(name)]
     tables = {name: _tables(name) for name in names}
+    # From dedup on, the documents of all sources are in one table.
     shared = {"deduped": _count(paths.DEDUPED), "clean": _count(paths.CLEAN)}
     shards = _metrics("shards")
     sources = {}
@@ -49,8 +52,8 @@ def collect(settings: Settings) -> dict[str, Any]:
             **amounts,
             "funnel": funnel.steps(name, amounts, groups, ingest, shards, settings),
             "distributions": corpus_stats.distributions(name),
-            "repeated_lines": _lines_cut(name),
-            **_nature(name, counted, curated_away),
+            "repeated_lines": _repeated_lines(name),
+            **_languages_and_licenses(name, counted, removed_by_curation),
         }
     return {
         "sources": sources,
@@ -58,7 +61,7 @@ def collect(settings: Settings) -> dict[str, Any]:
         "removed": groups,
         "rejected": rejected,
         "clusters": corpus_stats.clusters(_metrics("dedup")),
-        "passages": _passages_cut(),
+        "passages": _repeated_passages(),
     }
 
 
@@ -99,27 +102,28 @@ def _described(settings: Settings, name: str) -> dict[str, Any]:
     }
 
 
-def _nature(name: str, counted: Counted, curated_away: dict[Key, Amount]) -> dict[str, Any]:
+def _languages_and_licenses(name: str, counted: Counted, removed_by_curation: dict[Key, Amount]) -> dict[str, Any]:
     curated, clean = counted["curated"], counted["clean"]
-    met = {} if curated is None else counts.group_by(curated, 0, 1)
-    for (_, source, language), amount in curated_away.items():
-        counts.add(met, (source, language), amount["documents"], amount["bytes"])
+    # Only curation measures the language of a document: of its input, so of what it kept and what it removed.
+    measured = {} if curated is None else counts.group_by(curated, 0, 1)
+    for (_, source, language), amount in removed_by_curation.items():
+        counts.add(measured, (source, language), amount["documents"], amount["bytes"])
     return {
-        "languages": corpus_stats.languages(met, None if clean is None else counts.group_by(clean, 0, 1), name),
+        "languages": corpus_stats.languages(measured, None if clean is None else counts.group_by(clean, 0, 1), name),
         "licenses": [] if clean is None else corpus_stats.licenses(counts.group_by(clean, 0, 2), name),
     }
 
 
-def _lines_cut(name: str) -> dict[str, Any] | None:
+def _repeated_lines(name: str) -> dict[str, Any] | None:
     measured = _metrics(f"curate@{name}").get("repeated_lines", {})
     table = paths.curated(name) / "repeated_lines.parquet"
-    return corpus_stats.cut(table, "line", "documents", {key: measured.get(key, 0) for key in ("lines", "bytes")})
+    return corpus_stats.cut_text(table, "line", "documents", {key: measured.get(key, 0) for key in ("lines", "bytes")})
 
 
-def _passages_cut() -> dict[str, Any] | None:
+def _repeated_passages() -> dict[str, Any] | None:
     measured = _metrics("dedup").get("passages", {})
     amounts = {"passages": measured.get("passages_cut", 0), "bytes": measured.get("bytes_cut", 0)}
-    return corpus_stats.cut(paths.DEDUPED / "passages.parquet", "passage", "copies", amounts)
+    return corpus_stats.cut_text(paths.DEDUPED / "passages.parquet", "passage", "copies", amounts)
 
 
 def _metrics(stage: str) -> Mapping[str, Any]:
@@ -127,6 +131,7 @@ def _metrics(stage: str) -> Mapping[str, Any]:
     if not path.exists():
         return {}
     values: dict[str, Any] = read_json(path)
+    # The metrics of shards hold a section per split, and others that are no counts.
     return {split: values[split] for split in SPLITS if split in values} if stage == "shards" else values
 
 
@@ -138,15 +143,14 @@ def _files(name: str) -> list[dict[str, Any]]:
 
 
 def _rejected(name: str) -> list[dict[str, Any]]:
-    """One group a reason: raw records that could not become documents."""
+    """One group per reason: raw records that could not become documents."""
     path = paths.documents(name) / "rejected.parquet"
     if not path.exists():
         return []
     groups: dict[str, dict[str, Any]] = {}
     for row in _rejections(path):
-        group = groups.setdefault(
-            row["reason"] or "", {"source": name, "reason": row["reason"] or "", "records": 0, "samples": []}
-        )
+        reason = row["reason"] or ""
+        group = groups.setdefault(reason, {"source": name, "reason": reason, "records": 0, "samples": []})
         group["records"] += 1
         if len(group["samples"]) < SAMPLES:
             group["samples"].append({key: row[key] or "" for key in ("origin", "locator", "detail")})

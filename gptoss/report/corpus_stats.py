@@ -1,7 +1,7 @@
-"""What the text is like: languages, licences, distributions before and after curation, clusters of duplicates, and
-what was cut out of documents that stay.
+"""Statistics of the text: languages, licences, distributions before and after curation, clusters of duplicates, and
+what was cut out of kept documents.
 
-The stages that measure these leave them beside their tables; what is not there was not measured.
+The stages that measure these write them beside their tables; what is missing was not measured.
 """
 
 from __future__ import annotations
@@ -18,22 +18,27 @@ from gptoss.core.atomic_files import read_json
 from gptoss.report import counts
 from gptoss.report.counts import Amount, Key
 
-MOST = 20
-"""Languages or licences of a source that are named; the others are counted together."""
+# Languages or licences per source that are named; a web crawl has hundreds, so the others are counted together.
+MAX_NAMED = 20
+# Repeated lines and passages shown per table.
 EXAMPLES = 10
-"""Repeated lines and passages shown of each table."""
+# Characters shown of a repeated line or passage.
 EXCERPT = 200
 OTHERS = "others"
 
 
-def languages(met: Mapping[Key, Amount], clean: Mapping[Key, Amount] | None, source: str) -> list[dict[str, Any]]:
-    """By measured language: documents and bytes that curation met, and those that are clean. Keys are (source,
+def languages(measured: Mapping[Key, Amount], clean: Mapping[Key, Amount] | None, source: str) -> list[dict[str, Any]]:
+    """By measured language: documents and bytes that came into curation, and those that are clean. Keys are (source,
     language)."""
     kept = clean or {}
-    named = _largest({key[1]: amount for key, amount in met.items() if key[0] == source})
+    named = _largest({key[1]: amount for key, amount in measured.items() if key[0] == source})
     rows = []
     for name, amount in named.items():
-        left = [one for (of, language), one in kept.items() if of == source and _named(language, named) == name]
+        left = [
+            clean_amount
+            for (of, language), clean_amount in kept.items()
+            if of == source and (language if language in named else OTHERS) == name
+        ]
         rows.append({"name": name, **amount, "clean": None if clean is None else counts.total(left)})
     return rows
 
@@ -44,21 +49,17 @@ def licenses(clean: Mapping[Key, Amount], source: str) -> list[dict[str, Any]]:
     return [{"name": name, **amount} for name, amount in named.items()]
 
 
-def _named(name: str, named: Mapping[str, Amount]) -> str:
-    return name if name in named else OTHERS
-
-
 def _largest(amounts: dict[str, Amount]) -> dict[str, Amount]:
-    """The largest first, those beyond `MOST` as one."""
+    """The largest first, those beyond `MAX_NAMED` added up as `OTHERS`."""
     order = sorted(amounts, key=lambda name: (-amounts[name]["documents"], name))
-    named = {name: amounts[name] for name in order[:MOST]}
-    if rest := order[MOST:]:
+    named = {name: amounts[name] for name in order[:MAX_NAMED]}
+    if rest := order[MAX_NAMED:]:
         named[OTHERS] = counts.total(amounts[name] for name in rest)
     return named
 
 
 def distributions(source: str) -> dict[str, dict[str, list[float]]]:
-    """Histograms `{measure: {edges, in, kept}}` of the documents that came into curation and of those kept."""
+    """Histograms `{measure: {edges, in, kept}}` of the documents that came into curation and of those it kept."""
     path = paths.curated(source) / "distributions.json"
     return dict(read_json(path)) if path.exists() else {}
 
@@ -70,21 +71,23 @@ def clusters(dedup: Mapping[str, Any]) -> list[dict[str, Any]]:
         digits = re.search(r"\d+", name)
         if digits:
             found.append({"size": int(digits[0]), "or_more": "more" in name, "clusters": number})
-    return sorted(found, key=lambda one: int(one["size"]))
+    return sorted(found, key=lambda entry: int(entry["size"]))
 
 
-def cut(path: Path, text: str, places: str, measured: Mapping[str, float]) -> dict[str, Any] | None:
-    """What was cut out of documents that stay: `measured` says how much, the table at `path` holds what stood in most
-    `places`, in the column `text`. None when nothing was cut or looked for."""
+def cut_text(path: Path, text: str, number: str, measured: Mapping[str, float]) -> dict[str, Any] | None:
+    """The most frequent repeated texts that were cut out of kept documents: `measured` says how much was cut; the table
+    at `path` has the texts in the column `text` and how often each occurred in `number`. None when nothing was cut or
+    looked for."""
     if not path.exists() or not pq.read_metadata(path).num_rows:
         return None
     best: list[tuple[int, str]] = []
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=4_096, columns=[text, places]):
-        best += zip(batch[places].to_pylist(), batch[text].to_pylist(), strict=True)
-        best = sorted(best, key=lambda one: (-one[0], one[1]))[:EXAMPLES]
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=4_096, columns=[text, number]):
+        best += zip(batch[number].to_pylist(), batch[text].to_pylist(), strict=True)
+        # Ties in the order of the text, so that the facts do not depend on the order of the table.
+        best = sorted(best, key=lambda entry: (-entry[0], entry[1]))[:EXAMPLES]
     return {
         "measured": dict(measured),
-        "examples": [{"text": _short(words), "copies": number} for number, words in best],
+        "examples": [{"text": _short(words), "copies": copies} for copies, words in best],
     }
 
 

@@ -1,6 +1,7 @@
-"""Documents and bytes, counted from the tables themselves: one pass over each file, some megabytes in memory.
+"""Documents and bytes, counted from the tables: one pass over each file, a few megabytes of memory.
 
-Samples are the documents with the smallest ids: ids are hashes, so this is a random choice that never changes.
+Samples are the documents with the smallest ids. Ids are hashes, so this is a random choice that depends neither on the
+order of the files nor on a seed.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import pyarrow.parquet as pq
 
 from gptoss.tables.batches import part_batches
 
+# `{"documents": …, "bytes": …}`, bytes of UTF-8 text.
 Amount = dict[str, int]
-"""`{"documents": …, "bytes": …}`, bytes of UTF-8 text."""
 Key = tuple[str, ...]
 
+# A row of a book is a megabyte of text, and only a few rows of a group are wanted.
 ROWS_PER_READ = 64
 
 
@@ -33,6 +35,7 @@ def amounts(files: Iterable[Path], keys: list[str]) -> dict[Key, Amount]:
 
 
 def _count(batch: pa.RecordBatch, keys: list[str], sums: dict[Key, Amount]) -> None:
+    # Bytes of UTF-8, which is how Arrow stores text; int64, since the sum of a batch may exceed 2^31.
     length = pc.cast(pc.binary_length(batch["text"]), pa.int64())
     sized = pa.table({**{key: batch[key] for key in keys}, "bytes": length})
     for row in sized.group_by(keys).aggregate([("bytes", "count"), ("bytes", "sum")]).to_pylist():
@@ -47,7 +50,7 @@ def add(sums: dict[Key, Amount], key: Key, documents: int, size: int) -> None:
 
 
 def group_by(sums: dict[Key, Amount], *positions: int) -> dict[Key, Amount]:
-    """The same amounts by fewer keys: those at `positions` of the key."""
+    """The same amounts by the parts of the key at `positions`."""
     fewer: dict[Key, Amount] = {}
     for key, amount in sums.items():
         add(fewer, tuple(key[position] for position in positions), amount["documents"], amount["bytes"])
@@ -55,15 +58,17 @@ def group_by(sums: dict[Key, Amount], *positions: int) -> dict[Key, Amount]:
 
 
 def total(sums: Iterable[Amount]) -> Amount:
-    """All amounts together."""
+    """The sum of all amounts."""
     whole: dict[Key, Amount] = {(): {"documents": 0, "bytes": 0}}
     for amount in sums:
         add(whole, (), amount["documents"], amount["bytes"])
     return whole[()]
 
 
-def count_removed(files: Iterable[Path], keys: list[str], most: int) -> tuple[dict[Key, Amount], dict[str, list[str]]]:
-    """Amounts by `keys`, and the `most` smallest ids of each reason, in one pass over tables of removed documents."""
+def count_removed(
+    files: Iterable[Path], keys: list[str], samples: int
+) -> tuple[dict[Key, Amount], dict[str, list[str]]]:
+    """Amounts by `keys`, and the smallest `samples` ids per reason, in one pass over tables of removed documents."""
     sums: dict[Key, Amount] = {}
     chosen: dict[str, list[str]] = {}
     for path in files:
@@ -71,15 +76,16 @@ def count_removed(files: Iterable[Path], keys: list[str], most: int) -> tuple[di
             _count(batch, keys, sums)
             for identity, reason in zip(batch["id"].to_pylist(), batch["reason"].to_pylist(), strict=True):
                 ids = chosen.setdefault(reason or "", [])
-                if (len(ids) < most or identity < ids[-1]) and identity not in ids:
+                # A sorted list of at most `samples` ids: a heap would need no less code and save nothing at ten ids.
+                if (len(ids) < samples or identity < ids[-1]) and identity not in ids:
                     insort(ids, identity)
-                    del ids[most:]
+                    del ids[samples:]
     return sums, chosen
 
 
 def read_rows(files: Iterable[Path], ids: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The rows with these ids, in the order of the files: one pass over the ids, and the texts are read only of the
-    row groups that hold one."""
+    """The rows with these ids, in the order of the files. All ids are read, but texts only from the row groups that
+    contain a wanted one."""
     wanted = pa.array(sorted(set(ids)), pa.string())
     if not len(wanted):
         return

@@ -1,4 +1,4 @@
-"""Training curves from the CSV files that DVC plots, thinned to what a figure can show."""
+"""Training curves from the CSV files that DVC plots, with as many points as a figure can show."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from gptoss.core import paths
 
 PLOTS = paths.REPORTS / "plots"
-POINTS = 300
-"""Points a curve keeps: more than a page-wide figure resolves."""
+# Points that a curve keeps: more than a page-wide figure resolves, and facts.json stays small at any number of steps.
+MAX_POINTS = 300
 MAX_SKIPPED_STEPS = 300
 
 Curve = dict[str, list[float | None]]
@@ -33,9 +33,9 @@ def _number(field: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def thin(curve: Curve, averaged: tuple[str, ...], points: int = POINTS) -> Curve:
-    """At most `points` rows, each a bucket of equal width: the mean of the `averaged` columns, the last value
-    of the others."""
+def thin(curve: Curve, averaged: tuple[str, ...], points: int = MAX_POINTS) -> Curve:
+    """At most `points` rows, each for a bucket of equal width: the mean of the `averaged` columns, the last value of
+    the others. The mean keeps the level of a noisy curve; every n-th point would keep its noise."""
     rows = len(next(iter(curve.values())))
     edges = (
         sorted({round(rows * (i + 1) / points) for i in range(points)} - {0}) if rows > points else range(1, rows + 1)
@@ -46,6 +46,7 @@ def thin(curve: Curve, averaged: tuple[str, ...], points: int = POINTS) -> Curve
         for column, values in curve.items():
             known = [value for value in values[start:end] if value is not None]
             if column in averaged:
+                # fsum: correctly rounded, so the same wherever the report is made.
                 thinned[column].append(_rounded(math.fsum(known) / len(known)) if known else None)
             else:
                 thinned[column].append(_rounded(known[-1]) if known else None)
@@ -54,7 +55,7 @@ def thin(curve: Curve, averaged: tuple[str, ...], points: int = POINTS) -> Curve
 
 
 def _rounded(value: float) -> float:
-    """Seven significant digits: enough for a page, and equal wherever it is computed."""
+    """Seven significant digits: enough for a page, and the same on every machine."""
     return float(f"{value:.7g}")
 
 
@@ -63,14 +64,15 @@ def training() -> dict[str, Any] | None:
     curve = read("pretrain")
     if curve is None:
         return None
+    # The column counts the skipped steps since the start, so a step was skipped where it rises.
     skips = [count or 0 for count in curve.get("skipped", [])]
-    risen = [step for step, now, before in zip(curve["step"], skips, [0, *skips], strict=False) if now > before]
+    skipped_steps = [step for step, now, before in zip(curve["step"], skips, [0, *skips], strict=False) if now > before]
     columns = {column: values for column, values in curve.items() if column != "skipped"}
     validation = read("validation")
     return {
         "curve": thin(columns, averaged=("loss", "gradient_norm")),
         "skipped": int(max(skips, default=0)),
-        "skipped_steps": risen[:MAX_SKIPPED_STEPS],
+        "skipped_steps": skipped_steps[:MAX_SKIPPED_STEPS],
         "validation": thin(validation, averaged=()) if validation else None,
     }
 

@@ -8,28 +8,29 @@ from typing import Any
 from gptoss.core.formatting import count, size
 from gptoss.report.charts import BLUE, GOLD, INK, LINE, MUTED, OUTCOMES, PAPER
 from gptoss.report.svg import SvgFigure, canvas, to_svg
+from gptoss.report.tables import removal_reasons
 
 STEPS = {"ingest": "Ingested", "curate": "Curated", "dedup": "Deduplicated", "decontaminate": "Clean"}
-MOST_REASONS = 24
-"""Bars of the figure of reasons; the table names them all."""
-MOST_SOURCES = 12
-"""Sources drawn; the tables show them all."""
-LOGARITHMIC = 200.0
-"""Edges that span more than this ratio are drawn on a logarithmic axis."""
+# Bars in the figure of reasons; the tables name all.
+MAX_REASONS = 24
+# Sources drawn; the tables show all.
+MAX_SOURCES = 12
+# Edges that span more than this ratio are drawn on a logarithmic axis.
+LOGARITHMIC_RATIO = 200.0
 
 
 def draw(facts: dict[str, Any]) -> dict[str, SvgFigure]:
-    """Every figure there are numbers for, by name."""
+    """Every figure that there are numbers for, by name."""
     sources = facts["corpus"]["sources"]
-    found = [funnel(sources), reasons(facts), clusters(facts)]
-    found += [distributions(name, source["distributions"]) for name, source in sources.items()]
-    return {picture.name: picture for picture in found if picture}
+    figures = [funnel(sources), reasons(facts), clusters(facts)]
+    figures += [distributions(name, source["distributions"]) for name, source in sources.items()]
+    return {figure.name: figure for figure in figures if figure}
 
 
 def funnel(sources: dict[str, Any]) -> SvgFigure | None:
-    """Documents and text of every source after each step, as bars that get shorter."""
+    """Documents and text of every source after each step, as horizontal bars."""
     shown = {name: bars for name, source in sources.items() if (bars := _bars(source))}
-    names = list(shown)[:MOST_SOURCES]
+    names = list(shown)[:MAX_SOURCES]
     if not names:
         return None
     rows = sum(len(shown[name]) for name in names)
@@ -46,33 +47,34 @@ def funnel(sources: dict[str, Any]) -> SvgFigure | None:
         return to_svg(figure, "funnel", "Documents and text of every source that were left after each step")
 
 
-def _bars(source: dict[str, Any]) -> list[tuple[str, int, int, int | None]]:
-    """Step, colour's place, documents, bytes."""
+def _bars(source: dict[str, Any]) -> list[tuple[str, int, int | None]]:
+    """Label, documents and bytes of each bar; bytes are None for raw records, whose text is unknown."""
     steps = {step["stage"]: step for step in source["funnel"]}
-    bars: list[tuple[str, int, int, int | None]] = []
+    bars: list[tuple[str, int, int | None]] = []
     if "ingest" in steps:
-        bars.append(("Raw records", 0, steps["ingest"]["in"]["documents"], None))
+        bars.append(("Raw records", steps["ingest"]["in"]["documents"], None))
     elif source["ingested"]:
-        bars.append(("Ingested", 1, source["ingested"]["documents"], source["ingested"]["bytes"]))
-    for place, (stage, label) in enumerate(STEPS.items(), 1):
+        bars.append(("Ingested", source["ingested"]["documents"], source["ingested"]["bytes"]))
+    for stage, label in STEPS.items():
         if stage in steps:
             kept = steps[stage]["kept"]
-            bars.append((label, place, kept["documents"], kept["bytes"]))
+            bars.append((label, kept["documents"], kept["bytes"]))
     return bars
 
 
-def _funnel(axis: Any, bars: list[tuple[str, int, int, int | None]], unit: str) -> None:
-    values = [bar[2] if unit == "documents" else bar[3] for bar in bars]
-    most = max((value for value in values if value is not None), default=0) or 1
+def _funnel(axis: Any, bars: list[tuple[str, int, int | None]], unit: str) -> None:
+    values = [bar[1] if unit == "documents" else bar[2] for bar in bars]
+    longest = max((value for value in values if value is not None), default=0) or 1
     labels = [bar[0] for bar in bars]
     colours = [LINE if bar[0] == "Raw records" else BLUE for bar in bars]
-    axis.barh(labels, [most if value is None else 0 for value in values], 0.7, color="none")
+    # An invisible bar where the value is unknown keeps its row, so that both columns have the same rows.
+    axis.barh(labels, [longest if value is None else 0 for value in values], 0.7, color="none")
     axis.barh(labels, [value or 0 for value in values], 0.7, color=colours, edgecolor=PAPER, linewidth=0.8)
     for position, value in enumerate(values):
-        said = "" if value is None else (count(value) if unit == "documents" else size(value))
-        axis.annotate(said, (value or 0, position), (4, 0), textcoords="offset points", va="center", fontsize=8.5,
+        text = "" if value is None else (count(value) if unit == "documents" else size(value))
+        axis.annotate(text, (value or 0, position), (4, 0), textcoords="offset points", va="center", fontsize=8.5,
                       color=INK)  # fmt: skip
-    axis.set_xlim(0, 1.28 * most)
+    axis.set_xlim(0, 1.28 * longest)  # room for the number behind the longest bar
     axis.set_ylim(len(bars) - 0.4, -0.6)
     axis.grid(False)
     axis.spines["bottom"].set_visible(False)
@@ -82,10 +84,7 @@ def _funnel(axis: Any, bars: list[tuple[str, int, int, int | None]], unit: str) 
 
 def reasons(facts: dict[str, Any]) -> SvgFigure | None:
     """Documents removed for each reason, in the colour of the stage that removed them."""
-    order = list(OUTCOMES)
-    removed = facts["corpus"]["removed"]
-    groups = sorted(removed, key=lambda one: (order.index(one["stage"]), -one["documents"], one["reason"]))
-    groups = groups[:MOST_REASONS]
+    groups = removal_reasons(facts)[:MAX_REASONS]
     if not groups:
         return None
     with canvas(0.55 + 0.26 * len(groups)) as (figure, axis):
@@ -105,49 +104,52 @@ def reasons(facts: dict[str, Any]) -> SvgFigure | None:
         return to_svg(figure, "reasons", "Documents removed for each reason")
 
 
-def _legend(figure: Any, fates: set[tuple[str, str]]) -> None:
+def _legend(figure: Any, shown: set[tuple[str, str]]) -> None:
     from matplotlib.patches import Patch
 
-    handles = [Patch(color=colour, label=label) for label, colour in OUTCOMES.values() if (label, colour) in fates]
+    handles = [Patch(color=colour, label=label) for label, colour in OUTCOMES.values() if (label, colour) in shown]
     figure.legend(handles=handles, loc="outside lower left", ncols=4, labelcolor=MUTED, handlelength=1.0,
                   handleheight=0.9, columnspacing=1.6, fontsize=9)  # fmt: skip
 
 
 def clusters(facts: dict[str, Any]) -> SvgFigure | None:
-    """How many clusters of duplicates there are of each size."""
+    """The number of clusters of duplicates by size."""
     found = facts["corpus"]["clusters"]
     if not found:
         return None
-    by_label = {f"{one['size']}+" if one["or_more"] else str(one["size"]): one["clusters"] for one in found}
-    between = [str(size) for size in range(2, max(one["size"] for one in found)) if str(size) not in by_label]
-    labels = sorted([*by_label, *between[:MOST_REASONS]], key=lambda label: int(label.rstrip("+")))
+    by_label = {f"{entry['size']}{'+' * entry['or_more']}": entry["clusters"] for entry in found}
+    # Sizes without a cluster in between are shown as 0: the axis must not skip them.
+    empty = [str(size) for size in range(2, max(entry["size"] for entry in found)) if str(size) not in by_label]
+    labels = sorted([*by_label, *empty[:MAX_REASONS]], key=lambda label: int(label.rstrip("+")))
     numbers = [by_label.get(label, 0) for label in labels]
     with canvas(2.2) as (figure, axis):
         axis.bar(labels, numbers, 0.7, color=OUTCOMES["dedup"][1])
         for position, number in enumerate(numbers):
             axis.annotate(count(number), (position, number), (0, 3), textcoords="offset points", ha="center",
                           color=INK, fontsize=8.5)  # fmt: skip
-        if max(numbers) > 100 * max(1, min(numbers)):
+        if max(numbers) > 100 * max(1, min(numbers)):  # else pairs alone would be visible
             axis.set_yscale("log")
         axis.margins(y=0.15)
         axis.set_yticks([])
         axis.minorticks_off()
         axis.grid(False)
-        axis.set_xlabel("documents in a cluster, the kept one among them")
+        axis.set_xlabel("documents per cluster, including the kept one")
         axis.tick_params(axis="x", labelcolor=INK)
-        return to_svg(figure, "clusters", "Clusters of duplicates by their size")
+        return to_svg(figure, "clusters", "Clusters of duplicates by size")
 
 
 def distributions(source: str, measures: dict[str, Any]) -> SvgFigure | None:
-    """Histograms of a source before (pale) and after (blue) curation, one measure each."""
-    drawn = {name: one for name, one in measures.items() if len(one["edges"]) > 1 and sum(one["in"])}
+    """Histograms of a source before (pale) and after (blue) curation, one per measure."""
+    drawn = {
+        name: histogram for name, histogram in measures.items() if len(histogram["edges"]) > 1 and sum(histogram["in"])
+    }
     if not drawn:
         return None
     columns = 2 if len(drawn) in (1, 2, 4) else 3
     rows = math.ceil(len(drawn) / columns)
     with canvas(0.4 + 1.35 * rows, rows=rows, columns=columns, squeeze=False) as (figure, axes):
-        for axis, (name, one) in zip(axes.flat, drawn.items(), strict=False):
-            _histogram(axis, one)
+        for axis, (name, histogram) in zip(axes.flat, drawn.items(), strict=False):
+            _histogram(axis, histogram)
             axis.set_title(name.replace("_", " "), loc="left", fontsize=8.5, color=INK)
         for axis in axes.flat[len(drawn) :]:
             axis.set_visible(False)
@@ -157,24 +159,25 @@ def distributions(source: str, measures: dict[str, Any]) -> SvgFigure | None:
         return to_svg(figure, f"distributions-{source}", f"Documents of {source} before and after curation")
 
 
-def _histogram(axis: Any, one: dict[str, list[float]]) -> None:
-    edges, given, kept = one["edges"], one["in"], one["kept"]
+def _histogram(axis: Any, histogram: dict[str, list[float]]) -> None:
+    edges, incoming, kept = histogram["edges"], histogram["in"], histogram["kept"]
     positive = [edge for edge in edges if edge > 0]
-    logarithmic = len(positive) >= len(edges) - 1 and positive[-1] / positive[0] > LOGARITHMIC
+    # At most the first edge may be 0; on a logarithmic axis it moves one bin below the first positive edge.
+    logarithmic = len(positive) >= len(edges) - 1 and positive[-1] / positive[0] > LOGARITHMIC_RATIO
     if logarithmic and edges[0] <= 0:
         edges = [positive[0] / (positive[1] / positive[0]), *edges[1:]]
-    axis.stairs(given, edges, fill=True, color=LINE, label="came in")
+    axis.stairs(incoming, edges, fill=True, color=LINE, label="came in")
     axis.stairs(kept, edges, fill=True, color=BLUE, alpha=0.75, label="kept")
-    axis.stairs(given, edges, color=GOLD, linewidth=0.9)
+    axis.stairs(incoming, edges, color=GOLD, linewidth=0.9)
     if logarithmic:
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.12g}")
         axis.minorticks_off()
     else:
         axis.locator_params(axis="x", nbins=4)
-    filled = [place for place, number in enumerate(given) if number]
+    filled = [bin_ for bin_, number in enumerate(incoming) if number]  # without the empty bins at both ends
     axis.set_xlim(edges[filled[0]], edges[filled[-1] + 1])
-    axis.set_ylim(0, 1.08 * max(given))
+    axis.set_ylim(0, 1.08 * max(incoming))
     axis.set_yticks([])
     axis.grid(False)
     axis.tick_params(axis="x", labelsize=8)

@@ -1,4 +1,4 @@
-"""Scores of both heads side by side, with the published figures and what guessing would score."""
+"""Scores of both heads side by side, with published figures and the level of guessing."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from gptoss.eval_items.suites import task_infos
 
 BASELINES = Path("evals/baselines")
 
+# The keys of a row that belong to one head.
 CELL = ("value", "stderr", "n", "clean", "truncated", "calibration", "subsets", "answer_tokens")
-"""What a row says of one head."""
 
 
 def collect() -> dict[str, Any]:
-    """Bits per byte, one row a task with a cell for each head, and what was not run."""
+    """Bits per byte, one row per task with a cell for each head, and the tasks that were not run."""
     scores = {
         head: read_json(path) for head in paths.HEADS if (path := paths.evaluation(head) / "scores.json").exists()
     }
@@ -40,11 +40,12 @@ def _rows(scores: dict[str, Any]) -> list[dict[str, Any]]:
             merged = rows.setdefault((row["suite"], row["task"], row["metric"]), _shared(row))
             merged["limited"] |= bool(row.get("limited"))
             merged["heads"][head] = {key: row.get(key) for key in CELL} | {"verdict": verdict(row, merged["chance"])}
+    # The suite of the GPT-4 report first; within a suite the order of its tasks, as sorting is stable.
     return sorted(rows.values(), key=lambda row: (row["suite"] != "gpt4", row["suite"]))
 
 
 def _shared(row: dict[str, Any]) -> dict[str, Any]:
-    """What a row says whatever the head."""
+    """The part of a row that both heads share."""
     keys = ("suite", "task", "metric", "items", "shots", "protocol", "task_version", "template_sha256", "harness")
     return {key: row.get(key) for key in keys} | {
         "higher_is_better": row.get("higher_is_better", True),
@@ -56,7 +57,8 @@ def _shared(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def verdict(row: dict[str, Any], level: float | None) -> str:
-    """`above`, `at` or `below` guessing, by two standard errors; empty where it cannot be said."""
+    """`above`, `at` or `below` guessing, by two standard errors (about a 95 % interval); empty without a level or an
+    error."""
     value, stderr = row.get("value"), row.get("stderr")
     if level is None or value is None or stderr is None:
         return ""
@@ -66,7 +68,7 @@ def verdict(row: dict[str, Any], level: float | None) -> str:
 
 
 def _not_run(scores: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each reason once, with the heads it holds for."""
+    """Each reason once, with the heads that it applies to."""
     merged: dict[tuple[str, str, str], list[str]] = {}
     for head, score in scores.items():
         for row in score.get("not_run", []):
@@ -78,37 +80,45 @@ def _not_run(scores: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def refusals(score: dict[str, Any]) -> dict[str, Any] | None:
-    """How often the Instruct model complied with harmful prompts and refused harmless ones; the answers stay with the
-    evaluation."""
+    """How often the Instruct model complied with harmful prompts and refused harmless ones. The answers themselves are
+    only in the outputs of `evaluate`."""
     safety = score.get("safety")
     return {key: safety[key] for key in ("compliance", "over_refusal")} if safety else None
 
 
 def samples() -> dict[str, list[dict[str, Any]]]:
-    """What each head wrote in its own way: the base model's continuations, the Instruct model's answers, and whether
-    it stopped by itself."""
+    """The base model's continuations and the Instruct model's answers, and whether each stopped by itself."""
     base, instruct = (paths.evaluation(head) / "generations.json" for head in ("base", "instruct"))
     continuations = read_json(base)["continuations"] if base.exists() else []
     answers = read_json(instruct)["answers"] if instruct.exists() else []
     return {
-        "base": [{"asked": one["prompt"], "written": one["text"], "stopped": one["stopped"]} for one in continuations],
+        "base": [
+            {"asked": sample["prompt"], "written": sample["text"], "stopped": sample["stopped"]}
+            for sample in continuations
+        ],
         "instruct": [
-            {"asked": one["question"], "written": one["answer"], "stopped": one["stopped"]} for one in answers
+            {"asked": sample["question"], "written": sample["answer"], "stopped": sample["stopped"]}
+            for sample in answers
         ],
     }
 
 
 def baseline_sources() -> list[str]:
-    """Where the published figures beside the scores come from, one line a file of `evals/baselines`."""
-    found = [load_yaml(path) for path in sorted(BASELINES.glob("*.yaml"))]
-    return [", ".join(str(file[key]) for key in ("source", "table", "date", "url") if file.get(key)) for file in found]
+    """The source of the published figures, one line per file of `evals/baselines`."""
+    return [
+        ", ".join(str(file[key]) for key in ("source", "table", "date", "url") if file.get(key))
+        for file in _baselines()
+    ]
 
 
 def published_models() -> list[dict[str, Any]]:
-    """One row a model of `evals/baselines`, with its figures by task and where they were printed."""
-    found = [load_yaml(path) for path in sorted(BASELINES.glob("*.yaml"))]
+    """The models of `evals/baselines`, with their figures by task and the source."""
     return [
         {"model": model, "source": str(file["source"]), "figures": figures}
-        for file in found
+        for file in _baselines()
         for model, figures in file.get("models", {}).items()
     ]
+
+
+def _baselines() -> list[dict[str, Any]]:
+    return [load_yaml(path) for path in sorted(BASELINES.glob("*.yaml"))]

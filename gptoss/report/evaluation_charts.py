@@ -36,8 +36,8 @@ def bits_per_byte(facts: dict[str, Any]) -> SvgFigure | None:
         axis.spines["bottom"].set_visible(False)
         axis.set_xticks([])
         axis.tick_params(axis="y", labelcolor=INK)
-        axis.set_xlabel("bits a byte of held-out text: fewer is better", loc="left")
-        return to_svg(figure, "bits_per_byte", "Bits per byte of held-out text: the models beside byte n-grams")
+        axis.set_xlabel("bits per byte of held-out text: lower is better", loc="left")
+        return to_svg(figure, "bits_per_byte", "Bits per byte of held-out text: the models and byte n-grams")
 
 
 def comparison(facts: dict[str, Any]) -> SvgFigure | None:
@@ -47,7 +47,9 @@ def comparison(facts: dict[str, Any]) -> SvgFigure | None:
     ]
     if not rows:
         return None
-    suites = {row["suite"]: [one for one in rows if one["suite"] == row["suite"]] for row in rows}
+    suites: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        suites.setdefault(row["suite"], []).append(row)
     heights = [len(of_suite) for of_suite in suites.values()]
     height = 0.7 + 0.45 * len(suites) + 0.36 * len(rows)
     with canvas(height, rows=len(suites), sharex=True, squeeze=False, height_ratios=heights) as (figure, axes):
@@ -74,7 +76,7 @@ def comparison(facts: dict[str, Any]) -> SvgFigure | None:
 
 
 def _compare(axis: Any, position: int, row: dict[str, Any]) -> None:
-    """One row: guessing, the published figure, and a dot for each head."""
+    """Draw one row: the level of guessing, the published figure, and a dot per head."""
     if row["chance"] is not None:
         axis.plot([row["chance"]] * 2, [position - 0.34, position + 0.34], color=MUTED, linewidth=2, label="guessing")
     if row["baseline"]:
@@ -83,8 +85,10 @@ def _compare(axis: Any, position: int, row: dict[str, Any]) -> None:
         if not _is_share(cell["value"]):
             continue
         name, colour, marker = HEADS[head]
+        # Above and below the middle of the row, so that error bars of equal scores stay visible.
         offset = {"base": -0.14, "instruct": 0.14}[head] if len(row["heads"]) > 1 else 0
         error = 2 * (cell["stderr"] or 0)
+        # An error bar ends at 0 and 1: a share cannot be outside.
         bounds = [[min(error, cell["value"])], [min(error, 1 - cell["value"])]]
         axis.errorbar(cell["value"], position + offset, xerr=bounds, fmt=marker, color=colour, markersize=5,
                       elinewidth=1.4, label=name)  # fmt: skip
@@ -102,8 +106,8 @@ def calibration(facts: dict[str, Any]) -> SvgFigure | None:
             sizes = [12 + 90 * (n / max(each for _, _, each in points)) for _, _, n in points]
             axis.plot([x for x, _, _ in points], [y for _, y, _ in points], color=colour, alpha=0.5, linewidth=1)
             axis.scatter([x for x, _, _ in points], [y for _, y, _ in points], sizes, colour, marker, label=name)
-        axis.set_xlabel("confidence in the choice; larger marks stand for more items")
-        axis.set_ylabel("share that was right")
+        axis.set_xlabel("confidence in the choice; larger marks: more items")
+        axis.set_ylabel("share of right choices")
         axis.set_xlim(0, 1.02)
         axis.set_ylim(-0.02, 1.02)
         axis.legend(loc="upper left", labelcolor=MUTED)
@@ -111,15 +115,16 @@ def calibration(facts: dict[str, Any]) -> SvgFigure | None:
 
 
 def _reliability(facts: dict[str, Any], head: str) -> list[tuple[float, float, int]]:
-    """`(confidence, accuracy, items)` of the bins of all rows together, by confidence."""
+    """`(confidence, accuracy, items)` of the bins of all rows added up, by confidence."""
+    # Each row has ten equal-width bins with their mean confidence, so a bin is found again by its first digit.
     together: dict[int, list[dict[str, Any]]] = {}
     for row in facts["evaluation"]["rows"]:
-        for one in ((row["heads"].get(head) or {}).get("calibration") or {}).get("bins", []):
-            together.setdefault(min(int(one["confidence"] * 10), 9), []).append(one)
+        for entry in ((row["heads"].get(head) or {}).get("calibration") or {}).get("bins", []):
+            together.setdefault(min(int(entry["confidence"] * 10), 9), []).append(entry)
     points = []
     for _, same in sorted(together.items()):
-        n = sum(one["n"] for one in same)
-        means = [sum(one["n"] * one[key] for one in same) / n for key in ("confidence", "accuracy")]
+        n = sum(entry["n"] for entry in same)
+        means = [sum(entry["n"] * entry[key] for entry in same) / n for key in ("confidence", "accuracy")]
         points.append((means[0], means[1], n))
     return points
 

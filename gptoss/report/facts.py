@@ -1,7 +1,7 @@
-"""The deterministic half of the report: a pure function of what the stages wrote, kept as `reports/facts.json`.
+"""The facts of the report: a pure function of what the stages wrote, kept as `reports/facts.json`.
 
-Nothing here was observed by a clock: times, speeds and run ids are in `observed.py` and never in this file.
-A stage that did not run yet leaves its part empty, which the pages show as "not measured".
+Nothing here depends on a clock: times, speeds and run ids are in `run_history.py`. A stage that has not run yet leaves
+its part empty, which the pages show as "not measured".
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from gptoss.models.decoder import parameter_count
 from gptoss.report import corpus, curves, evaluation
 
 PATH = paths.REPORTS / "facts.json"
+# Tokenized for the report: common and rare words, a number, accents, typographic quotes.
 SENTENCE = "The naïve reader of 1,024 cafés: “Shall I compare thee to a summer’s day?”"
-"""Cut into tokens for the report: common and rare words, a number, accents, typographic quotes."""
 
 
 def collect(settings: Settings) -> dict[str, Any]:
-    """Everything the report states that follows from inputs and parameters."""
+    """Everything that the report states and that follows from inputs and parameters."""
     return {
         "name": settings.name,
         "seed": settings.seed,
@@ -37,7 +37,7 @@ def collect(settings: Settings) -> dict[str, Any]:
 
 
 def model(settings: Settings) -> dict[str, Any]:
-    """The shape of the decoder and its size."""
+    """The architecture of the decoder and its number of parameters."""
     vocabulary = settings.tokenizer.padded_vocab_size
     return {
         **settings.model.model_dump(),
@@ -63,7 +63,7 @@ def recipe(settings: Settings) -> dict[str, Any]:
 
 
 def metrics(settings: Settings) -> dict[str, Any]:
-    """The metrics files of the stages before the report, by stage."""
+    """The metrics of the stages before the report, by stage."""
     per_source = [f"{stage}@{source}" for stage in ("ingest", "curate") for source in sorted(settings.sources)]
     single = ["dedup", "benchmarks", "decontaminate", "tokenizer", "shards", "pretrain", "instruct"]
     per_head = [f"{stage}@{head}" for stage in ("publish", "evaluate") for head in paths.HEADS]
@@ -72,7 +72,7 @@ def metrics(settings: Settings) -> dict[str, Any]:
 
 
 def tokenizer(settings: Settings) -> dict[str, Any]:
-    """Size, bytes a token of every source, and a sentence cut into its tokens."""
+    """Vocabulary size, tokens and bytes of every source, and the tokens of a sentence."""
     measured = paths.metrics("shards")
     splits = read_json(measured) if measured.exists() else {}
     return {
@@ -87,16 +87,16 @@ def tokenizer(settings: Settings) -> dict[str, Any]:
 
 
 def pieces(sentence: str) -> list[list[Any]]:
-    """The sentence as `[text, tokens]`: a character that takes several tokens stays whole and says how many."""
+    """The tokens of the sentence as `[text, number]`; a character of several tokens is one entry with their number."""
     from tokenizers import Tokenizer
 
     path = paths.TOKENIZER / "tokenizer.json"
     if not path.exists():
         return []
     cut: list[list[Any]] = []
-    done = 0
+    done = 0  # characters of the sentence that are in an entry
     for _, end in Tokenizer.from_file(str(path)).encode(sentence, add_special_tokens=False).offsets:
-        if end > done:  # text between the last end and this one belongs to this token: some offsets leave out spaces
+        if end > done:  # from `done`, not from the token's start: some tokenizers leave spaces out of their offsets
             cut.append([sentence[done:end], 1])
             done = end
         elif cut:

@@ -1,7 +1,7 @@
-"""The funnel of a source: what came into each step, what was removed and why, what was kept. Every sum is checked.
+"""The funnel of a source: input of each step, what was removed and why, and what was kept. Every sum is checked.
 
-A step counts its input and output in the tables of two stages and its removals in a third, so a sum that does not
-add up means that a stage lost or invented documents: an error that names the stage, never a figure.
+Input, output and removals of a step are counted in three tables, so a sum that does not add up means that a stage lost
+or duplicated documents. That is an error that names the stage, never a figure in the report.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from gptoss.config.settings import Settings
 from gptoss.core.errors import DataError
 from gptoss.report.counts import Amount
 
+# Steps from documents to documents: the stage, its input, its output.
 STAGES = (("curate", "ingested", "curated"), ("dedup", "curated", "deduped"), ("decontaminate", "deduped", "clean"))
-"""Steps on documents: the stage, its input, its output."""
 
+# `stage`, `in`, `removed` (reasons with amounts), `rewritten` (bytes by which kept documents became shorter), `kept`.
+# Bytes are None for raw records, whose text is unknown before they are read.
 Step = dict[str, Any]
-"""`stage`, `in`, `removed` (reasons with amounts), `rewritten` (bytes by which kept documents were shortened),
-`kept`; bytes are None for raw records, whose text is not known."""
 
 
 def steps(
@@ -29,7 +29,10 @@ def steps(
     shards: Mapping[str, Any],
     settings: Settings,
 ) -> list[Step]:
-    """The steps that were made so far, each of which adds up. `shards` are the counts by split. Raises `DataError`."""
+    """The steps that ran so far. `shards` are the counts by split.
+
+    Errors: `DataError` when a step does not add up.
+    """
     groups = list(groups)
     found = [] if ingest is None else [ingest]
     for stage, before, after in STAGES:
@@ -44,6 +47,7 @@ def steps(
     clean = amounts["clean"]
     if clean is not None and shards:
         found.append(_encoded(name, clean, shards))
+    # Curation cuts repeated lines and replaces personal data; the others cut text only if configured to.
     may_rewrite = {
         "curate": True,
         "dedup": settings.dedup.substrings is not None,
@@ -61,8 +65,8 @@ def _step(stage: str, given: Amount, removed: list[dict[str, Any]], kept: Amount
 
 
 def ingested(metrics: Mapping[str, Any], rejected: Iterable[Mapping[str, Any]], kept: Amount) -> Step:
-    """The first step, from raw records to documents: passed over by their nature, rejected as damaged or unfit.
-    `metrics` are those of `ingest`, `rejected` the groups counted in its table."""
+    """The first step, from raw records to documents: records that are not documents (such as redirects) are passed
+    over, damaged or unfit ones rejected. `metrics` are those of `ingest`, `rejected` the groups of its table."""
     passed = [
         {"reason": reason, "documents": number, "bytes": None, "kind": "passed over"}
         for reason, number in metrics.get("skipped", {}).items()
@@ -83,17 +87,20 @@ def ingested(metrics: Mapping[str, Any], rejected: Iterable[Mapping[str, Any]], 
 
 
 def _encoded(name: str, clean: Amount, shards: Mapping[str, Any]) -> Step:
-    """The last step: each clean document is in one of the splits."""
+    """The last step: every clean document is in exactly one split."""
     parts = {split: counts.get("sources", {}).get(name) for split, counts in sorted(shards.items())}
-    there = {split: part for split, part in parts.items() if part}
-    sums = {unit: sum(part[unit] for part in there.values()) for unit in ("documents", "bytes", "tokens")}
+    found = {split: part for split, part in parts.items() if part}
+    sums = {unit: sum(part[unit] for part in found.values()) for unit in ("documents", "bytes", "tokens")}
     rewritten = clean["bytes"] - sums["bytes"]
-    return {"stage": "shards", "in": dict(clean), "removed": [], "rewritten": rewritten, "kept": sums, "splits": there}
+    return {"stage": "shards", "in": dict(clean), "removed": [], "rewritten": rewritten, "kept": sums, "splits": found}
 
 
 def check(name: str, step: Step, may_rewrite: bool) -> None:
-    """Raises `DataError`, naming the stage, when a step does not add up. Only steps that `may_rewrite` documents
-    may change the bytes of those they keep; all but `curate` (a replacement may be longer) only shorten them."""
+    """Errors: `DataError`, naming the stage, when a step does not add up.
+
+    Only steps that `may_rewrite` may change the bytes of the documents they keep, and only `curate` may lengthen them:
+    its replacement for an address may be longer than the address.
+    """
     stage = step["stage"]
     removed = sum(entry["documents"] for entry in step["removed"])
     given, kept = step["in"]["documents"], step["kept"]["documents"]

@@ -1,4 +1,4 @@
-"""What was removed: how much for each reason, and samples, duplicates beside the document that was kept."""
+"""Removed documents: amounts per reason, and samples; duplicates together with the document that was kept."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from gptoss.report import counts
 from gptoss.report.counts import Amount, Key
 from gptoss.tables.documents import document_files, removed_files
 
+# Documents per reason in the facts; the report shows the first three of them.
 SAMPLES = 10
-"""Documents of each reason in the facts; the report shows the first few of them."""
+# Characters of a document shown.
 EXCERPT = 320
-"""Characters of a document shown."""
+# Characters of common text shown before the first difference of two near-duplicates.
 LEAD = 80
-"""Characters of common text shown before two near-duplicates begin to differ."""
 KEYS = ["reason", "source", "language"]
 
 
 def collect(stage: str, folders: list[Path]) -> tuple[list[dict[str, Any]], dict[Key, Amount]]:
-    """One group a reason (how much of each source, and `SAMPLES` of it), and the amounts by `KEYS`."""
+    """One group per reason, with the amount of each source and `SAMPLES` documents; and the amounts by `KEYS`."""
     files = [path for folder in folders for path in removed_files(folder)]
     sums, chosen = counts.count_removed(files, KEYS, SAMPLES)
     rows: dict[tuple[str, str], dict[str, Any]] = {}
@@ -36,7 +36,7 @@ def collect(stage: str, folders: list[Path]) -> tuple[list[dict[str, Any]], dict
             "reason": reason,
             "sources": of_reason,
             **counts.total(of_reason.values()),
-            "samples": [sample(rows[reason, identity], kept) for identity in chosen[reason]],
+            "samples": [describe(rows[reason, identity], kept) for identity in chosen[reason]],
         }
         for reason in sorted(chosen)
         for of_reason in [_sources(sums, reason)]
@@ -50,31 +50,31 @@ def _sources(sums: dict[Key, Amount], reason: str) -> dict[str, Amount]:
 
 
 def kept_documents(ids: Any) -> dict[str, dict[str, Any]]:
-    """The kept documents of these ids, as they stand in the deduplicated text; those of earlier increments are not
-    there."""
+    """The documents with these ids in the deduplicated text. Those kept by earlier incremental runs are not in it."""
     found: dict[str, dict[str, Any]] = {}
     for row in counts.read_rows(document_files(paths.DEDUPED), ids):
         found.setdefault(row["id"], row)
     return found
 
 
-def sample(row: dict[str, Any], kept: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """What is shown of a removed document."""
+def describe(row: dict[str, Any], kept: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The part of a removed document that is shown, with the kept document that it duplicates."""
     shown = {key: row.get(key) or "" for key in ("id", "source", "title", "url", "detail")}
     jaccard = row.get("jaccard")
     shown |= {"duplicate_of": row.get("duplicate_of") or "", "jaccard": _rounded(jaccard)}
     twin = kept.get(shown["duplicate_of"])
     if twin is None:
         return shown | {"excerpt": excerpt_at_quote(row["text"], shown["detail"]), "twin": None}
+    # Both excerpts begin at the same place shortly before the first difference, which a reader could not find in books.
     start = _first_difference(row["text"], twin["text"])
-    gone, stays = trim_ends(*diff_words(_excerpt(row["text"], start), _excerpt(twin["text"], start)))
+    removed, kept_runs = trim_ends(*diff_words(_excerpt(row["text"], start), _excerpt(twin["text"], start)))
     return shown | {
-        "excerpt": gone,
+        "excerpt": removed,
         "twin": {
             "id": twin["id"],
             "title": twin["title"] or "",
             "source": twin["source"] or "",
-            "excerpt": stays,
+            "excerpt": kept_runs,
             "jaccard": _rounded(jaccard),
         },
     }
@@ -85,9 +85,10 @@ def _rounded(jaccard: float | None) -> float | None:
 
 
 def excerpt_at_quote(text: str, detail: str) -> list[list[Any]]:
-    """The beginning of a document or, where the detail quotes words of it, the place of these words, marked."""
+    """The beginning of a document, or the passage around the words that the detail quotes, with those words marked."""
     quoted = re.search("“(.+?)”", detail)
     words = [re.escape(word) for word in quoted[1].split()] if quoted else []
+    # The quoted words are normalised, so anything but letters and digits may stand between them in the document.
     found = re.search(r"[\W_]+".join(words), text, re.IGNORECASE) if words else None
     if found is None:
         return [[_excerpt(text, 0), False]]
@@ -112,23 +113,23 @@ def _excerpt(text: str, start: int) -> str:
 
 
 def _first_difference(one: str, other: str) -> int:
-    """Where an excerpt begins so that it shows the first difference; 0 for equal texts."""
+    """Where an excerpt must begin to show the first difference; 0 for equal texts."""
     if one == other:
         return 0
     low, high = 0, min(len(one), len(other))
-    while low < high:  # bisection: equal prefixes compare fast, documents may be long
+    while low < high:  # bisection: comparing prefixes runs in C, a loop over the characters of a book does not
         middle = (low + high + 1) // 2
         if one[:middle] == other[:middle]:
             low = middle
         else:
             high = middle - 1
     start = max(0, low - LEAD)
-    space = one.find(" ", start) + 1 if start else 0
+    space = one.find(" ", start) + 1 if start else 0  # begin with a whole word
     return space if start < space <= low else start
 
 
 def diff_words(one: str, other: str) -> tuple[list[list[Any]], list[list[Any]]]:
-    """Both texts as runs `[text, differs]`, compared word by word."""
+    """Both texts as runs `[text, differs]`, compared word by word. `autojunk` would ignore frequent words."""
     left, right = one.split(" "), other.split(" ")
     runs: tuple[list[list[Any]], list[list[Any]]] = ([], [])
     for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
@@ -139,7 +140,7 @@ def diff_words(one: str, other: str) -> tuple[list[list[Any]], list[list[Any]]]:
 
 
 def trim_ends(one: list[list[Any]], other: list[list[Any]]) -> tuple[list[list[Any]], list[list[Any]]]:
-    """Both excerpts without the words at the end that only one of them still shows, being cut a little later."""
+    """Both excerpts without the last words that only one of them shows because it was cut a little later."""
     left, right = list(one), list(other)
     if left[-1:] == right[-1:] == [["…", False]]:
         for side, opposite in ((left, right), (right, left)):

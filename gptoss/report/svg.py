@@ -1,7 +1,7 @@
-"""Matplotlib figures as SVG that follows the page: its fonts, and its colours in light and in dark.
+"""Matplotlib figures as SVG with the fonts and colours of the page, in light and dark mode.
 
-Figures are drawn in placeholder colours. Inside the page each placeholder becomes a CSS variable of the page;
-as a file of its own (for Markdown) it becomes the light colour, on white.
+Figures are drawn in placeholder colours. In the page each placeholder becomes a CSS variable of the page, so that the
+figure follows the reader's colour scheme; in a file of its own (for Markdown) it becomes the light colour, on white.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+# Inches of 72 points: 518 units of the view box.
 WIDTH = 7.2
-"""Inches, of 72 points: 518 units of the view box."""
 
 LIGHT = {
     "ink": "#1d2430",
@@ -28,13 +28,13 @@ LIGHT = {
     "gold": "#a97b00",
     "paper": "#ffffff",
 }
+# The colours matplotlib draws with: a near-black range that nothing else uses, so that they can be replaced as text.
 PLACEHOLDER = {name: f"#0102{position:02x}" for position, name in enumerate(LIGHT, 1)}
-"""What matplotlib draws with: colours nothing else has."""
 
 
 @dataclass(frozen=True)
 class SvgFigure:
-    """One figure: its file name without suffix, what it shows, and its SVG in placeholder colours."""
+    """A figure: its file name without suffix, its caption, and its SVG in placeholder colours."""
 
     name: str
     caption: str
@@ -47,7 +47,7 @@ class SvgFigure:
 
     @property
     def file(self) -> str:
-        """A whole SVG file, dark on white wherever it is shown."""
+        """A complete SVG file, dark on white also where a dark page shows it."""
         svg = _coloured(self.svg, LIGHT)
         font = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
         ground = f'<rect width="100%" height="100%" fill="#ffffff"/><style>text {{ font-family: {font} }}</style>'
@@ -71,11 +71,11 @@ def canvas(height: float, rows: int = 1, columns: int = 1, **options: Any) -> It
 
     colour = PLACEHOLDER
     style = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "report",
+        "svg.fonttype": "none",  # text stays text: searchable, readable by screen readers, and in the page's font
+        "svg.hashsalt": "report",  # ids are otherwise random, and the same facts must give the same figure
         "font.family": "DejaVu Sans",
         "font.size": 9.5,
-        "text.parse_math": False,
+        "text.parse_math": False,  # a dollar sign in the name of a source is a dollar sign
         "text.color": colour["ink"],
         "axes.edgecolor": colour["line"],
         "axes.labelcolor": colour["muted"],
@@ -108,14 +108,16 @@ def canvas(height: float, rows: int = 1, columns: int = 1, **options: Any) -> It
 
 
 def to_svg(figure: Any, name: str, caption: str) -> SvgFigure:
-    """Turn a drawn figure into SVG without declaration, metadata and foreign fonts, its ids its own."""
+    """The SVG of a drawn figure without declaration, metadata and fonts, with ids that are unique in the page."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     svg = stream.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r" font-family: [^;\"]*;?| transform=\"rotate\(-0 [^\"]*\"", "", svg)
+    # Several figures in one page: clip paths of equal ids would cut the wrong figure.
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    # Without a size of its own a figure takes the width of the page.
     svg = re.sub(r' width="[\d.]+pt"| height="[\d.]+pt"| xmlns:xlink="[^"]*"| version="1.1"', "", svg, count=4)
     svg = svg.replace("xlink:href", "href").replace("<svg", f'<svg role="img" aria-label="{_attribute(caption)}"', 1)
     return SvgFigure(name, caption, re.sub(r"\n\s*", "\n", svg).strip())

@@ -184,9 +184,8 @@ def calibration_remarks(facts: dict[str, Any]) -> list[str]:
             # Signed, unlike the expected calibration error: it says whether the model is over- or underconfident.
             gap = sum(entry["n"] * (entry["confidence"] - entry["accuracy"]) for entry in bins) / number
             relation = "higher" if gap >= 0 else "lower"
-            sentences.append(
-                f"{head.capitalize()}: confidence in a choice is on average {percent(abs(gap))} {relation} than accuracy."
-            )
+            difference = f"on average {percent(abs(gap))} {relation} than accuracy"
+            sentences.append(f"{head.capitalize()}: confidence in a choice is {difference}.")
         if lengths:
             tokens = sum(entry["mean"] for entry in lengths) / len(lengths)
             cut = count(sum(entry["cut"] for entry in lengths))

@@ -109,7 +109,7 @@ def test_many_languages_are_summed_up() -> None:
         ("web", f"l{n:02d}"): {"documents": 100 - n, "bytes": 10} for n in range(30)
     }
     rows = corpus_stats.languages(met, {("web", "l29"): {"documents": 4, "bytes": 2}}, "web")
-    assert len(rows) == corpus_stats.MOST + 1
+    assert len(rows) == corpus_stats.MAX_NAMED + 1
     assert rows[-1]["name"] == "others" and rows[-1]["clean"] == {"documents": 4, "bytes": 2}
     assert sum(row["documents"] for row in rows) == sum(one["documents"] for one in met.values())
 
