@@ -52,8 +52,8 @@ def rejections_path(stem: str) -> Path:
 def read_files(
     files: Sequence[Mapping[str, Any]], stem: str, source: str, source_config: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Read raw files (as `task_groups.reading_tasks` describes them); returns `{"outcomes": [...]}`, a `FileOutcome` per
-    file. Raises `DataError` for a wrong checksum, `ClusterError` and `OSError` when a file cannot be read."""
+    """Read raw files (as `task_groups.reading_tasks` describes them); returns `{"outcomes": [...]}`, one `FileOutcome`
+    per file. Raises `DataError` for a wrong checksum, `ClusterError` and `OSError` when a file cannot be read."""
     config = SourceConfig.model_validate(source_config)
     # Only the reader of this format is imported: imports of the others would delay every task.
     reader: Reader = load(READERS, config.format).read
