@@ -27,17 +27,18 @@ from gptoss.tracking.runner import Metrics, run_stage
 def curate(settings: Settings, run: StageRun, source: str) -> Metrics:
     """Run the stage for one source; returns documents and bytes in and kept, removals by reason, items redacted."""
     # Imported here because Numba and the language detector take a second, which `--help` would have to wait for.
-    from gptoss.curate.curate_file import curate_file, curate_task
+    from gptoss.curate.curate_file import curate_file
     from gptoss.curate.filters import FilterContext, prepare_filters
     from gptoss.curate.outputs import assemble, summarize
 
     files = part_files(paths.documents(source))
     filters = prepare_filters(FilterContext(files, settings.curate, settings.sources[source], run.state))
-    tasks = [curate_task(file, filters, run.state) for file in files]
+    folder = run.state / "parts"
+    tasks = [{"file": str(file), "folder": str(folder), "filters": filters} for file in files]
     bytes_in = sum(file.stat().st_size for file in files)
     results = run_tasks("curate_files", curate_file, tasks, run.state, input_bytes=bytes_in)
     metrics = summarize(results, settings.curate)
-    assemble(paths.curated(source), tasks, results, run.state)
+    assemble(paths.curated(source), files, folder, results)
     print(f"curate {source}: kept {metrics['documents_kept']} of {metrics['documents_in']} documents", file=sys.stderr)
     return metrics
 

@@ -20,28 +20,30 @@ class DocumentBatch:
     """The state that filters read and change. All arrays have one entry per document, in the order of ingestion."""
 
     def __init__(self, ingested: pa.RecordBatch) -> None:
+        # The documents as `ingest` wrote them.
         self.ingested = ingested
-        """The documents as `ingest` wrote them."""
+        # The documents as removed ones are written: redacted, with the measured language, otherwise whole. A person who
+        # checks a rule needs to see what it saw, but personal data must not leave the pipeline by this table either.
         self.documents = ingested
-        """The documents as a removed one is written: redacted, with the measured language, otherwise whole."""
+        # large_string: the texts as edited so far, which kept documents are written with.
         self.texts: pa.Array = ingested.column("text").cast(pa.large_string())
-        """large_string: the texts as edited so far, which is what a kept document is written with."""
+        # string: the reason of the first filter that removed the document (null while it is kept), and the value that
+        # broke the rule, such as `words 2 < 50`.
         self.reason: pa.Array = pa.nulls(ingested.num_rows, pa.string())
-        """string: the reason of the first filter that removed the document; null while it is kept."""
         self.detail: pa.Array = self.reason
-        """string: the measured value that removed the document, such as `words 2 < 50`."""
+        # float64 by name: measures of the texts, for the histograms; NaN where a document was not measured.
         self.measures: dict[str, Floats] = {}
-        """float64 by name: measures of the texts, for the histograms; NaN where a document was not measured."""
+        # int64 by kind: items of personal data found per document.
         self.personal_data: dict[str, Integers] = {}
-        """int64 by kind of personal data: items found per document."""
+        # Hash of a repeated line that was cut, to its first wording and the number of documents that contain it.
         self.line_samples: dict[int, tuple[str, int]] = {}
-        """Hash of a removed repeated line to its first wording and the number of documents that contain it."""
+        # What filters counted, by key of the stage's metrics.
         self.counts: Counter[str] = Counter()
-        """What filters counted, by key of the stage's metrics."""
 
     def remove(self, flags: pa.Array | Flags, reason: str | pa.Array, detail: pa.Array) -> None:
         """Remove the documents with a flag; one that an earlier filter removed keeps its first reason."""
         flags = pa.array(flags) if isinstance(flags, np.ndarray) else flags
+        # Filters see all documents, removed ones too, so the first reason has to be protected here.
         newly_removed = pc.and_(flags, pc.is_null(self.reason))
         self.reason = pc.if_else(newly_removed, reason, self.reason)
         self.detail = pc.if_else(newly_removed, detail.cast(pa.string()), self.detail)

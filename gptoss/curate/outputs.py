@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from gptoss.config.curate import CurateConfig
 from gptoss.core.atomic_files import assembled_folder, write_json
+from gptoss.curate.curate_file import output_files
 from gptoss.curate.histograms import distributions, languages, merge
 from gptoss.executor.tasks import Result
 from gptoss.tables.documents import write_table
@@ -25,6 +26,7 @@ def summarize(results: Sequence[Result], config: CurateConfig) -> dict[str, Any]
 
     Errors: `RuntimeError` when kept and removed documents do not add up to those read, which is a bug.
     """
+    # A Counter has 0 for what no task counted, so that the keys of the metrics do not depend on the data.
     counts: Counter[str] = sum((Counter(result["counts"]) for result in results), Counter())
     removed = {key.removeprefix("removed."): counts[key] for key in sorted(counts) if key.startswith("removed.")}
     if counts["documents_in"] != counts["documents_kept"] + sum(removed.values()):
@@ -40,24 +42,23 @@ def summarize(results: Sequence[Result], config: CurateConfig) -> dict[str, Any]
     }
 
 
-def assemble(output: Path, tasks: Sequence[dict[str, Any]], results: Sequence[Result], folder: Path) -> None:
-    """Assemble the output folder from the files that the tasks wrote, atomically."""
+def assemble(output: Path, files: Sequence[Path], folder: Path, results: Sequence[Result]) -> None:
+    """Assemble the output folder from the files that the tasks wrote to `folder`, atomically."""
     total = merge(result["histograms"] for result in results)
-    write_json(folder / "distributions.json", distributions(total))
-    write_json(folder / "languages.json", languages(total))
-    write_table(folder / "repeated_lines.parquet", repeated_line_table([Path(task["line_samples"]) for task in tasks]))
+    written = [output_files(file, folder) for file in files]
+    summaries = {name: folder / name for name in ("distributions.json", "languages.json", "repeated_lines.parquet")}
+    write_json(summaries["distributions.json"], distributions(total))
+    write_json(summaries["languages.json"], languages(total))
+    write_table(summaries["repeated_lines.parquet"], repeated_line_table([samples for _, _, samples in written]))
     with assembled_folder(output) as add:
-        for task in tasks:
-            for file in (Path(task["kept"]), Path(task["removed"])):
-                add(file.name, file)
-        for name in ("distributions.json", "languages.json", "repeated_lines.parquet"):
-            add(name, folder / name)
+        for file in (*(file for kept, removed, _ in written for file in (kept, removed)), *summaries.values()):
+            add(file.name, file)
 
 
 def repeated_line_table(sample_files: Sequence[Path]) -> pa.Table:
     """The sampled lines, most frequent first, each in the wording of its first occurrence in the source."""
     by_key: dict[int, dict[str, Any]] = {}
-    for file in sample_files:
+    for file in sample_files:  # in the order of the input, not of the tasks' ends: the same table on every cluster
         for row in pq.read_table(file).to_pylist():
             by_key.setdefault(row["key"], row)
     rows = sorted(by_key.values(), key=lambda row: (-row["documents"], row["line"]))

@@ -1,4 +1,4 @@
-"""Redaction: what must go, what must stay, and hostile input."""
+"""Redaction: what is replaced, what is kept, and hostile input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gptoss.pii.phones import PHONE
 from gptoss.pii.redact import redact
 from gptoss.pii.registry import KINDS
 
-GOES = {
+REPLACED = {
     "email": [
         ("Write to jane.doe+news@mail.acme.co.uk.", f"Write to {EMAIL}."),
         ("<mailto:a@b.org>", f"<mailto:{EMAIL}>"),
@@ -75,7 +75,7 @@ GOES = {
     ],
 }
 
-STAYS = {
+KEPT = {
     "email": "user@localhost|@handle and @other.name|a @ b.org|x@y|me@example.com|f(a)@b|5@7.9|@decorator.method",
     "ip": (
         "192.168.0.1 10.1.2.3 172.16.5.5 127.0.0.1 0.0.0.0 255.255.255.255 169.254.1.1 224.0.0.251"  # not public
@@ -108,15 +108,15 @@ def redacted(text: str, *kinds: str) -> tuple[str, dict[str, int]]:
     }
 
 
-@pytest.mark.parametrize(("kind", "text", "clean"), [(kind, *case) for kind, cases in GOES.items() for case in cases])
+@pytest.mark.parametrize(("kind", "text", "clean"), [(kind, *case) for kind, cases in REPLACED.items() for case in cases])
 def test_personal_data_is_replaced_and_counted(kind: str, text: str, clean: str) -> None:
     values = (EMAIL, IPV4, IPV6, PHONE, CREDIT_CARD, IBAN, SSN, NINO, IDNR, DNI, NIE, NIR, CODICE_FISCALE)
     assert redacted(text) == (clean, {kind: sum(map(clean.count, values))})
     assert redacted(clean) == (clean, {})
 
 
-@pytest.mark.parametrize("text", [text for texts in STAYS.values() for text in texts.split("|")])
-def test_what_is_no_personal_data_stays(text: str) -> None:
+@pytest.mark.parametrize("text", [text for texts in KEPT.values() for text in texts.split("|")])
+def test_other_numbers_and_marks_are_kept(text: str) -> None:
     assert redacted(text) == (text, {})
 
 
@@ -131,7 +131,7 @@ def test_a_batch_is_counted_and_only_wanted_kinds_are_touched() -> None:
     assert redact(texts, ()).texts is texts
 
 
-PIECES = [text for cases in GOES.values() for text, _ in cases] + [
+PIECES = [text for cases in REPLACED.values() for text, _ in cases] + [
     ".",
     " ",
     "\n",
@@ -146,7 +146,7 @@ PIECES = [text for cases in GOES.values() for text, _ in cases] + [
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=6).map("".join) | st.text("ab1.@:-_ 82f0§é+()4\n", max_size=60))
-def test_redacting_twice_changes_nothing_and_lines_stay(text: str) -> None:
+def test_redacting_twice_changes_nothing_and_keeps_lines(text: str) -> None:
     once, _ = redacted(text)
     assert redacted(once) == (once, {})
     assert once.count("\n") == text.count("\n")
@@ -157,8 +157,8 @@ def test_redacting_twice_changes_nothing_and_lines_stay(text: str) -> None:
     ["a", "a.", "a@", "a@b.", "a-", "1.", "1.2.3.", "2000:", "f:", "@", "x@a.a.a.a.a.a.", "9" * 50 + ".", "4", "4 ",
      "0123 ", "+1", "+1 ", "(0", "DE89 ", "A1", "tel 0", "123-45-", "X1234567"],
 )  # fmt: skip
-def test_hostile_text_is_searched_once(unit: str) -> None:
-    """Quadratic search of as much text would not end in hours."""
+def test_hostile_text_is_searched_in_linear_time(unit: str) -> None:
+    """Quadratic search of this much text would take hours."""
     held = "8.8.8.8; a@b.org; tel 020 7946 0018; 4012888888881881; 123-45-6789; DE89370400440532013000; "
     clean, found = redacted(held + unit * (200_000 // len(unit)))
     assert {kind: found[kind] for kind in KINDS} == dict.fromkeys(KINDS, 1)

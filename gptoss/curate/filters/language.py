@@ -29,6 +29,7 @@ class LanguageFilter(Filter):
         self.wanted = wanted
 
     def apply(self, batch: DocumentBatch) -> None:
+        # The texts as edited, without boilerplate: navigation menus are often in another language than the article.
         languages = identify_all(batch.texts, batch.ingested.column("language"), self.wanted)
         batch.replace_column("language", languages)
         unwanted = pc.invert(pc.is_in(languages, pa.array(self.wanted, pa.string())))

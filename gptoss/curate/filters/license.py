@@ -25,5 +25,6 @@ class LicenseFilter(Filter):
         self.licenses = licenses
 
     def apply(self, batch: DocumentBatch) -> None:
+        # A document without a licence is removed too: what nobody granted is not granted.
         license_ = batch.ingested.column("license")
         batch.remove(pc.invert(is_licensed(license_, self.licenses)), "license", pc.fill_null(license_, "none"))

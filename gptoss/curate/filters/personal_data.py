@@ -30,7 +30,9 @@ class RedactPersonalData(Filter):
 
     def apply(self, batch: DocumentBatch) -> None:
         texts = redact(batch.texts, self.kinds)
+        # Titles are written to both tables and come from the same pages.
         titles = redact(batch.ingested.column("title"), self.kinds)
+        # Both what kept documents are written with and what removed ones are.
         batch.texts = texts.texts
         batch.replace_column("text", texts.texts)
         batch.replace_column("title", titles.texts)

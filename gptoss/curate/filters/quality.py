@@ -25,6 +25,7 @@ class QualityFilter(Filter):
 
     @classmethod
     def prepare(cls, context: FilterContext) -> dict[str, Any] | None:
+        # A source lists the families that suit its kind of text: C4's line rules, made for web pages, would cut verse.
         off = dict.fromkeys(QualityConfig.model_fields.keys() - set(context.source.rules))
         config = context.curate.quality.model_copy(update=off)
         return {"config": config.model_dump(mode="json")}

@@ -76,7 +76,9 @@ def _find_repeated_lines(context: FilterContext, min_documents: int, lines: dict
     bytes_in = sum(file.stat().st_size for file in context.files)
     listed = run_tasks("list_lines", write_line_pairs, tasks, folder, input_bytes=bytes_in)
     total = sum(result["pairs"] for result in listed)
+    # Ranges of hashes bound the memory of step 2 whatever the size of the source. Hashes are uniform, so ranges are equal.
     ranges = max(1, -(-total // PAIRS_PER_RANGE))
+    # An empty array cannot be mapped into memory.
     pairs = [task["pairs"] for task, result in zip(tasks, listed, strict=True) if result["pairs"]]
     counts = [
         {"pairs": pairs, "number": number, "ranges": ranges, "min_documents": min_documents,
@@ -84,6 +86,7 @@ def _find_repeated_lines(context: FilterContext, min_documents: int, lines: dict
         for number in range(ranges)
     ]  # fmt: skip
     run_tasks("count_lines", count_documents, counts, folder, input_bytes=16 * total)  # a pair is two 8-byte hashes
+    # Ranges ascend, so the concatenation is sorted.
     merged = folder / "repeated.npy"
     with atomic_file(merged) as partial, partial.open("wb") as stream:
         np.save(stream, np.concatenate([np.load(task["repeated"]) for task in counts]))

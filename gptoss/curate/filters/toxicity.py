@@ -27,6 +27,7 @@ class ToxicityFilter(Filter):
         toxicity = context.curate.toxicity
         if toxicity is None:
             return None
+        # Read once here, so that all tasks see the same list even if its URL changes during the run.
         words = context.save("words", "\n".join(read_list(toxicity.words)).encode())
         return {"words": words, "max_fraction": toxicity.max_fraction}
 
@@ -36,5 +37,6 @@ class ToxicityFilter(Filter):
 
     def apply(self, batch: DocumentBatch) -> None:
         fractions = listed_fraction(batch.texts, self.words)
+        # `.6g` and `:g` print the same on every machine; the detail is part of the output.
         detail = [f"listed words {value:.6g} > {self.max_fraction:g}" for value in fractions.tolist()]
         batch.remove(fractions > self.max_fraction, "toxicity", pa.array(detail, pa.string()))

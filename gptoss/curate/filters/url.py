@@ -28,6 +28,7 @@ class UrlFilter(Filter):
             return None
         # Lists hold millions of domains: read and hashed once here, loaded by each task as 8 bytes per domain.
         hashes = domain_hashes(urls.blocked_domains).tobytes() if urls.blocked_domains else b""
+        # Without domains there is no file: an empty one would be searched for every batch.
         return {
             "domain_hashes": context.save("domains", hashes) if urls.blocked_domains else "",
             "words": list(urls.blocked_words),
@@ -41,6 +42,7 @@ class UrlFilter(Filter):
         urls = batch.ingested.column("url")
         if self.domain_hashes is not None:
             domain = blocked_domains(urls, self.domain_hashes)
+            # Before the words: a listed domain is the more specific reason.
             batch.remove(pc.is_valid(domain), "url", pc.binary_join_element_wise("domain", domain, " "))
         word = blocked_words(urls, self.words)
         batch.remove(pc.is_valid(word), "url", pc.binary_join_element_wise("word", word, " "))
