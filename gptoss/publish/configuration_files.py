@@ -22,6 +22,7 @@ def write_model_config(source: Path, folder: Path, tokenizer: Any) -> None:
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}", f"remove {source} and run `dvc repro`") from None
     known = stock_classes()
+    # Exactly one architecture: transformers loads the first, other engines may take another.
     if config.get("architectures") not in [[name] for name in known]:
         raise DataError(
             f"{path} says architectures {config.get('architectures')}, not one of {', '.join(known)}",
@@ -37,9 +38,10 @@ def write_model_config(source: Path, folder: Path, tokenizer: Any) -> None:
         "pad_token_id": tokenizer.pad_token_id,
         "rope_parameters": rope,
         **_transformers_4_rope(rope),
-        "use_cache": True,
+        "use_cache": True,  # fine-tuning may have switched the key-value cache off
     }
-    config.pop("_name_or_path", None)  # a path of this machine
+    # transformers stores the path it loaded from; a path of this machine would make the bytes depend on the machine.
+    config.pop("_name_or_path", None)
     write_json(folder / "config.json", config)
 
 

@@ -38,6 +38,7 @@ def require_supported(settings: Settings) -> None:
         "tokenizer.algorithm": (settings.tokenizer.algorithm, "bpe"),
         "model.rope_scaling": (settings.model.rope_scaling, None),
     }
+    # Checked before any work: the stage would otherwise fail after casting a large model.
     for key, (value, wanted) in supported.items():
         if settings.publish.gguf and value != wanted:
             raise UserError(
@@ -55,7 +56,7 @@ def write_gguf(folder: Path, name: str) -> None:
     config = read_json(folder / "config.json")
     writer = GGUFWriter(path, "llama")
     writer.add_name(name)
-    writer.add_file_type(LlamaFileType.MOSTLY_F16)
+    writer.add_file_type(LlamaFileType.MOSTLY_F16)  # "mostly": norms are float32
     _add_hyperparameters(writer, config)
     _add_tokenizer(writer, folder, config)
     # The header lists every tensor before the first byte of data, so names and sizes come first, data second.
@@ -95,6 +96,7 @@ def _add_tokenizer(writer: Any, folder: Path, config: dict[str, Any]) -> None:
     token_of = {number: token for token, number in content["model"]["vocab"].items()}
     token_of |= {added["id"]: added["content"] for added in content["added_tokens"]}
     special = {added["id"] for added in content["added_tokens"] if added["special"]}
+    # Rows of padding get a name and the type UNUSED, so that llama.cpp never shows or samples them.
     rows = range(config["vocab_size"])
     writer.add_tokenizer_model("gpt2")  # GGUF's name for byte-level BPE
     writer.add_tokenizer_pre(PRE_TOKENIZER)
@@ -140,7 +142,7 @@ def _tensor_values(tensor: StoredTensor, config: dict[str, Any]) -> npt.NDArray[
 def _interleave_halves(rows: npt.NDArray[Any], heads: int) -> npt.NDArray[Any]:
     """Reorder the d rows of each head to 0, d/2, 1, d/2 + 1 …: pairs that are d/2 apart become neighbours."""
     halves = rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:])
-    return halves.swapaxes(1, 2).reshape(rows.shape).copy()
+    return halves.swapaxes(1, 2).reshape(rows.shape).copy()  # contiguous, as the writer requires
 
 
 def _dtype(tensor: StoredTensor) -> np.dtype[Any]:

@@ -31,6 +31,7 @@ def write_card(folder: Path, settings: Settings, head: str, conversion: Conversi
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
     )
     environment.filters |= {"number": short_number, "size": short_bytes}
+    # No autoescape: the output is Markdown, and every value comes from the settings or from counts.
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     write_text(folder / "README.md", template.render(template_variables(settings, head, conversion)))
 
@@ -39,6 +40,7 @@ def template_variables(settings: Settings, head: str, conversion: Conversion) ->
     """Return the variables of the template."""
     index = read_index(paths.SHARDS)
     train = index["splits"]["train"]
+    # Computed from the settings, not from the MLflow run, which may not be on this machine.
     seen = settings.pretrain.steps * settings.pretrain.batch_tokens
     return {
         "head": head,

@@ -71,8 +71,10 @@ def held_out_windows(settings: Settings, parameters: int) -> torch.Tensor:
             f"the validation split holds {len(split)} tokens, too few to compare models on",
             "raise shards.validation_fraction",
         )
+    # At least one window, however large the model: gates without a measurement would pass nothing.
     affordable = int(WINDOWS_FLOPS / (2 * parameters * length))
     count = max(1, min(MAX_WINDOWS, affordable, len(split) // length))
+    # Evenly spaced and not random: the split is in order of source, so every source is covered, without a seed.
     starts = np.linspace(0, len(split) - length, count).astype(int)
     return torch.from_numpy(np.stack([split[start : start + length] for start in starts]).astype(np.int64))
 
@@ -100,11 +102,13 @@ def run_model(folder: Path, dtype: Any, weight_bytes: int, windows: torch.Tensor
     if [type(model).__name__] != config["architectures"] or "auto_map" in config:
         outputs.load_problems.append(f"{type(model).__name__} is not the stock {config['architectures'][0]}")
     model.eval()
+    # Hooks see every intermediate result without a change to the stock model.
     for name, module in model.named_modules():
         module.register_forward_hook(_activation_hook(name, outputs))
     device = model.device if model.device.type != "meta" else "cpu"  # "meta": the first layers are offloaded to disk
     with torch.no_grad():
         for window in windows:
+            # Kept on the CPU, so that a GPU has its whole memory for the other model.
             outputs.logits.append(model(input_ids=window[None].to(device)).logits[0].float().cpu())
     # accelerate puts the model into reference cycles: without a collection two models would be in memory at once.
     del model

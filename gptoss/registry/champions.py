@@ -42,6 +42,7 @@ def promote_candidate(client: Any, version: Any, max_drop: float) -> Decision:
     name, number = version.name, str(version.version)
     client.set_registered_model_alias(name, CANDIDATE, number)
     champion = get_champion(client, name)
+    # From tags and not from files, so that a promotion by hand later decides from the same values.
     decision = decide_by_tags(version.tags, champion.tags if champion else None, max_drop)
     reasons = "; ".join(decision.reasons)
     if decision.undecided:
@@ -83,7 +84,7 @@ def history(client: Any, name: str) -> list[Move]:
 
 def rollback_chain(moves: list[Move]) -> list[str]:
     """Return the versions that successive roll-backs would restore, the present champion last."""
-    versions: list[str] = []
+    versions: list[str] = []  # used as a stack: a roll-back pops, any other move pushes
     for move in moves:
         if move.what == ROLLED_BACK and move.version in versions:
             del versions[versions.index(move.version) + 1 :]
@@ -129,6 +130,7 @@ def roll_back(client: Any, name: str, why: str) -> str:
             "name a version with `gptoss promote --to VERSION`",
         )
     previous = versions[-2]
+    # Checked before anything is recorded, so that a refused roll-back leaves no trace in the history.
     try:
         client.get_model_version(name, previous)
     except MlflowException as error:

@@ -56,7 +56,7 @@ class Measurements:
         scores = {
             f"{row['suite']}.{row['task']}.{row['metric']}": TaskScore(
                 value=float(row["value"]),
-                stderr=float(row["stderr"] or 0.0),
+                stderr=float(row["stderr"] or 0.0),  # some metrics have none: then any fall counts
                 n=int(row["n"]),
                 template=str(row["template_sha256"])[:HASH_DIGITS],
                 higher_is_better=bool(row.get("higher_is_better", True)),
@@ -67,6 +67,7 @@ class Measurements:
             for row in evaluation["rows"]
         }
         bits, head = evaluation["bits_per_byte"], evaluation.get("head", "base")
+        # Empty in evaluations written before the hash was recorded: then bits per byte are not comparable.
         shards = str(bits.get("shards_sha256") or "")
         return cls(scores, HeldOutBits(float(bits["model"]), shards, head) if shards else None)
 

@@ -1,8 +1,8 @@
 """A published folder as an MLflow model by reference: the weights are hard links, so no byte is stored twice.
 
-MLflow's `log_model` would copy the checkpoint. Instead, the folder is laid out among the artifacts of the run in the way
-that MLflow's `transformers` flavor expects (`MLmodel`, `model/`, `components/tokenizer/`). The links keep the bytes when
-a later run replaces the published folder.
+MLflow's `log_model` would copy the checkpoint. Instead, the folder is laid out among the artifacts of the run in the
+way that MLflow's `transformers` flavor expects (`MLmodel`, `model/`, `components/tokenizer/`). The links keep the bytes
+when a later run replaces the published folder.
 
 References: https://mlflow.org/docs/latest/model (MLmodel format).
 """
@@ -65,6 +65,7 @@ def _describe(target: Path, name: str, folder: Path, run_id: str | None) -> None
     from mlflow.models import Model
     from mlflow.transformers.flavor_config import build_flavor_config_from_local_checkpoint
 
+    # Twice, as links: the flavor expects the tokenizer in a folder of its own, transformers beside the weights.
     components = target / "components" / "tokenizer"
     components.mkdir(parents=True)
     for path in tokenizer_files(target / "model"):
@@ -74,6 +75,7 @@ def _describe(target: Path, name: str, folder: Path, run_id: str | None) -> None
     (target / "requirements.txt").write_text("\n".join(requirements) + "\n")
     flavor: dict[str, Any] = build_flavor_config_from_local_checkpoint(str(folder), task="text-generation")
     flavor["torch_dtype"] = "torch.float16"  # MLflow passes it to `from_pretrained`
+    # The second flavor lets `mlflow models serve` and `mlflow.pyfunc` load the version without knowing transformers.
     model = Model(artifact_path=name, run_id=run_id)
     model.add_flavor("transformers", transformers_version=version("transformers"), code=None, **flavor)
     model.add_flavor(

@@ -103,6 +103,8 @@ def first_version(comparison: Comparison) -> Finding:
 def no_score_fell(comparison: Comparison) -> Finding:
     """Reject a fall that exceeds the standard error of the difference by a factor of `max_drop`."""
     new, old, bound = comparison.candidate.scores, comparison.old.scores, comparison.max_drop
+    # Each score is tested by itself, without a correction for the number of scores: a bound of two standard errors
+    # rejects about one in forty unchanged scores, which errs on the side of keeping the champion.
     falls = tuple(text for key in comparison.comparable if (text := _fall(key, new[key], old[key], bound)))
     rows = f"none of {len(comparison.comparable)} comparable rows fell by more than {bound:g} standard errors"
     return Finding((rows,), against=falls)
@@ -144,6 +146,7 @@ RULES: tuple[Callable[[Comparison], Finding], ...] = (
 def decide(comparison: Comparison) -> Decision:
     """Apply `RULES`. A candidate is promoted when no check speaks against it and everything could be compared."""
     findings: list[Finding] = []
+    # All checks run, so that the registry lists every reason and not only the first.
     for rule in RULES:
         findings.append(rule(comparison))
         if findings[-1].final:

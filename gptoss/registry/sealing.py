@@ -22,11 +22,13 @@ def seal_lineage(run: MlflowRun) -> None:
         if stage_run is not None:
             for output in entry.get("outs", []):
                 run.client.set_tag(stage_run.info.run_id, f"out/{output['path']}", output["md5"])
+    # The lock names every hash of the chain; the parameters say how the outputs were made.
     for name in ("dvc.lock", "params.yaml"):
         run.artifact(Path(name), "lineage")
 
 
 def runs_by_fingerprint(client: Any, experiment: str) -> dict[str | None, Any]:
     """Return the runs of an experiment by the fingerprint of their stage's dependencies; the latest one wins."""
+    # MLflow returns the latest run first; a dictionary keeps the last value of a key.
     runs = client.search_runs([experiment], max_results=MAX_RUNS)
     return {run.data.tags.get("gptoss.fingerprint"): run for run in reversed(runs)}

@@ -67,6 +67,7 @@ def verify(folder: Path, signature: Path, public: Path) -> str:
     for path in (folder, signature, public):
         if not path.exists():
             raise DataError(f"{path} does not exist", "run `dvc repro register`, which signs what it registers")
+    # model_signing compares hashes and file names in both directions: added and missing files fail as well.
     config = verifying.Config().use_elliptic_key_verifier(public_key=public)
     found = fingerprint(public.read_bytes())
     try:

@@ -49,9 +49,11 @@ def create_version(run: MlflowRun, name: str, folder: Path, scores: dict[str, An
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+    # A killed attempt may have created the version; a second one of the same bytes would become a rival candidate.
     for version in run.client.search_model_versions(f"name = '{name}'"):
         if version.run_id == run.run_id and version.tags.get("gptoss.md5") == md5:
             return version
+    # Without values and details: MLflow limits the length of a tag, and the folder holds the whole file.
     gates = [{key: gate[key] for key in ("name", "passed")} for gate in read_json(folder / "gates.json")["gates"]]
     tags = Measurements.from_scores(scores).as_tags() | {
         "gptoss.bits_per_byte": f"{scores['bits_per_byte']['model']:.4f}",
@@ -79,7 +81,7 @@ def current_versions(settings: Settings) -> list[str]:
     try:
         client, _ = connect(f"gpt-oss-{settings.name}")
         models = [client.get_registered_model(registry_name(settings.name, head)) for head in paths.HEADS]
-    except MlflowException:
+    except MlflowException:  # nothing registered, or no server: the summary of a run must not fail for it
         return []
     return [
         f"{model.name}: " + ", ".join(f"{alias} = version {number}" for alias, number in sorted(model.aliases.items()))

@@ -30,6 +30,7 @@ class Dependencies:
     @property
     def fingerprint(self) -> str:
         """MD5 (32 hex digits) of dependencies and parameters."""
+        # The stage's name is part of it: two stages may have the same inputs.
         identity = json.dumps([self.stage, self.hashes, self.params], sort_keys=True)
         return hashlib.md5(identity.encode(), usedforsecurity=False).hexdigest()
 
@@ -56,9 +57,9 @@ def current(stage: str) -> Dependencies:
     return Dependencies(stage, hashes, _plain(params))
 
 
-def recorded(stage: str) -> Dependencies | None:
+def recorded(stage: str, lock: Path = LOCK) -> Dependencies | None:
     """The dependencies that `dvc.lock` records for `stage`; None when it was never run."""
-    entry = lock_entries().get(stage)
+    entry = lock_entries(lock).get(stage)
     if entry is None:
         return None
     hashes = {dep["path"]: dep["md5"] for dep in entry.get("deps", [])}
@@ -75,14 +76,14 @@ def output_hash(path: str) -> str:
     raise UserError(f"{LOCK} holds no output {path}", "run the pipeline with `dvc repro` or `make run`")
 
 
-def lock_entries() -> dict[str, Any]:
-    """The stages of `dvc.lock`; empty before the first run."""
-    if not LOCK.exists():
+def lock_entries(lock: Path = LOCK) -> dict[str, Any]:
+    """The stages of `dvc.lock`, or of a copy such as that of a registered version; empty before the first run."""
+    if not lock.exists():
         return {}
     # DVC's own parser, for YAML 1.2 like its writer: PyYAML follows YAML 1.1 and reads 1e-05 as a string.
     from dvc.utils.serialize import parse_yaml
 
-    return dict((parse_yaml(LOCK.read_text(), str(LOCK)) or {}).get("stages", {}))
+    return dict((parse_yaml(lock.read_text(), str(lock)) or {}).get("stages", {}))
 
 
 def git_state() -> tuple[str, bool]:

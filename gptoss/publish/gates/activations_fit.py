@@ -18,6 +18,7 @@ class ActivationsFit(Gate):
 
     def measure(self, inputs: GateInputs) -> tuple[float, str]:
         value, module = inputs.published.largest_activation
+        # The first module is the cause; every module after it only passes the infinity on.
         first = inputs.published.first_not_finite
         if first:
             return INFINITY, f"largest absolute activation, {first} is the first whose output is not finite"

@@ -18,6 +18,7 @@ class ChatTemplate(Gate):
         question, answer = {"role": "user", "content": "Hello!"}, {"role": "assistant", "content": "Good day."}
         if tokenizer.chat_template is None:
             return 1, "there is no chat_template.jinja"
+        # The prompt is rendered without the answer, as at inference; the mask needs both.
         prompt = tokenizer.apply_chat_template([question], add_generation_prompt=True, tokenize=False)
         encoded = tokenizer.apply_chat_template(
             [question, answer], tokenize=True, return_dict=True, return_assistant_tokens_mask=True

@@ -62,6 +62,7 @@ class GateInputs:
     @cached_property
     def _published(self) -> ModelOutputs | Exception:
         # The exception is cached as well: several gates need the outputs, and loading a large model takes minutes.
+        # The dtype "auto" is that of config.json, as users load it.
         try:
             return run_model(self.folder, "auto", FLOAT16_BYTES * self.conversion.parameters, self.windows)
         except Exception as error:

@@ -13,5 +13,6 @@ class LoadsStock(Gate):
     reference = "`output_loading_info` of transformers' `from_pretrained`"
 
     def measure(self, inputs: GateInputs) -> tuple[float, str]:
+        # Each kind of problem counts once, however many tensors it concerns.
         problems = inputs.published.load_problems
         return len(problems), "; ".join(problems) or "nothing missing or custom"

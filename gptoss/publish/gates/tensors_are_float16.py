@@ -14,5 +14,6 @@ class TensorsAreFloat16(Gate):
     reference = "safetensors format: the dtype in each tensor's header"
 
     def measure(self, inputs: GateInputs) -> tuple[float, str]:
+        # All files of the folder, so the adapter is checked too.
         others = [f"{name} is {dtype}" for name, dtype in tensor_dtypes(inputs.folder) if dtype != "F16"]
         return len(others), "; ".join(others[:MAX_NAMES]) or "every tensor is float16"

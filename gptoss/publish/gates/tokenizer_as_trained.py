@@ -16,6 +16,7 @@ class TokenizerAsTrained(Gate):
     reference = "`tokenizer_sha256` in data/shards/index.json"
 
     def measure(self, inputs: GateInputs) -> tuple[float, str]:
+        # The hash of the file, not of the vocabulary: normalisers and merges change ids as well.
         found = sha256_file(inputs.folder / "tokenizer.json")
         expected = read_index(paths.SHARDS)["tokenizer_sha256"]
         if found == expected:

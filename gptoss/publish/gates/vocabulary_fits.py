@@ -18,4 +18,5 @@ class VocabularyFits(Gate):
         return rows
 
     def measure(self, inputs: GateInputs) -> tuple[float, str]:
+        # `len` counts added tokens as well; `tokenizer.vocab_size` does not.
         return len(inputs.tokenizer), "tokens in the tokenizer, rows in the embedding"
