@@ -183,17 +183,15 @@ def _csv(stream: Stream) -> Iterator[tuple[str, Entry]]:
     try:
         for row in csv.DictReader(io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="")):
             if (number := (row.get("Text#") or "").strip()).isdigit():
-                yield (
-                    number,
-                    Entry(
-                        title=" ".join((row.get("Title") or "").split()),
-                        author=row.get("Authors") or "",
-                        language=(row.get("Language") or "").split(";")[0].strip(),
-                        date=row.get("Issued") or "",
-                        subjects=row.get("Subjects") or "",
-                        type=row.get("Type") or "",
-                    ),
+                entry = Entry(
+                    title=" ".join((row.get("Title") or "").split()),
+                    author=row.get("Authors") or "",
+                    language=(row.get("Language") or "").split(";")[0].strip(),
+                    date=row.get("Issued") or "",
+                    subjects=row.get("Subjects") or "",
+                    type=row.get("Type") or "",
                 )
+                yield number, entry
     except csv.Error as error:
         raise DamagedError(f"CSV is malformed ({error})") from None
 

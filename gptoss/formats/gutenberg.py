@@ -100,6 +100,7 @@ def _zipped(stream: Stream, origin: str, source: SourceConfig) -> Iterator[Recor
 
 
 def _work(raw: bytes, origin: str, member: str, source: SourceConfig) -> Iterator[Record]:
+    """The documents of one text file. `member` is its name in a zip, empty for a file by itself."""
     locator = f"member {member}" if member else "whole file"
     if len(raw) > MAX_RECORD_BYTES:
         yield Rejection(locator, "too long", f"more than {MAX_RECORD_BYTES} bytes for one text")

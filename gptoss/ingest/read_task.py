@@ -64,7 +64,7 @@ def read_files(
         _row_buffer(rejections_path(stem), REJECTED) as rejections,
     ):
         for entry in files:
-            archive = None if entry["archive"] is None else Path(entry["archive"])
+            archive = entry["archive"] and Path(entry["archive"])
             file = RawFile(entry["url"], entry["location"], entry["sha256"], archive)
             writer = _RecordWriter(source, config, FileOutcome(file.url), documents, rejections)
             outcomes.append(asdict(_read_file(file, opener, reader, config, writer)))

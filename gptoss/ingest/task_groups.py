@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +63,8 @@ def _groups(files: Sequence[VersionedFile]) -> Iterator[list[VersionedFile]]:
 
 
 def _as_json(versioned: VersionedFile) -> dict[str, Any]:
-    file = versioned.file
-    return {
-        "url": file.url,
-        "location": file.location,
-        "sha256": file.sha256,
-        "archive": None if file.archive is None else str(file.archive),
-        "version": versioned.version,
-    }
+    archive = versioned.file.archive
+    return asdict(versioned.file) | {"archive": archive and str(archive), "version": versioned.version}
 
 
 def input_bytes(files: Sequence[VersionedFile]) -> int | None:

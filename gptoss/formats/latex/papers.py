@@ -17,7 +17,7 @@ import posixpath
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gptoss.config.source import SourceConfig
 from gptoss.formats import archives, catalogue
@@ -126,33 +126,29 @@ def _paper_id(name: str) -> str:
 
 def _submission(member: Member, works: catalogue.Catalogue | None) -> Iterator[Record]:
     """One submission of a bulk archive. Damage to it rejects it alone."""
-    rejected: list[Rejection] = []
     try:
-        record = _unpacked(member, works, rejected)
+        yield from _unpacked(member, works)
     except DamagedError as error:
-        record = Rejection(f"member {member.name}", "damaged submission", str(error))
-    yield from (Rejection(f"member {member.name}!{found.locator}", found.reason, found.detail) for found in rejected)
-    yield record
+        yield Rejection(f"member {member.name}", "damaged submission", str(error))
 
 
-def _unpacked(member: Member, works: catalogue.Catalogue | None, rejected: list[Rejection]) -> Record:
-    identifier = _paper_id(member.name)
+def _unpacked(member: Member, works: catalogue.Catalogue | None) -> Iterator[Record]:
     plain = io.BufferedReader(BytesIterator(_plain(member.data)), CHUNK)
     head = plain.peek(512)
     if kind := other_kind(head):
-        return Skip(kind)
-    if not (archives.is_tar(head) or archives.is_zip(head)):
-        return _paper([Member("paper.tex", _whole(plain))], identifier, "", member.name, works)
+        yield Skip(kind)
+        return
     tree = _Tree()
-    for found in archives.members(plain, _is_text):
-        if isinstance(found, Rejection):
-            rejected.append(found)
-        else:
-            tree.add(found)
-    rejected += tree.refused
-    if not tree.files:
-        return Skip("no TeX in it")
-    return _paper(tree.files, identifier, "", member.name, works)
+    if archives.is_tar(head) or archives.is_zip(head):
+        for found in archives.members(plain, _is_text):
+            if isinstance(found, Rejection):
+                yield replace(found, locator=f"member {member.name}!{found.locator}")
+            else:
+                tree.add(found)
+    else:
+        tree.files.append(Member("paper.tex", _whole(plain)))
+    yield from (replace(refused, locator=f"member {member.name}!{refused.locator}") for refused in tree.refused)
+    yield _paper(tree.files, _paper_id(member.name), "", member.name, works) if tree.files else Skip("no TeX in it")
 
 
 def _single(stream: Stream, origin: str, works: catalogue.Catalogue | None) -> Record:
