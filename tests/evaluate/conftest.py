@@ -21,6 +21,7 @@ from gptoss.tracking.mlflow_run import StageRun
 from stages.benchmarks import benchmarks
 from tests.conftest import ROOT
 from tests.eval_items.checkout import link_evals
+from tests.toy_model import byte_bpe, random_llama
 
 CONTEXT = 128
 VOCABULARY = 400
@@ -38,21 +39,11 @@ DOCUMENTS = {
 
 def make_tokenizer() -> Any:
     """A byte-level BPE of 400 tokens with ChatML, as the tokenizer stage makes it."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=SPECIAL,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([text for texts in DOCUMENTS.values() for text in texts], trainer)
+    texts = [text for texts in DOCUMENTS.values() for text in texts]
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
+        tokenizer_object=byte_bpe(texts, VOCABULARY, SPECIAL),
         bos_token=SPECIAL[0],
         eos_token=SPECIAL[0],
         pad_token=SPECIAL[1],
@@ -65,23 +56,8 @@ def make_tokenizer() -> Any:
 def make_network(change: Callable[[Any], None] | None = None) -> Any:
     """A random float16 Llama of 60 thousand parameters."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
 
-    torch.manual_seed(7)
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=CONTEXT,
-        initializer_range=0.3,
-        bos_token_id=0,
-        eos_token_id=0,
-        pad_token_id=1,
-    )
-    network = LlamaForCausalLM(config).half()
+    network = random_llama(VOCABULARY, CONTEXT, seed=7, initializer_range=0.3).half()
     if change:
         with torch.no_grad():
             change(network)

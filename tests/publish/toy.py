@@ -16,6 +16,7 @@ from gptoss.config.tokenizer import SPECIAL_TOKENS
 from gptoss.core import paths
 from gptoss.tracking.mlflow_run import StageRun
 from stages.publish import publish
+from tests.toy_model import byte_bpe, random_llama
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTEXT = 128
@@ -43,45 +44,18 @@ def toy_settings(settings_with: Callable[..., Settings], **changes: object) -> S
 
 def make_tokenizer(folder: Path, texts: Iterable[str] = (TEXT,)) -> None:
     """The project's tokenizer folder around a small byte-level BPE."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
     from gptoss.tokenizer import folder as tokenizer_folder
 
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=SPECIAL_TOKENS,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer_folder.write(folder, tokenizer, CONTEXT)
+    tokenizer_folder.write(folder, byte_bpe(texts, VOCABULARY, SPECIAL_TOKENS), CONTEXT)
 
 
 def make_model(folder: Path, *, dtype: str = "float32", seed: int = 0, max_shard_size: str = "5GB") -> None:
     """A random Llama, as `pretrain` (float32) or `publish` (float16) write it."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
 
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=CONTEXT,
-        rms_norm_eps=1e-5,
-        tie_word_embeddings=False,
-        bos_token_id=0,
-        eos_token_id=0,
-        pad_token_id=1,
-    )
-    LlamaForCausalLM(config).to(getattr(torch, dtype)).save_pretrained(folder, max_shard_size=max_shard_size)
+    model = random_llama(VOCABULARY, CONTEXT, seed=seed, rms_norm_eps=1e-5, tie_word_embeddings=False)
+    model.to(getattr(torch, dtype)).save_pretrained(folder, max_shard_size=max_shard_size)
 
 
 def make_shards(folder: Path = paths.SHARDS) -> None:
