@@ -32,11 +32,11 @@ def decontaminate(settings: Settings, run: StageRun) -> Metrics:
     """Run the stage; returns items, items found, and documents removed, trimmed or marked per source."""
     config = settings.decontaminate
     parts = part_files(paths.DEDUPED)
-    benchmark = index_benchmark(paths.BENCHMARKS / "texts.parquet", config.ngrams, run.state)
+    index = index_benchmark(paths.BENCHMARKS / "texts.parquet", config.ngrams, run.state)
 
-    matches, contamination = search_parts(parts, benchmark, run.state)
-    results = write_outputs(parts, matches, benchmark, contamination, config.policy, paths.CLEAN, run.state)
-    return summarize(benchmark, contamination, results, config.policy)
+    matches, contamination = search_parts(parts, index, run.state)
+    results = write_outputs(parts, matches, index, contamination, config.policy, paths.CLEAN, run.state)
+    return summarize(index, contamination, results, config.policy)
 
 
 if __name__ == "__main__":

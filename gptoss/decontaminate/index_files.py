@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,27 +20,14 @@ from gptoss.text.normalize import Words
 Arrays = TypeVar("Arrays", Words, NgramIndex)
 
 
-@dataclass(frozen=True)
-class IndexedBenchmark:
-    """The evaluated items, and how a task opens their n-grams."""
-
-    arguments: dict[str, Any]
-    """Arguments of `open_benchmark`."""
-    items: list[tuple[str, str, str]]
-    """Suite, task and id of each item."""
-    unchecked: int
-    """Number of items that are shorter than the smallest n-gram size."""
-
-
-def index_benchmark(texts: Path, sizes: Sequence[int], state: Path) -> IndexedBenchmark:
-    """Index the benchmark texts. Errors: `DataError` when they are missing."""
+def index_benchmark(texts: Path, sizes: Sequence[int], state: Path) -> dict[str, str]:
+    """Index the benchmark texts; returns the arguments of `open_benchmark`. Errors: `DataError` without texts."""
     if not texts.exists():
         raise DataError(f"{texts} does not exist", "run `dvc repro benchmarks`, which creates it")
     # The checksum makes changed texts new arguments, both for the executor and for the cache of `open_benchmark`.
     arguments = {"folder": str(state / "index"), "sha256": sha256_file(texts)}
     run_tasks("decontaminate_index", write_index, [arguments | {"texts": str(texts), "sizes": list(sizes)}], state)
-    benchmark = open_benchmark(**arguments)
-    return IndexedBenchmark(arguments, benchmark.items, benchmark.unchecked)
+    return arguments
 
 
 def write_index(folder: str, sha256: str, texts: str, sizes: list[int]) -> Result:

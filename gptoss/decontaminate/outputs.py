@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gptoss.core.atomic_files import assembled_folder, write_json
-from gptoss.decontaminate.index_files import IndexedBenchmark
+from gptoss.decontaminate.benchmark_ngrams import BenchmarkNgrams
+from gptoss.decontaminate.index_files import open_benchmark
 from gptoss.decontaminate.policy import apply_policy
 from gptoss.decontaminate.search import MAX_DOCUMENTS_PER_NGRAM, Contamination
 from gptoss.executor.tasks import Result, run_tasks
@@ -17,7 +18,7 @@ from gptoss.executor.tasks import Result, run_tasks
 def write_outputs(
     parts: Sequence[Path],
     matches: Sequence[Path],
-    benchmark: IndexedBenchmark,
+    index: Mapping[str, str],
     contamination: Contamination,
     policy: str,
     target: Path,
@@ -27,20 +28,13 @@ def write_outputs(
     common, report = state / "common.json", state / "contamination.json"
     # A file and not an argument: the arguments are repeated in the result of every task.
     write_json(common, sorted(ngram.decode() for ngram in contamination.common))
-    write_json(report, contamination_report(benchmark, contamination))
+    write_json(report, contamination_report(open_benchmark(**index), contamination))
     removed = [part.name.replace("documents-", "removed-") for part in parts]
     tasks = [
-        benchmark.arguments
-        | {
-            "part": str(part),
-            "matches": str(file),
-            "common": str(common),
-            "policy": policy,
-            "kept": str(state / part.name),
-            "removed": str(state / removed_name),
-        }
+        {"part": str(part), "matches": str(file), "common": str(common), "policy": policy,
+         "kept": str(state / part.name), "removed": str(state / removed_name), **index}
         for part, file, removed_name in zip(parts, matches, removed, strict=True)
-    ]
+    ]  # fmt: skip
     size = sum(part.stat().st_size for part in parts)
     results = run_tasks("decontaminate_write", apply_policy, tasks, state, input_bytes=size)
     with assembled_folder(target) as add:
@@ -51,7 +45,7 @@ def write_outputs(
     return results
 
 
-def contamination_report(benchmark: IndexedBenchmark, contamination: Contamination) -> dict[str, Any]:
+def contamination_report(benchmark: BenchmarkNgrams, contamination: Contamination) -> dict[str, Any]:
     """`contamination.json`: the items that were found, and the n-grams that were ignored because they are common."""
     items = [
         dict(zip(("suite", "task", "item"), benchmark.items[item], strict=True)) | {"documents": len(documents)}
@@ -66,9 +60,10 @@ def contamination_report(benchmark: IndexedBenchmark, contamination: Contaminati
 
 
 def summarize(
-    benchmark: IndexedBenchmark, contamination: Contamination, results: Sequence[Result], policy: str
+    index: Mapping[str, str], contamination: Contamination, results: Sequence[Result], policy: str
 ) -> dict[str, Any]:
     """The metrics of the stage."""
+    benchmark = open_benchmark(**index)
     counts: Counter[str] = sum(map(Counter, results), Counter())
     removed = counts["documents_in"] - counts["documents_kept"]
     suites = Counter(benchmark.items[item][0] for item in contamination.documents)

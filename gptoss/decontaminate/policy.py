@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gptoss.core.atomic_files import read_json
@@ -20,6 +19,7 @@ from gptoss.decontaminate.search import MATCHES
 from gptoss.decontaminate.trim import trim
 from gptoss.executor.tasks import Result
 from gptoss.tables.batches import kept_and_removed, part_batches, removed_rows
+from gptoss.tables.documents import text_bytes
 from gptoss.text.spans import replace_documents
 
 # `trim` removes a document that falls into more pieces than this, as for GPT-3.
@@ -114,9 +114,5 @@ def count(batch: pa.RecordBatch, kept: pa.RecordBatch, removed: pa.RecordBatch) 
     """What one batch adds to the metrics."""
     counts = Counter(f"removed.{source}" for source in removed.column("source").to_pylist())
     counts.update(documents_in=batch.num_rows, documents_kept=kept.num_rows)
-    counts.update(bytes_in=_text_bytes(batch), bytes_kept=_text_bytes(kept))
+    counts.update(bytes_in=text_bytes(batch), bytes_kept=text_bytes(kept))
     return counts
-
-
-def _text_bytes(batch: pa.RecordBatch) -> int:
-    return pc.sum(pc.binary_length(batch.column("text"))).as_py() or 0

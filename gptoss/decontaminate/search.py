@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gptoss.core.atomic_files import atomic_file
-from gptoss.decontaminate.index_files import IndexedBenchmark, open_benchmark
+from gptoss.decontaminate.index_files import open_benchmark
 from gptoss.executor.tasks import Result, run_tasks
 from gptoss.tables.batches import part_batches
 from gptoss.tables.documents import write_table
@@ -23,24 +23,9 @@ MAX_DOCUMENTS_PER_NGRAM = 10
 MATCHES = pa.schema([("ngram", pa.large_binary()), ("items", pa.list_(pa.int32())), ("rows", pa.list_(pa.int64()))])
 
 
-class NgramDocuments:
-    """The documents, by position, and the items that contain each n-gram found so far.
-
-    Memory is bounded by the number of n-grams of the benchmark, whatever the number of documents.
-    """
-
-    def __init__(self) -> None:
-        self.documents: dict[bytes, list[int]] = {}
-        self.items: dict[bytes, list[int]] = {}
-
-    def add(self, ngram: bytes, items: list[int], positions: Iterable[int]) -> None:
-        """Record documents that contain an n-gram. Positions are passed in ascending order."""
-        self.items[ngram] = items
-        documents = self.documents.setdefault(ngram, [])
-        for position in positions:
-            # An n-gram may occur repeatedly in a document, which is then the last one in the list.
-            if position not in documents[-1:] and len(documents) <= MAX_DOCUMENTS_PER_NGRAM:
-                documents.append(position)
+# Items and documents (by position, ascending) of each n-gram found so far. Memory is bounded by the number of n-grams of
+# the benchmark, whatever the number of documents.
+Found = dict[bytes, tuple[list[int], list[int]]]
 
 
 @dataclass(frozen=True)
@@ -55,12 +40,10 @@ class Contamination:
     documents: dict[int, set[int]]
 
 
-def search_parts(parts: Sequence[Path], benchmark: IndexedBenchmark, state: Path) -> tuple[list[Path], Contamination]:
+def search_parts(parts: Sequence[Path], index: Mapping[str, str], state: Path) -> tuple[list[Path], Contamination]:
     """Search all parts; returns the file of matches of each, and what was found in the corpus."""
     files = [state / f"matches-{part.name}" for part in parts]
-    tasks = [
-        benchmark.arguments | {"part": str(part), "matches": str(file)} for part, file in zip(parts, files, strict=True)
-    ]
+    tasks = [{"part": str(part), "matches": str(file), **index} for part, file in zip(parts, files, strict=True)]
     size = sum(part.stat().st_size for part in parts)
     counts = run_tasks("decontaminate_search", search_part, tasks, state, input_bytes=size)
     return files, merge_matches(files, [count["documents"] for count in counts])
@@ -69,33 +52,39 @@ def search_parts(parts: Sequence[Path], benchmark: IndexedBenchmark, state: Path
 def search_part(part: str, matches: str, folder: str, sha256: str) -> Result:
     """Task: search every document of `part` for every item; writes `MATCHES`, returns the number of documents."""
     benchmark = open_benchmark(folder, sha256)
-    found = NgramDocuments()
+    found: Found = {}
     first = 0
     for batch in part_batches(Path(part), ["text"]):
         for match in benchmark.matches(batch.column("text")):
-            found.add(match.ngram, match.items, [first + match.text])
+            _add(found, match.ngram, match.items, first + match.text)
         first += batch.num_rows
-    columns = [list(found.documents), list(found.items.values()), list(found.documents.values())]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, MATCHES, strict=True)]
+    rows = [{"ngram": ngram, "items": items, "rows": documents} for ngram, (items, documents) in found.items()]
     with atomic_file(Path(matches)) as partial:
-        write_table(partial, pa.Table.from_arrays(arrays, schema=MATCHES))
+        write_table(partial, pa.Table.from_pylist(rows, schema=MATCHES))
     return {"documents": first}
+
+
+def _add(found: Found, ngram: bytes, items: list[int], position: int) -> None:
+    _, documents = found.setdefault(ngram, (items, []))
+    # An n-gram may occur repeatedly in a document, which is then the last one in the list.
+    if position not in documents[-1:] and len(documents) <= MAX_DOCUMENTS_PER_NGRAM:
+        documents.append(position)
 
 
 def merge_matches(files: Sequence[Path], documents: Sequence[int]) -> Contamination:
     """Merge the matches of all parts, given the number of documents in each."""
-    found = NgramDocuments()
+    found: Found = {}
     first = 0
     for file, count in zip(files, documents, strict=True):
-        table = pq.read_table(file, schema=MATCHES)
-        for ngram, items, rows in zip(*(table.column(name).to_pylist() for name in MATCHES.names), strict=True):
-            found.add(ngram, items, (first + row for row in rows))
+        for match in pq.read_table(file, schema=MATCHES).to_pylist():
+            for row in match["rows"]:
+                _add(found, match["ngram"], match["items"], first + row)
         first += count
     contamination = Contamination({}, {})
-    for ngram, positions in found.documents.items():
+    for ngram, (items, positions) in found.items():
         if len(positions) > MAX_DOCUMENTS_PER_NGRAM:
-            contamination.common[ngram] = len(found.items[ngram])
+            contamination.common[ngram] = len(items)
             continue
-        for item in found.items[ngram]:
+        for item in items:
             contamination.documents.setdefault(item, set()).update(positions)
     return contamination

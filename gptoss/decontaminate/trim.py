@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -36,19 +36,16 @@ def trim(text: str, matches: Iterable[Span]) -> list[str]:
     return [piece.strip() for piece in pieces if len(piece.strip()) >= MIN_PIECE]
 
 
-def _merge_overlapping(spans: Iterable[Span]) -> Iterator[Span]:
-    """The spans in order, overlapping ones merged. A text that is all matches would otherwise be searched for the ends
+def _merge_overlapping(spans: Iterable[Span]) -> list[Span]:
+    """The spans in order, overlapping ones merged. Otherwise a text that is all matches would be searched for the ends
     of a sentence once per word."""
-    current: Span | None = None
+    merged: list[Span] = []
     for first, last in sorted(spans):
-        if current and first < current[1]:
-            current = (current[0], max(current[1], last))
+        if merged and first < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], last))
         else:
-            if current:
-                yield current
-            current = (first, last)
-    if current:
-        yield current
+            merged.append((first, last))
+    return merged
 
 
 def _characters_before(text: str) -> Integers:

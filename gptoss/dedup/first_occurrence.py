@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gptoss.config.cluster import ClusterConfig
 from gptoss.core.atomic_files import atomic_file
 from gptoss.executor.tasks import Result, run_tasks
 from gptoss.text.arrays import Flags, Hashes, Integers, offsets_of
@@ -96,16 +95,14 @@ class FirstOccurrences:
         return cls(*np.concatenate(slices, axis=1, dtype=np.int64))
 
 
-def compare_parts(folder: Path, parts: int, keys: int, state: Path, cluster: ClusterConfig | None) -> int:
+def compare_parts(folder: Path, parts: int, keys: int, state: Path) -> int:
     """Compare the keys of all parts in `folder` (`keys` in total); returns the number of ranges."""
     ranges = -(-keys // KEYS_PER_RANGE) or 1
     tasks: list[dict[str, Any]] = [
         {"folder": str(folder), "parts": parts, "number": number, "ranges": ranges} for number in range(ranges)
     ]
-    run_tasks(
-        f"dedup_compare_{folder.name}", compare_range, tasks, state,
-        cluster=cluster, input_bytes=_ROW_BYTES * keys, releases_gil=True,
-    )  # fmt: skip
+    name = f"dedup_compare_{folder.name}"
+    run_tasks(name, compare_range, tasks, state, input_bytes=_ROW_BYTES * keys, releases_gil=True)
     return ranges
 
 

@@ -38,7 +38,14 @@ def known_parts(config: DedupConfig, seed: int, first: int) -> list[Part]:
     for folder in map(Path, config.known):
         for name, part in sorted(_read_index(folder, index_settings(config, seed))["parts"].items()):
             signatures, sets = _part_files(folder, name)
-            _check_sizes({signatures: part["signature_bytes"], sets: part["set_bytes"]})
+            # Sizes and not checksums: an index is about 1.4 times as large as its text, and reading all of it would take
+            # as long as the comparison.
+            for path, size in ((signatures, part["signature_bytes"]), (sets, part["set_bytes"])):
+                if (found := path.stat().st_size if path.exists() else 0) != size:
+                    raise DataError(
+                        f"dedup.known: {path} has {found} bytes, its {_INDEX} says {size}",
+                        "copy the whole folder `data/deduped/index` again, or repeat the run that made it",
+                    )
             parts.append(Part(str(signatures), str(sets), first, part["documents"], True, part["sha256"]))
             first += part["documents"]
     return parts
@@ -63,18 +70,6 @@ def _read_index(folder: Path, expected: Mapping[str, int]) -> dict[str, Any]:
             "use the settings that made it, or repeat that run with the present settings",
         )
     return index
-
-
-def _check_sizes(files: Mapping[Path, int]) -> None:
-    # Sizes and not checksums: an index is about 1.4 times as large as its text, and reading all of it to verify a
-    # checksum would take as long as the comparison.
-    for path, size in files.items():
-        found = path.stat().st_size if path.exists() else 0
-        if found != size:
-            raise DataError(
-                f"dedup.known: {path} has {found} bytes, its {_INDEX} says {size}",
-                "copy the whole folder `data/deduped/index` again, or repeat the run that made it",
-            )
 
 
 def _part_files(folder: Path, name: str) -> tuple[Path, Path]:

@@ -15,6 +15,7 @@ from gptoss.core.atomic_files import assembled_folder, atomic_file
 from gptoss.dedup.decisions import DedupDecisions
 from gptoss.executor.tasks import Result, run_tasks
 from gptoss.tables.batches import kept_and_removed, part_batches, removed_rows
+from gptoss.tables.documents import text_bytes
 
 # The removed documents of a part, by row. `known`: an earlier run kept the document that they duplicate.
 REMOVED_ROWS = pa.schema(
@@ -112,11 +113,6 @@ def with_reasons(documents: pa.RecordBatch, decisions: pa.Table) -> pa.RecordBat
     detail = pa.array([f"jaccard {value:.4f}" for value in similarity.to_pylist()], pa.string())
     duplicate_of = decisions.column("duplicate_of").combine_chunks().cast(pa.string())
     return removed_rows(documents, reason, detail, duplicate_of, similarity)
-
-
-def text_bytes(batch: pa.RecordBatch) -> int:
-    """UTF-8 bytes of the texts of a batch."""
-    return pc.sum(pc.binary_length(batch.column("text"))).as_py() or 0
 
 
 def assemble(

@@ -30,7 +30,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from gptoss.config.cluster import ClusterConfig
 from gptoss.config.dedup import SubstringsConfig
 from gptoss.core.atomic_files import atomic_file
 from gptoss.dedup.first_occurrence import UNSHARED, FirstOccurrences, PartKeys, compare_parts, save_integers
@@ -51,9 +50,7 @@ _SECOND_HASH_KEY = np.uint64(0xD1B54A32D192ED03)
 _NO_INTEGERS = np.zeros(0, dtype=np.int64)
 
 
-def remove_passages(
-    parts: Sequence[Path], config: SubstringsConfig, state: Path, cluster: ClusterConfig | None = None
-) -> tuple[list[Path], dict[str, Any]]:
+def remove_passages(parts: Sequence[Path], config: SubstringsConfig, state: Path) -> tuple[list[Path], dict[str, Any]]:
     """Remove repeated passages from the documents in `parts`, which are in the order of the corpus.
 
     Returns the new parts in the same order (the path of the old one where nothing was removed), and counts: documents,
@@ -68,12 +65,10 @@ def remove_passages(
             {"part": str(path), "number": number, "folder": str(folder), "window": config.window, **arguments}
             for number, path in enumerate(parts)
         ]
-        name = f"dedup_{function.__name__}"
-        return run_tasks(name, function, tasks, folder, cluster=cluster, input_bytes=size, releases_gil=True)
+        return run_tasks(f"dedup_{function.__name__}", function, tasks, folder, input_bytes=size, releases_gil=True)
 
     def compare(name: str, results: Sequence[Result]) -> int:
-        keys = sum(result["keys"] for result in results)
-        return compare_parts(folder / name, len(parts), keys, folder, cluster)
+        return compare_parts(folder / name, len(parts), sum(result["keys"] for result in results), folder)
 
     ranges = compare("fingerprints", run_step(write_fingerprints))
     ranges = compare("windows", run_step(write_windows, ranges=ranges))

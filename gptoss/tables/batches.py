@@ -38,10 +38,8 @@ def part_files(folder: Path) -> list[Path]:
     return found
 
 
-def part_batches(
-    path: Path, columns: Sequence[str] | None = None, *, max_bytes: int = BATCH_BYTES
-) -> Iterator[pa.RecordBatch]:
-    """The documents of one table, in order, in batches of about `max_bytes` and at least one document."""
+def part_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The documents of one table, in order, in batches of about `BATCH_BYTES` and at least one document."""
     pending: list[pa.RecordBatch] = []
     size = 0
     table = pq.ParquetFile(path)
@@ -50,7 +48,7 @@ def part_batches(
     for batch in table.iter_batches(batch_size=ROWS_PER_READ, columns=list(columns or []) or None, use_threads=False):
         pending.append(batch)
         size += batch.nbytes
-        if size >= max_bytes:
+        if size >= BATCH_BYTES:
             yield _concatenated(pending)
             pending, size = [], 0
     if pending:

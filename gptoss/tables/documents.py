@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 # One document. `id` is `document_id(...)`; `meta` is a JSON object.
@@ -64,6 +65,11 @@ def document_id(source: str, url: str, text: str) -> str:
         # A separator, so that ("ab", "c") and ("a", "bc") have different ids.
         digest.update(b"\0")
     return digest.hexdigest()
+
+
+def text_bytes(documents: pa.RecordBatch) -> int:
+    """UTF-8 bytes of the texts of documents."""
+    return pc.sum(pc.binary_length(documents.column("text"))).as_py() or 0
 
 
 def write_table(path: Path, table: pa.Table) -> None:

@@ -129,13 +129,8 @@ class SafetensorsWriter:
     # overlap; at most this many blocks wait, which bounds memory when the disk is slow.
     AHEAD = 4
 
-    def __init__(
-        self,
-        path: Path,
-        tensors: Mapping[str, tuple[torch.dtype, Sequence[int]]],
-        metadata: Mapping[str, str] | None = None,
-    ) -> None:
-        """Write the header. `metadata` defaults to `{"format": "pt"}`, without which transformers rejects the file."""
+    def __init__(self, path: Path, tensors: Mapping[str, tuple[torch.dtype, Sequence[int]]]) -> None:
+        """Write the header."""
         self.path = path
         self.sha256 = ""
         self._tensors = dict(tensors)
@@ -144,7 +139,7 @@ class SafetensorsWriter:
         self._stream = open(path, "wb", buffering=0)  # noqa: SIM115 - closed by `close`
         self._hashing, self._writing = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
         self._waiting: list[tuple[Future[None], Future[None]]] = []
-        self._put(memoryview(encoded_header(self._tensors, metadata or {"format": "pt"})))
+        self._put(memoryview(encoded_header(self._tensors)))
 
     def write(self, name: str, values: torch.Tensor | Iterable[torch.Tensor]) -> None:
         """Write the tensor `name`, as a whole or as consecutive blocks in row-major order. Blocks are on the CPU, of
@@ -213,12 +208,13 @@ class SafetensorsWriter:
             raw = raw[self._stream.write(raw) :]
 
 
-def encoded_header(tensors: Mapping[str, tuple[torch.dtype, Sequence[int]]], metadata: Mapping[str, str]) -> bytes:
+def encoded_header(tensors: Mapping[str, tuple[torch.dtype, Sequence[int]]]) -> bytes:
     """Length and header of a file that contains `tensors` in this order, padded with spaces for alignment."""
     names = {torch_name: name for name, torch_name in DTYPES.items()}
     sizes = (math.prod(shape) * dtype.itemsize for dtype, shape in tensors.values())
     ends = accumulate(sizes, initial=0)
-    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    # transformers rejects files without this entry.
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     for (name, (dtype, shape)), places in zip(tensors.items(), pairwise(ends), strict=True):
         header[name] = {
             "dtype": names[str(dtype).removeprefix("torch.")],

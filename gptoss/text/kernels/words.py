@@ -28,18 +28,17 @@ def _decode(data, place, end):  # type: ignore[no-untyped-def]
     lead = np.int64(data[place])
     # 0xC0 and 0xC1 would begin overlong encodings, 0xF5 and above code points past the end of Unicode.
     length = 1 if lead < 0xC2 else 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4 if lead < 0xF5 else 1
-    point = np.int64(0)
-    if length > 1 and place + length <= end:
-        point = lead & (0x7F >> length)
-        for offset in range(1, length):
-            follower = np.int64(data[place + offset])
-            if follower & 0xC0 != 0x80:
-                return np.int64(0), np.int64(1)
-            point = point << 6 | follower & 0x3F
-        if point > 0x10FFFF or (length == 3 and point < 0x800) or (length == 4 and point < 0x10000):
+    if length == 1 or place + length > end:
+        return np.int64(0), np.int64(1)
+    point = lead & (0x7F >> length)
+    for offset in range(1, length):
+        follower = np.int64(data[place + offset])
+        if follower & 0xC0 != 0x80:
             return np.int64(0), np.int64(1)
-        return point, np.int64(length)
-    return np.int64(0), np.int64(1)
+        point = point << 6 | follower & 0x3F
+    if point > 0x10FFFF or (length == 3 and point < 0x800) or (length == 4 and point < 0x10000):
+        return np.int64(0), np.int64(1)
+    return point, np.int64(length)
 
 
 @inline
