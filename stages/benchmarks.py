@@ -29,6 +29,7 @@ def benchmarks(settings: Settings, run: StageRun) -> Metrics:
     # evaluation may ask, and a change of what is evaluated reruns no training.
     suites = load_suites()
     read = make_reader(settings.benchmarks, suites)
+    # Whole or not at all: a failed download leaves the items of the last run in place.
     with atomic_folder(paths.BENCHMARKS) as folder:
         writer = ItemWriter(folder, pins.load())
         for suite in suites:

@@ -36,9 +36,11 @@ def evaluate(settings: Settings, run: StageRun, head: str) -> Metrics:
         prompts = generations.encode_all(model, head, config.prompts, config.questions, config.max_new_tokens)
         lm = harness.language_model(model, config.batch_size)
 
+    # Each step is kept when it is finished: a benchmark of a large model takes hours.
     bits = measurements.once("bits_per_byte", lambda: bits_per_byte.measure(model, config.ngram_baseline_bytes))
     suites = [run_suite(lm, load_suite(name), index, config, measurements) for name in config.suites]
     texts = measurements.once("generations", lambda: generations.generate(model, prompts, config.max_new_tokens))
+    # The base model was never taught to refuse.
     refusals = measurements.once("safety", lambda: safety.measure(model)) if head == "instruct" else None
 
     folder = paths.evaluation(head)

@@ -28,6 +28,7 @@ def instruct(settings: Settings, run: StageRun) -> Metrics:
     from gptoss.finetune.preference_training import train_preferences
 
     config, seed = settings.instruct, settings.seed
+    # The published float16 weights, not the float32 training state: the adapter is trained for what users load.
     base_folder = paths.published(settings.name, "base")
     training.prepare_process()
     base, tokenizer = adapters.load_base(base_folder, config)
@@ -40,8 +41,9 @@ def instruct(settings: Settings, run: StageRun) -> Metrics:
     records.print_rejected(corpus, preferences)
 
     pad_id, digest, preference = tokenizer.pad_token_id, corpus.digest, None
+    # On the same held-out conversations before and after: the gain is what this stage is for.
     before = training.held_out_loss(base, examples.held_out, config.batch_size, pad_id)
-    total = base.num_parameters()
+    total = base.num_parameters()  # before the adapter adds its own
     model = adapters.make_trainable(base, config, seed)
     parameters = {"trained": adapters.count_trained(model), "total": total}
     # The user's files are no DVC dependency, so the fingerprint of the stage does not cover them: the digest does.

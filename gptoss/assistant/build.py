@@ -43,6 +43,7 @@ def assistant_config(settings: Settings, base: Path, epochs: int | None) -> Inst
 def dependencies(facts: list[Fact], base: Path, config: InstructConfig, seed: int) -> Dependencies:
     """Everything that determines the assistant: the identity of its run and of its checkpoints."""
     files = [*base.glob("*.safetensors"), *adapters.tokenizer_files(base), base / "config.json"]
+    # Weights, tokenizer and configuration of the base by content: a model at the same path may have been replaced.
     hashes = {path.name: sha256_file(path) for path in sorted(files)} | {
         "documents": hashlib.sha256(repr(facts).encode()).hexdigest(),
         "shipped": read_corpus([], [], []).digest,
@@ -59,6 +60,7 @@ def build(
     model, tokenizer = adapters.load_base(base, config)
     control_tokens = adapters.control_tokens(tokenizer)
     facts, rejected = usable_facts(facts, control_tokens)
+    # Before the adapter is added: an untrained one changes no output, but takes time.
     before = quiz.ask(model, tokenizer, facts, seed=seed, max_length=config.max_length)
     conversations = [conversation for fact in facts for conversation in fact.conversations()]
     # The shipped conversations again: trained on documents alone, the model would forget how to chat and to refuse.

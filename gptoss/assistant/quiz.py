@@ -23,11 +23,11 @@ from gptoss.finetune.examples import encode
 from gptoss.finetune.messages import Conversation
 
 CHOICES = 4
+# Decimals of a stored figure.
 DIGITS = 6
-"""Decimals of a stored figure."""
 MAX_NEW_TOKENS = 96
+# A run of letters and digits; in Chinese and Japanese, which put no spaces between words, a single character.
 WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+")
-"""A run of letters and digits; in Chinese and Japanese, which put no spaces between words, a single character."""
 
 
 def ask(model: Any, tokenizer: Any, facts: list[Fact], *, seed: int, max_length: int) -> dict[str, Any]:
@@ -40,6 +40,7 @@ def ask(model: Any, tokenizer: Any, facts: list[Fact], *, seed: int, max_length:
     count = len(answers)
     return {
         "choice": round(sum(answer["chosen"] for answer in answers) / count, DIGITS),
+        # With fewer than four facts there are fewer choices.
         "chance": round(1 / min(CHOICES, count), DIGITS),
         "rouge_l": round(sum(answer["rouge_l"] for answer in answers) / count, DIGITS),
         "questions": count,
@@ -92,6 +93,7 @@ def _generate(model: Any, tokenizer: Any, question: str, max_length: int) -> str
     chat = [{"role": "user", "content": question}]
     inputs = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     ids = inputs["input_ids"].to(model.device)
+    # A complete configuration: that of the base may ask for sampling.
     config = GenerationConfig(
         do_sample=False,
         max_new_tokens=max(1, min(MAX_NEW_TOKENS, max_length - ids.shape[1])),

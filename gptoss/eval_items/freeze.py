@@ -21,10 +21,11 @@ from gptoss.eval_items.sources import Absent, Reader
 from gptoss.eval_items.suites import Suite
 from gptoss.tables.documents import write_table
 
+# Rows kept of a few-shot split, spread evenly: examples are drawn from these, whatever the number of items.
 FEWSHOT_POOL = 128
-"""Rows kept of a few-shot split, spread evenly: examples are drawn from these, whatever the number of items."""
 
-TEXTS = pa.schema([("suite", pa.string()), ("task", pa.string()), ("item", pa.string()), ("text", pa.large_string())])
+# `large_string`: with 32-bit offsets a column of long passages could not exceed 2 GiB.
+TEXTS = pa.schema({"suite": pa.string(), "task": pa.string(), "item": pa.string(), "text": pa.large_string()})
 
 
 class Split(NamedTuple):
@@ -43,6 +44,7 @@ class ItemWriter:
 
     folder: Path
     pins: pins.Pins
+    # Lists, not files: items of all suites are tens of megabytes, and nothing is published before all are read.
     index: FrozenIndex = field(default_factory=lambda: FrozenIndex([], []))
     texts: list[dict[str, str]] = field(default_factory=list)
 
@@ -50,7 +52,7 @@ class ItemWriter:
         """Freeze the tasks of a suite. A task is frozen with all its subsets, or listed as missing."""
         for name, task in suite.tasks.items():
             if task.items_of:
-                continue
+                continue  # it reads the files of that task
             try:
                 # Every split is read before the first is written, so that a task is never frozen in part.
                 splits = list(_splits(suite, name, read))
@@ -94,6 +96,7 @@ class ItemWriter:
         """Write `texts.parquet` and `index.json`, and print what is missing."""
         write_table(self.folder / "texts.parquet", pa.Table.from_pylist(self.texts, schema=TEXTS))
         write_json(self.folder / "index.json", asdict(self.index))
+        # Printed as well: a missing benchmark is no error, but a person should see it before a long run.
         for absent in self.index.missing:
             print(f"{absent['suite']}/{absent['task']} is missing: {absent['reason']}")
 
@@ -123,9 +126,11 @@ def _splits(suite: Suite, name: str, read: Reader) -> Iterator[Split]:
 def _fewshot_split(suite: Suite, name: str, subset: str, read: Reader, evaluated: int) -> Split | None:
     """The first few-shot split that exists and has enough items. None if that is the evaluated split itself, which
     needs one item more than shots, since an item is never its own example."""
+    # Every reason is collected: the row of `missing` then says why none of the splits was good enough.
     task, reasons = suite.tasks[name], []
     for split in task.fewshot:
         if split == task.evaluated and evaluated > task.shots:
+            # Nothing is frozen twice: `evaluate` draws examples from the evaluated file.
             return None
         try:
             rows = read(suite.format_name(name), task, subset, split)

@@ -15,6 +15,7 @@ FileEntry = dict[str, Any]
 `sha256`."""
 
 
+# `benchmarks` writes it, `evaluate` and `gptoss baseline` read it; the lists may grow while it is written.
 @dataclass(frozen=True)
 class FrozenIndex:
     """The content of `index.json`."""

@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 Row = dict[str, Any]
-STRINGS = pa.list_(pa.string())
+
+STRING, STRINGS, INTEGER = pa.string(), pa.list_(pa.string()), pa.int64()
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class ItemFormat:
     schema: pa.Schema
     from_hub: Callable[[Mapping[str, Any]], Row]
     """Converts a row with the hub's columns. Raises `KeyError`, `TypeError` or `ValueError` on a damaged row."""
+    # As a page with the item would have it: n-grams are matched word by word, so order and completeness matter.
     contamination_text: Callable[[Row], str]
     """Text by which decontamination recognises a frozen row in the training text: the question with its choices or
     its answer."""
@@ -36,7 +38,7 @@ class ItemFormat:
 
 def strings(*columns: str) -> pa.Schema:
     """A schema of string columns."""
-    return pa.schema([(column, pa.string()) for column in columns])
+    return pa.schema(dict.fromkeys(columns, STRING))
 
 
 def select(row: Mapping[str, Any], schema: pa.Schema) -> Row:
@@ -46,4 +48,5 @@ def select(row: Mapping[str, Any], schema: pa.Schema) -> Row:
 
 def join_lines(*lines: str) -> str:
     """The non-empty lines, one per line."""
+    # Some items have no passage or an empty choice; an empty line would still be a line of the text.
     return "\n".join(line for line in lines if line)

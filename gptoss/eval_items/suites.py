@@ -24,6 +24,8 @@ class Hub(Section):
     """A data set on the Hugging Face hub; a mirror folder has the same layout."""
 
     path: str
+    # A commit, so that a changed data set changes nothing here; `main` where no commit could be verified, and then a
+    # pin holds the content.
     revision: str
     subsets: tuple[str, ...]
     """Configurations of the data set; `default` is the unnamed one."""
@@ -32,6 +34,7 @@ class Hub(Section):
 class Packaged(Section):
     """Members of a pinned archive of the Python package registry."""
 
+    # An exact version and its hash: an index may serve another file under the same version.
     requirement: str
     sha256: str
     member: str
@@ -77,6 +80,7 @@ class Task(Section):
 
     @model_validator(mode="after")
     def _shots_have_a_pool(self) -> Task:
+        # A task with `items_of` draws from the pool of that task.
         if self.shots and not self.fewshot and not self.items_of:
             raise ValueError(f"shots is {self.shots} but fewshot names no split to take examples from")
         return self
@@ -97,6 +101,7 @@ class Suite(Section):
 
     @model_validator(mode="after")
     def _tasks_have_items(self) -> Suite:
+        # Checked when the suite is loaded, before a download or a model: a wrong name would surface hours later.
         for name, task in self.tasks.items():
             source = self.tasks.get(self.source(name))
             if source is None or source.items_of:
@@ -114,11 +119,13 @@ class Suite(Section):
 
     def format_name(self, name: str) -> str:
         """The format of a task's items."""
+        # Of the source, since a task with `items_of` has no items: `hellaswag_letters` has those of `hellaswag`.
         source = self.source(name)
         return self.tasks[source].format or source
 
     def limit(self, name: str, wanted: int | None) -> int | None:
         """Items of a task to evaluate when at most `wanted` are asked for; None for all."""
+        # Own items are few, and a score on a part of them would have no use.
         return wanted if self.limited and not self.tasks[name].files else None
 
 
@@ -154,6 +161,7 @@ def load_suite(name: str) -> Suite:
     """Read and check `evals/suites/NAME.yaml`. Raises `UserError`."""
     path = SUITES / f"{name}.yaml"
     suite = check(Suite, load_yaml(path), origin=str(path))
+    # Rows, pins and file paths use the name inside of the file, people the name of the file.
     if suite.name != name:
         raise UserError(f"{path}: name = {suite.name!r}", f"a suite is named after its file: write {name}")
     return suite
@@ -185,6 +193,7 @@ def suite_titles() -> dict[str, str]:
 @functools.cache
 def _catalogue(folder: Path) -> tuple[dict[str, TaskInfo], dict[str, str]]:
     """Task infos and suite titles of the suites in `folder`, which is the key of the cache."""
+    # Formats first: published figures are shown in their order, and a name without a suite still has a label.
     infos = {name: TaskInfo(item_format.label, item_format.chance) for name, item_format in FORMATS.items()}
     suites = load_suites()
     for suite in suites:

@@ -29,11 +29,11 @@ from gptoss.evaluate.published_model import PublishedModel
 from gptoss.evaluate.statistics import DIGITS
 from gptoss.tables.token_files import TokenSplit, read_index
 
+# About the size of the float32 logits of one batch: small enough for a processor's caches, and never less than one
+# window.
 LOGITS_BYTES = 32 * 2**20
-"""About the size of the float32 logits of one batch: small enough for a processor's caches, and never less than
-one window."""
+# Documents decoded in one call.
 DOCUMENTS_AT_ONCE = 256
-"""Documents decoded in one call."""
 NGRAM_ORDERS = {"unigram": 1, "trigram": 3, "fivegram": 5}
 
 

@@ -52,6 +52,7 @@ def execute(
     }
     program = load_hook(name, "program")
     sources = [program(items[sample["item"]], sample["answer"]) for sample in samples]
+    # Threads are enough: each waits for a process of its own.
     with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, sandbox.MAX_CONCURRENT)) as pool:
         outcomes = list(progress(pool.map(sandbox.run_python, sources), "programs", total=len(sources), unit="program"))
     return [

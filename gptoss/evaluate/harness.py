@@ -30,8 +30,8 @@ from gptoss.evaluate.shared_prefix import SharedPrefixLM
 from gptoss.evaluate.statistics import DIGITS
 from gptoss.evaluate.tasks import SEED, FrozenTask, answer_tokens, build_task, read_subsets, sample_id
 
+# Characters of the prompt that `samples.jsonl` keeps.
 PROMPT_TAIL = 200
-"""Characters of the prompt that `samples.jsonl` keeps."""
 
 
 def language_model(model: PublishedModel, batch_size: int) -> HFLM:
@@ -123,6 +123,7 @@ def make_sample(
 ) -> dict[str, Any]:
     """One evaluated item: the end of its prompt, the right answer, the model's answer, and the scores."""
     prompt, request = str(logged["arguments"][0][0]), logged["arguments"][0][1]
+    # The end of a prompt is the question; its hash identifies the whole for paired comparisons.
     sample = {
         "suite": suite,
         "task": name,
@@ -168,6 +169,7 @@ def describe_choice(metric: str, logged: Mapping[str, Any]) -> dict[str, Any]:
     lengths = [len(choice) if metric == "acc_norm" else 1 for choice in choices]
     ranks = np.array([likelihood / length for likelihood, length in zip(likelihoods, lengths, strict=True)])
     best = int(np.argmax(ranks))
+    # Subtracting the best rank keeps `exp` from underflowing: ln p of a long answer may be below -700.
     return {
         "target": choices[gold],
         "answer": choices[best],

@@ -21,7 +21,7 @@ class Measurements:
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
         """Record the seconds of a step whose result is not cached."""
-        start = time.monotonic()
+        start = time.monotonic()  # unlike `time.time`, never set back during a step
         yield
         self.seconds[name] = time.monotonic() - start
 

@@ -31,8 +31,8 @@ LOAD, JUMP_IF_EQUAL, JUMP_IF_AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06  # BPF_* 
 NUMBER, ARCHITECTURE = 0, 4  # offsets in `struct seccomp_data`
 ALLOW, REFUSE = 0x7FFF0000, 0x00050000 | errno.ENOSYS
 X32 = 0x40000000  # system call numbers from here on are those of the x32 table of x86-64
+# Audit architecture and numbers of shmget, semget and msgget, by machine.
 SYSTEM_V = {"x86_64": (0xC000003E, (29, 64, 68)), "aarch64": (0xC00000B7, (194, 190, 186))}
-"""Audit architecture and numbers of shmget, semget and msgget, by machine."""
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 

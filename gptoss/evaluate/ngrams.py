@@ -24,10 +24,10 @@ import numpy.typing as npt
 Keys = npt.NDArray[np.uint64]
 Reals = npt.NDArray[np.float64]
 
+# Bytes in a 64-bit key.
 MAX_ORDER = 8
-"""Bytes in a 64-bit key."""
+# A common single discount of Kneser-Ney smoothing, for texts too small to estimate one from.
 FALLBACK_DISCOUNT = 0.75
-"""A common single discount of Kneser-Ney smoothing, for texts too small to estimate one from."""
 
 
 def bits_per_byte(train: bytes, validation: bytes, order: int) -> float:
@@ -102,6 +102,7 @@ def _mask(length: int) -> np.uint64:
 
 def _windows(text: bytes, order: int) -> Keys:
     """The key of the n-gram that ends at each byte of `text`, shape (len(text),)."""
+    # One pass per byte of context, vectorised over the text: a loop over the text would take minutes.
     padded = np.frombuffer(b"\n" * (order - 1) + text, dtype=np.uint8)
     keys = np.zeros(len(text), dtype=np.uint64)
     for start in range(order):
@@ -138,5 +139,6 @@ def _discounts(counts: npt.NDArray[np.int64]) -> Reals:
 
 def _look_up(keys: Keys, values: Reals, wanted: Keys, *, missing: float) -> Reals:
     """The value of each wanted key, or `missing`."""
+    # `searchsorted` gives len(keys) for a key above all others.
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[at] == wanted, values[at], missing)

@@ -29,6 +29,7 @@ def make_scores(
             "batch_size": config.batch_size,
             "fewshot_seed": SEED,
             "arithmetic": arithmetic,
+            # A baseline is comparable only if the same precedes its prompts.
             "bos": {name: load_suite(name).bos for name in config.suites},
         },
         "bits_per_byte": bits,
@@ -67,5 +68,6 @@ def samples_table(samples: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 def metrics(bits: Mapping[str, Any], suites: Sequence[SuiteResult]) -> dict[str, Any]:
     """Nested numbers for `dvc metrics show`, such as `smoke.hellaswag.acc_norm`."""
+    # A suite without a row has no number to show.
     per_suite = {suite.name: suite.metrics() for suite in suites if suite.rows}
     return {"bits_per_byte": {"model": bits["model"], **bits["baselines"]}} | per_suite

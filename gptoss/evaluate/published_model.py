@@ -50,6 +50,7 @@ def load(folder: Path) -> PublishedModel:
         keep_freed_memory()  # every generated token reallocates the whole key-value cache
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # prompts longer than the context are counted, not warned about one by one
+    # The stock class, not the native decoder of training: what is measured is what a user loads.
     network = AutoModelForCausalLM.from_pretrained(
         folder, dtype=dtype, device_map=None if on_cpu else "auto", local_files_only=True
     ).eval()

@@ -37,6 +37,7 @@ def row(
 ) -> dict[str, Any]:
     """The row of a task, from what `harness.run_task` returns for it."""
     samples, source = result["samples"], suite.source(name)
+    # Items of all subsets together: the micro-average, as MMLU is reported.
     scores = [sample["scores"][task.metric] for sample in samples]
     return {
         "suite": suite.name,
@@ -49,7 +50,7 @@ def row(
         "shots": task.shots,
         "answer_limit": (result["longest_answer"] or {}).get("tokens"),
         "protocol": describe_protocol(task, result),
-        "higher_is_better": True,
+        "higher_is_better": True,  # of every metric so far; promotion reads it
         "task_version": version(name),
         "template_sha256": template_sha256(name),
         "harness": f"lm_eval {package_version('lm_eval')}",
@@ -94,6 +95,7 @@ def clean_score(
 
 def compare_to_baseline(name: str, task: Task, result: Mapping[str, Any], baselines: Baselines) -> dict[str, Any]:
     """The published figure as a fraction. The protocol is the same only if the suite says so and nothing was cut."""
+    # A cut prompt lost some of its examples, a cut answer may have lost its result: neither is the printed protocol.
     figure = baselines.models[BASELINE_MODEL][name]
     notes = [task.note] if task.note else []
     cut_prompts, cut_answers = result["truncated"], _answers_cut(result)

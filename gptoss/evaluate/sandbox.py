@@ -26,13 +26,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+# Solutions of the tasks take milliseconds; the limit also has to allow for starting Python on a busy machine.
 SECONDS = 5.0
+# Address space of one process.
 MEMORY_BYTES = 2**29
-"""Address space of one process."""
 FILE_BYTES = 2**20
+# Processes of all concurrent programs together if they run as `nobody` (started by root), of one program otherwise.
+# With `MEMORY_BYTES` it bounds what a fork and memory bomb can take: 8 GiB.
 PROCESSES = 16
-"""Processes of all concurrent programs together if they run as `nobody` (started by root), of one program otherwise.
-With `MEMORY_BYTES` it bounds what a fork and memory bomb can take: 8 GiB."""
 MAX_CONCURRENT = 8
 FAILING_LINE = "1 / 0"
 # Not a `raise`: Python does not compile the code after one, so the end mark would not be in memory to be found.

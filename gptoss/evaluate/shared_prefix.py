@@ -24,8 +24,8 @@ from lm_eval.models.huggingface import HFLM
 from tqdm import tqdm
 from transformers import DynamicCache
 
+# Tokens that a shared prefix must save; for fewer, the additional call of the network costs more.
 MIN_SAVED = 128
-"""Tokens that a shared prefix must save; for fewer, the additional call of the network costs more."""
 
 Request = tuple[tuple[str, str], list[int], list[int]]
 """lm-eval's: the texts, the tokens of the prompt, the tokens of the answer."""

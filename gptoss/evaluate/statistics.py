@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+# Decimals of stored figures.
 DIGITS = 6
-"""Decimals of stored figures."""
+# Of confidence, for the calibration error.
 BINS = 10
-"""Of confidence, for the calibration error."""
+# Of the bootstrap: Monte Carlo error of the interval's bounds is then below 1 % of its width.
 RESAMPLES = 10_000
-"""Of the bootstrap: Monte Carlo error of the interval's bounds is then below 1 % of its width."""
 
 Sample = Mapping[str, Any]
 
@@ -27,6 +27,7 @@ def mean_and_stderr(values: Sequence[float]) -> dict[str, Any]:
     mean = sum(values) / n
     if n < 2:
         return {"value": round(mean, DIGITS), "stderr": None, "n": n}
+    # The same estimate for proportions and for F1, where p(1 - p) / n would not apply.
     variance = sum((value - mean) ** 2 for value in values) / (n - 1)
     return {"value": round(mean, DIGITS), "stderr": round((variance / n) ** 0.5, DIGITS), "n": n}
 
@@ -93,6 +94,7 @@ def paired_bootstrap(new: Sequence[float], old: Sequence[float], seed: int) -> d
     # distribution, so that all resamples cost one call whatever n.
     drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=RESAMPLES)
     means = drawn @ values / n
+    # The percentile interval: with paired differences near zero it needs no assumption of a normal distribution.
     low, high = np.percentile(means, [2.5, 97.5])
     return {
         "difference": round(float(differences.mean()), DIGITS),

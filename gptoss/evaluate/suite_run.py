@@ -41,6 +41,7 @@ def run_suite(
     lm: HFLM, suite: Suite, index: FrozenIndex, config: EvaluateConfig, measurements: Measurements
 ) -> SuiteResult:
     """Run every task of a suite that can be run."""
+    # Read once per suite: both are small, and every task needs them.
     baselines = load_baselines(suite.baseline) if suite.baseline else None
     contaminated = result_rows.read_contaminated()
     result = SuiteResult(suite.name)
@@ -51,6 +52,7 @@ def run_suite(
         if reason is not None:
             result.not_run.append({"suite": suite.name, "task": name, "reason": reason})
             continue
+        # The name of a task is unique in its suite only, hence both names in the key.
         measured = measurements.once(f"{suite.name}-{name}", partial(_run_task, lm, suite, name, index, config))
         result.rows.append(result_rows.row(suite, name, task, measured, contaminated, baselines))
         result.samples += measured["samples"]
@@ -63,8 +65,10 @@ def _run_task(lm: HFLM, suite: Suite, name: str, index: FrozenIndex, config: Eva
     measured = harness.run_task(
         lm, suite.name, name, task, files, paths.BENCHMARKS, limit=limit, max_new_tokens=config.max_new_tokens
     )
+    # Promotion compares two scores only if the items had the same content, whatever files they came from.
     subsets, _ = read_subsets(paths.BENCHMARKS, files, limit)
     measured["content_sha256"] = scored_content(subsets, task.shots)
+    # lm-eval's own HumanEval task would run the programs in this process.
     if code_execution.is_program(task):
         measured["samples"] = code_execution.execute(name, measured["samples"], files, paths.BENCHMARKS)
     return measured

@@ -26,10 +26,10 @@ from gptoss.eval_items.items import content_sha256, item_id, spread
 from gptoss.eval_items.suites import Task
 
 TASKS = Path("evals/tasks")
+# Few-shot candidates taken from the evaluated split where no other split has any.
 POOL = 128
-"""Few-shot candidates taken from the evaluated split where no other split has any."""
+# lm-eval's default seed for drawing few-shot examples.
 SEED = 1234
-"""lm-eval's default seed for drawing few-shot examples."""
 
 Item = Mapping[str, Any]
 
@@ -103,6 +103,7 @@ def read_subsets(folder: Path, files: Sequence[FileEntry], limit: int | None) ->
 
 
 def _read_subset(folder: Path, entry: FileEntry, pool: FileEntry | None, positions: list[int]) -> FrozenSubset:
+    # A pool from the evaluated split is larger than `shots`, because the scored item is left out of its own prompt.
     table = pq.read_table(folder / entry["path"])
     columns = table.schema.names
     examples = table.take(spread(table.num_rows, POOL)) if pool is None else pq.read_table(folder / pool["path"])
@@ -125,6 +126,7 @@ def scored_content(subsets: Sequence[FrozenSubset], shots: int) -> str:
 def build_task(name: str, task: Task, subset: FrozenSubset, max_new_tokens: int) -> FrozenTask:
     """The lm-eval task of one subset, with the suite's shots and answers of at most `max_new_tokens`."""
     config = load_yaml(TASKS / f"{name}.yaml")
+    # lm-eval needs a unique name per subset; `sample_id` takes it apart again.
     config["task"] = f"{name}:{subset.name}"
     config["num_fewshot"] = task.shots
     if "generation_kwargs" in config:
@@ -150,6 +152,7 @@ def version(name: str) -> float:
 
 def _load_plain(name: str) -> dict[str, Any]:
     """A task file without importing the functions that it names."""
+    # Only `build_task` needs the functions; a description of a task should run no code of it.
     config: dict[str, Any] = load_yaml(TASKS / f"{name}.yaml", resolve_func=False)
     return config
 
@@ -158,6 +161,7 @@ def template_sha256(name: str) -> str:
     """Hash of everything that makes the prompt and the score: the task's YAML and the modules beside it that it
     names."""
     config = (TASKS / f"{name}.yaml").read_bytes()
+    # Their own imports are not followed: of this project they import nothing, and lm-eval's version is in the row.
     modules = sorted(set(re.findall(rb"!function (\w+)\.", config)))
     contents = [config, *((TASKS / f"{module.decode()}.py").read_bytes() for module in modules)]
     return hashlib.sha256(b"\0".join(contents)).hexdigest()

@@ -21,11 +21,11 @@ from gptoss.config.instruct import InstructConfig
 from gptoss.core.atomic_files import read_json, write_json, write_text
 from gptoss.core.errors import DataError, UserError
 
+# Conversations are cut, and counted, after they are tokenized: the tokenizer need not warn.
 NO_LIMIT = 2**63
-"""Conversations are cut, and counted, after they are tokenized: the tokenizer need not warn."""
 TEMPLATE = "chat_template.jinja"
+# safetensors writes files that only their owner may read.
 FILE_MODE = 0o644
-"""safetensors writes files that only their owner may read."""
 
 
 def load_base(folder: Path, config: InstructConfig) -> tuple[Any, Any]:
@@ -61,6 +61,7 @@ def load_tokenizer(folder: Path, system_prompt: str) -> Any:
             "tokenizer_config.json and a chat_template.jinja that marks what the assistant says",
         )
     tokenizer.model_max_length = NO_LIMIT
+    # Set here, not when conversations are read: training, merging and the published template then agree.
     tokenizer.chat_template = with_system_prompt(tokenizer.chat_template, system_prompt)
     return tokenizer
 
@@ -69,6 +70,7 @@ def control_tokens(tokenizer: Any) -> list[str]:
     """The texts that the tokenizer reads as control tokens: those with a name such as `pad_token`, and those that only
     `tokenizer.json` marks as special."""
     added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    # Tokenizers from elsewhere often have special tokens that their configuration does not name.
     return list(dict.fromkeys([*tokenizer.all_special_tokens, *added]))
 
 
@@ -106,13 +108,13 @@ def _quantization(config: InstructConfig) -> Any:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=getattr(torch, config.base_precision),
-        llm_int8_skip_modules=["lm_head"],
+        llm_int8_skip_modules=["lm_head"],  # errors of the output layer are errors of the logits
     )
 
 
 def make_trainable(model: Any, config: InstructConfig, seed: int) -> Any:
     """`model` with an adapter around it (`lora`, `qlora`), or itself with every weight trainable (`full`)."""
-    set_seed(seed)
+    set_seed(seed)  # of the random half of each LoRA pair; the other half starts at zero
     if config.gradient_checkpointing:
         # With a frozen embedding no input of a checkpointed block needs a gradient, and the block would get none.
         model.enable_input_require_grads()
@@ -123,7 +125,7 @@ def make_trainable(model: Any, config: InstructConfig, seed: int) -> Any:
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,
         lora_dropout=0.0,
-        target_modules="all-linear",
+        target_modules="all-linear",  # as QLoRA, section 4, found necessary to match full fine-tuning
         modules_to_save=embedding_names(model) if config.train_embeddings else None,
         ensure_weight_tying=bool(model.config.tie_word_embeddings),
     )
@@ -168,10 +170,11 @@ def save(model: Any, tokenizer: Any, base: Path, folder: Path, config: InstructC
         _save_adapter(model, folder / "adapter")
         model = _merge(model, base, folder / "adapter", config)
     merged = folder / "merged"
-    model.config.use_cache = True
+    model.config.use_cache = True  # for generation; training switched it off
     model.save_pretrained(merged, max_shard_size="5GB")
     for path in tokenizer_files(base):
         shutil.copyfile(path, merged / path.name)
+    # After the copy: it replaces the template of the base.
     write_text(merged / TEMPLATE, tokenizer.chat_template)
     for path in folder.rglob("*.safetensors"):
         path.chmod(FILE_MODE)

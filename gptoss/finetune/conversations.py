@@ -22,8 +22,8 @@ from gptoss.finetune.messages import Conversation, LineError, Message, Rejected
 
 # The files are beside this module. They are recorded in `models/instruct/conversations.json` under the paths that they
 # had in the first release, so that training on the same conversations still gives the same bytes.
+# The conversations written for this project; see CONVERSATIONS.md beside them.
 SHIPPED = (Path("stages/instruct/conversations.jsonl"), Path("stages/instruct/safety.jsonl"))
-"""The conversations written for this project; see CONVERSATIONS.md beside them."""
 
 
 @dataclass
@@ -69,6 +69,7 @@ def _add_file(
             if line is None:
                 raise LineError("line too long", f"more than {MAX_LINE_BYTES} bytes")
             own_id, messages = parse_line(line, control_tokens)
+            # By content, since files of one person often overlap, under other ids.
             if messages in known:
                 raise LineError("duplicate")
         except LineError as error:
@@ -88,6 +89,7 @@ def _add_file(
 def _add_documents(corpus: Corpus, folder: Path, control_tokens: Collection[str]) -> None:
     outcomes: Counter[str] = Counter(used=0, duplicate=0, rejected=0)
     for fact in read_facts(folder):
+        # Rejected by conversation: one wording may spell a control token where the others do not.
         for conversation in fact.conversations():
             try:
                 corpus.conversations.append(conversation.validated(control_tokens))
@@ -100,6 +102,7 @@ def _add_documents(corpus: Corpus, folder: Path, control_tokens: Collection[str]
 
 def _unique_id(own_id: str | None, messages: tuple[Message, ...], ids: set[str]) -> str:
     """The line's own id, made unique by a hash of the messages if it is missing or taken."""
+    # A hash, not a counter: the id decides the split, and must not change when lines are added before.
     digest = hashlib.blake2b(json.dumps(messages).encode(), digest_size=16).hexdigest()
     name = own_id if own_id and own_id not in ids else f"{own_id}-{digest}" if own_id else digest
     ids.add(name)

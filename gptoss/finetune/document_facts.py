@@ -31,25 +31,25 @@ from gptoss.finetune.page_blocks import blocks
 MARKDOWN, HTML, TABLE = (".md", ".markdown"), (".html", ".htm"), (".csv",)
 QUESTION_COLUMNS = ("question", "q", "query", "prompt", "instruction")
 ANSWER_COLUMNS = ("answer", "a", "response", "reply", "output")
+# A shorter section is no answer: a heading above other headings, a line of links.
 MIN_ANSWER_WORDS = 4
-"""A shorter section is no answer: a heading above other headings, a line of links."""
+# Longer answers are cut: small models learn short ones, and a conversation has to fit `instruct.max_length`.
 MAX_ANSWER_CHARACTERS = 600
-"""Longer answers are cut: small models learn short ones, and a conversation has to fit `instruct.max_length`."""
 FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 TITLE = re.compile(r"^title:\s*(.+?)\s*$", re.MULTILINE)
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
+# Wordings of a question; the last is held out.
 ASKED = ("{question}", "Can you tell me: {question}", "I have a question. {question}", "Please answer: {question}")
-"""Wordings of a question; the last is held out."""
+# Wordings for a heading that is not a question; the last is held out.
 TOPIC = (
     "What does the {title} say about {topic}?",
     "{title}: {topic}",
     "Tell me about {topic} ({title}).",
     "What should I know about {topic}, by the {title}?",
 )
-"""Wordings for a heading that is not a question; the last is held out."""
+# Wordings for the text of a document before its first heading; the last is held out.
 OVERVIEW = ("What is the {title}?", "{title}", "Tell me about the {title}.", "What should I know about the {title}?")
-"""Wordings for the text of a document before its first heading; the last is held out."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ def read_facts(folder: Path, max_characters: int = MAX_ANSWER_CHARACTERS) -> lis
         name = path.relative_to(folder).as_posix()
         for wordings, text in _pairs(path, name):
             answer = shorten(text, max_characters)
+            # Without the answer: an edited document keeps its facts on the same side of the held-out split.
             identity = hashlib.blake2b(f"{name}\n{wordings[0]}".encode(), digest_size=8).hexdigest()
             facts.setdefault(wordings, Fact(identity, name, wordings, answer))
     if not facts:
@@ -129,6 +130,7 @@ def _pairs(path: Path, name: str) -> Iterator[tuple[tuple[str, ...], str]]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 ({error.reason} at byte {error.start})", "save it as UTF-8") from None
+    # Markdown goes through HTML, so that both have the same rules of headings and prose.
     if path.suffix.lower() in TABLE:
         yield from _table(path, text)
     elif path.suffix.lower() in MARKDOWN:
@@ -139,6 +141,7 @@ def _pairs(path: Path, name: str) -> Iterator[tuple[tuple[str, ...], str]]:
 
 def _table(path: Path, text: str) -> Iterator[tuple[tuple[str, ...], str]]:
     header, *rows = _rows(path, text) or [[]]
+    # Other columns (topic, date) are ignored; tables come from many systems.
     names = {name.strip().lower(): column for column, name in enumerate(header)}
     question = next((names[known] for known in QUESTION_COLUMNS if known in names), None)
     answer = next((names[known] for known in ANSWER_COLUMNS if known in names), None)
@@ -213,6 +216,7 @@ def _section(heading: str, prose: list[str], title: str) -> Iterator[tuple[tuple
 
 def _wordings(heading: str, title: str) -> tuple[str, ...]:
     """The wordings of a heading or a question, the document's own first."""
+    # A heading such as "What is covered?" asks by itself; its document still has to be named.
     if heading.rstrip().endswith("?"):
         asked = heading if not title or title == heading else f"{heading} ({title})"
         return tuple(wording.format(question=asked) for wording in ASKED)

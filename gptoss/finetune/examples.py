@@ -15,8 +15,8 @@ from typing import Any
 from gptoss.core.errors import DataError
 from gptoss.finetune.messages import Conversation
 
+# The label that cross-entropy skips, PyTorch's default `ignore_index`.
 IGNORED = -100
-"""The label that cross-entropy skips, PyTorch's default `ignore_index`."""
 
 Example = dict[str, list[int]]
 """`input_ids` and `labels`, of equal length: a label is the token id at its own position, or `IGNORED`."""
@@ -61,6 +61,7 @@ def _split_key(seed: int, conversation_id: str) -> float:
 def encode(tokenizer: Any, conversation: Conversation, max_length: int) -> tuple[Example, bool]:
     """One example of at most `max_length` tokens, and whether it was cut. Raises `DataError` if the chat template marks
     no assistant tokens."""
+    # The whole conversation in one call: encoded per message, tokens at the borders could differ from generation.
     encoded = tokenizer.apply_chat_template(
         conversation.chat, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
     )
@@ -83,6 +84,7 @@ def make_examples(
     for conversation in conversations:
         example, cut = encode(tokenizer, conversation, max_length)
         examples.truncated += cut
+        # Without a label an example has no loss, and its batch could have none at all (0 / 0).
         if count_assistant_tokens([example]):
             encoded.append((_split_key(seed, conversation.id), conversation, example))
         else:

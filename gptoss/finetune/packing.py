@@ -20,6 +20,7 @@ def pack(examples: list[Example], length: int) -> list[list[Example]]:
     """Rows of examples with at most `length` tokens in total; every example is in exactly one row, none is cut."""
     rows: list[list[Example]] = []
     free: list[tuple[int, int]] = []  # (tokens left, row), sorted
+    # Longest first: short examples fill the gaps at the end.
     order = sorted(range(len(examples)), key=lambda number: (-len(examples[number]["input_ids"]), number))
     for number in order:
         needed = len(examples[number]["input_ids"])
@@ -64,5 +65,6 @@ def collate_packed(rows: list[list[Example]], pad_id: int) -> dict[str, torch.Te
             labels[number, start + 1 : end] = torch.tensor(example["labels"][1:])
             positions[number, start:end] = torch.arange(end - start)
             start = end
+        # Padding also starts at position zero, as one more text that no example attends to.
         positions[number, start:] = torch.arange(longest - start)
     return {"input_ids": ids, "position_ids": positions, "labels": labels}

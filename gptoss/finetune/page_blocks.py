@@ -12,12 +12,12 @@ from typing import Any
 from resiliparse.parse.html import NodeType
 
 ASKING = {f"h{level}": "heading" for level in range(1, 7)} | {"dt": "question", "summary": "question"}
+# Elements within a line; any other element ends the block before it.
 INLINE = {
     "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i", "ins",
     "kbd", "label", "mark", "q", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u",
     "var", "wbr",
 }  # fmt: skip
-"""Elements within a line; any other element ends the block before it."""
 SKIPPED = {"head", "iframe", "nav", "noscript", "object", "script", "select", "style", "svg", "template", "title"}
 
 

@@ -35,7 +35,7 @@ def train_preferences(
 
     disable_progress_bars()
     state = _state_folder(run, corpus_digest, preferences.pairs)
-    tokenizer.padding_side = "left"
+    tokenizer.padding_side = "left"  # prompts then end at the same position
     trainer = DPOTrainer(
         model=model,
         args=_arguments(config, seed, state),

@@ -16,8 +16,8 @@ from gptoss.finetune.preference_pairs import Preferences
 from gptoss.finetune.training import LossPoint
 
 CURVE = paths.REPORTS / "plots" / "instruct.csv"
+# Decimals of a stored loss.
 DIGITS = 6
-"""Decimals of a stored loss."""
 
 
 def print_rejected(corpus: Corpus, preferences: Preferences | None) -> None:
@@ -77,6 +77,7 @@ def metrics(
     preference: dict[str, float] | None,
 ) -> dict[str, Any]:
     """Counts and losses for `dvc metrics show`."""
+    # From the unrounded losses.
     perplexities = {"perplexity_before": round(math.exp(before), 4), "perplexity": round(math.exp(after), 4)}
     values = {
         "conversations": examples.counts() | {"rejected": len(corpus.rejected)},

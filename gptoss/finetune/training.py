@@ -27,17 +27,18 @@ from gptoss.finetune.early_stopping import BestWeights
 from gptoss.finetune.examples import IGNORED, Example, Examples
 from gptoss.finetune.packing import collate_packed, collate_padded, pack
 
+# Fixed, because sums depend on how many threads share them. One, because a second thread saves a small model little
+# on an idle machine (24 s instead of 35) and costs much on a busy one, where each waits for the other (210 s instead
+# of 35).
 THREADS = 1
-"""Fixed, because sums depend on how many threads share them. One, because a second thread saves a small model little on
-an idle machine (24 s instead of 35) and costs much on a busy one, where each waits for the other (210 s instead
-of 35)."""
 LOG_EVERY = 10
+# Steps.
 CHECKPOINT_EVERY = 50
-"""Steps."""
+# A short warmup: the base is trained already, only Adam's moments of the adapter have to settle.
 WARMUP_FRACTION = 0.05
 GRADIENT_CLIP = 1.0
+# Marks a checkpoint folder whose every file was written.
 COMPLETE = "complete"
-"""Marks a checkpoint folder whose every file was written."""
 
 LogMetrics = Callable[[dict[str, float], int], None]
 """Takes values and the step."""
@@ -61,7 +62,7 @@ def prepare_process() -> None:
 def held_out_loss(model: Any, examples: list[Example], batch_size: int, pad_id: int) -> float:
     """Mean cross-entropy of the assistant's tokens in nats, every token with the same weight."""
     was_training = model.training
-    model.eval()
+    model.eval()  # checkpointing of activations, for one, is active in training mode only
     total, tokens = 0.0, 0
     for start in range(0, len(examples), batch_size):
         padded = collate_padded(examples[start : start + batch_size], pad_id)
@@ -99,6 +100,7 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
         return control
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        # The last log of a run has totals and no loss.
         if logs and "loss" in logs:
             require_finite(logs["loss"], state.global_step)
             rate = {"learning_rate": logs["learning_rate"], "seconds": time.monotonic() - self.started}
@@ -188,14 +190,14 @@ def shared_arguments(config: InstructConfig, seed: int, state: Path) -> dict[str
         "lr_scheduler_type": "cosine",
         "seed": seed,
         "data_seed": seed,
-        "full_determinism": True,
+        "full_determinism": True,  # deterministic kernels, at some cost on GPUs
         "logging_steps": LOG_EVERY,
         "logging_nan_inf_filter": False,  # it would replace a diverged loss by the mean of earlier ones
         "save_steps": CHECKPOINT_EVERY,
-        "save_total_limit": 2,
+        "save_total_limit": 2,  # the newest may be incomplete after a kill
         "report_to": [],
         "disable_tqdm": True,
-        "dataloader_pin_memory": False,
+        "dataloader_pin_memory": False,  # without a GPU it only warns; with one, batches are small
     }
 
 
@@ -209,9 +211,9 @@ def _arguments(config: InstructConfig, seed: int, state: Path) -> TrainingArgume
         num_train_epochs=config.epochs,
         learning_rate=config.learning_rate,
         warmup_steps=WARMUP_FRACTION,  # a value below 1 is a fraction of all steps
-        weight_decay=0.0,
+        weight_decay=0.0,  # decay would pull fully trained embeddings of rare tokens to zero
         max_grad_norm=GRADIENT_CLIP,
-        remove_unused_columns=False,
+        remove_unused_columns=False,  # packed rows are lists, which have no columns
     )
 
 
@@ -226,6 +228,7 @@ def use_one_gpu(arguments: Any) -> Any:
 def mark_complete(checkpoint: Path) -> None:
     """Mark a checkpoint as complete, once its files are on the disk."""
     for path in checkpoint.rglob("*"):
+        # Else the mark could survive a power failure that the data did not.
         if path.is_file():
             with open(path, "rb+") as stream:
                 os.fsync(stream.fileno())
@@ -236,6 +239,7 @@ def latest_checkpoint(state: Path) -> Path | None:
     """The newest complete checkpoint in `state`. Incomplete and older ones are removed."""
     folders = sorted(state.glob("checkpoint-*"), key=lambda folder: int(folder.name.rpartition("-")[2]), reverse=True)
     newest = next((folder for folder in folders if (folder / COMPLETE).exists()), None)
+    # Removed, since the Trainer would count them among those that it keeps.
     for folder in folders:
         if folder != newest:
             shutil.rmtree(folder)

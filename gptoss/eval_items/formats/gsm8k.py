@@ -10,5 +10,6 @@ FORMAT = ItemFormat(
     label="GSM8K",
     schema=SCHEMA,
     from_hub=lambda row: select(row, SCHEMA),
+    # With the worked solution: it is what a model would have memorized.
     contamination_text=lambda row: join_lines(row["question"], row["answer"]),
 )

@@ -10,5 +10,6 @@ FORMAT = ItemFormat(
     label="HumanEval",
     schema=SCHEMA,
     from_hub=lambda row: select(row, SCHEMA),
+    # Without the tests: prompt and solution are enough to recognise a repository that contains the problems.
     contamination_text=lambda row: row["prompt"] + row["canonical_solution"],
 )

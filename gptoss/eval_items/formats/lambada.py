@@ -11,5 +11,6 @@ FORMAT = ItemFormat(
     schema=SCHEMA,
     from_hub=lambda row: select(row, SCHEMA),
     contamination_text=lambda row: row["text"],
+    # The recorded query is the passage without its last word, and the answer begins without a space.
     from_recorded=lambda document: {"text": f"{document['query']} {document['answers_text'][0]}"},
 )

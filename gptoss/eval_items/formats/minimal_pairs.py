@@ -12,5 +12,5 @@ FORMAT = ItemFormat(
     from_hub=lambda row: select(row, SCHEMA),
     # No text has the ungrammatical sentence, so only the grammatical one can be found.
     contamination_text=lambda row: row["good"],
-    chance=0.5,
+    chance=0.5,  # two sentences per item
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from gptoss.eval_items.item_format import STRINGS, ItemFormat, Row, join_lines
+from gptoss.eval_items.item_format import INTEGER, STRING, STRINGS, ItemFormat, Row, join_lines
 
 
 def from_hub(row: Mapping[str, Any]) -> Row:
@@ -22,10 +22,9 @@ def from_hub(row: Mapping[str, Any]) -> Row:
 
 FORMAT = ItemFormat(
     label="MMLU",
-    schema=pa.schema(
-        [("question", pa.string()), ("subject", pa.string()), ("choices", STRINGS), ("answer", pa.int64())]
-    ),
+    schema=pa.schema({"question": STRING, "subject": STRING, "choices": STRINGS, "answer": INTEGER}),
     from_hub=from_hub,
+    # Question and choices occur together on quiz pages; the subject is no part of the item.
     contamination_text=lambda row: join_lines(row["question"], *row["choices"]),
     chance=0.25,
 )

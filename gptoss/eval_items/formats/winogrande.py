@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from gptoss.eval_items.item_format import STRINGS, ItemFormat, Row
+from gptoss.eval_items.item_format import INTEGER, STRING, STRINGS, ItemFormat, Row
 
 
 def from_hub(row: Mapping[str, Any]) -> Row:
@@ -21,8 +21,10 @@ def from_hub(row: Mapping[str, Any]) -> Row:
 
 FORMAT = ItemFormat(
     label="WinoGrande",
-    schema=pa.schema([("sentence", pa.string()), ("options", STRINGS), ("answer", pa.int64())]),
+    # `options` and `answer`: the names that `harness.describe_choice` expects where the choice is in the prompt.
+    schema=pa.schema({"sentence": STRING, "options": STRINGS, "answer": INTEGER}),
     from_hub=from_hub,
+    # The whole sentence: with its blank it occurs in no text.
     contamination_text=lambda row: row["sentence"].replace("_", row["options"][row["answer"]]),
     chance=0.5,
 )
