@@ -32,8 +32,10 @@ def decontaminate(settings: Settings, run: StageRun) -> Metrics:
     """Run the stage; returns items, items found, and documents removed, trimmed or marked per source."""
     config = settings.decontaminate
     parts = part_files(paths.DEDUPED)
+    # The index is built once per stage and mapped by all workers.
     index = index_benchmark(paths.BENCHMARKS / "texts.parquet", config.ngrams, run.state)
 
+    # Two passes over the documents: which n-grams are common is known after the first.
     matches, contamination = search_parts(parts, index, run.state)
     results = write_outputs(parts, matches, index, contamination, config.policy, paths.CLEAN, run.state)
     return summarize(index, contamination, results, config.policy)

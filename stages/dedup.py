@@ -38,15 +38,18 @@ def dedup(settings: Settings, run: StageRun) -> Metrics:
     sources = {source: part_files(paths.curated(source)) for source in sorted(settings.sources)}
     parts = [part for files in sources.values() for part in files]
 
+    # Decide about all documents before anything is written, so that a source that loses too much changes no output.
     decisions = find_duplicates(parts, config, settings.seed, run.state)
     check_removed_fractions(sources, decisions, config.max_removed_fraction)
 
     outputs, results = write_outputs(parts, decisions, run.state)
+    # Passages come after documents: repeats between documents that are removed anyway need not be found.
     documents, passages = [output.documents for output in outputs], None
     if config.substrings:
         documents, passages = remove_passages(documents, config.substrings, run.state)
     index = write_index(decisions, outputs, config, settings.seed, run.state) if config.index else []
 
+    # All files of the output appear at once, when every task has succeeded.
     assemble(paths.DEDUPED, documents, outputs, run.state, index)
     return summarize(sources, decisions, results, passages)
 

@@ -8,27 +8,32 @@ from gptoss.config.section import Fraction, Section
 
 
 class SubstringsConfig(Section):
-    """Exact repeated passages (Lee et al. 2022, section 4.1), found by windows of words."""
+    """Removal of exact repeated passages (Lee et al. 2022, section 4.1), found by windows of words."""
 
     window: PositiveInt
-    """Words of the shortest passage."""
+    """Words of the shortest passage that is removed."""
     min_kept_words: PositiveInt
-    """A document is never cut below this: then its first passage stays."""
+    """A document always keeps at least this many words: its first passages stay."""
 
 
 class DedupConfig(Section):
+    """Removal of exact and near duplicates (Lee et al. 2022, section 4.2) and of repeated passages."""
+
     ngram: PositiveInt
-    """Words in a shingle."""
+    """Words per shingle."""
+    # A pair of similarity s becomes a candidate with probability 1 - (1 - s^rows)^bands (see gptoss/dedup/minhash.py).
     bands: PositiveInt
+    """Bands of the MinHash signature. More bands find more similar pairs, and more pairs to verify in vain."""
     rows: PositiveInt
+    """MinHash values per band. More rows exclude more dissimilar pairs."""
     threshold: Fraction
     """Exact Jaccard similarity from which a candidate pair counts as duplicate."""
     max_removed_fraction: Fraction
-    """A source that loses more than this fails the stage."""
+    """A source that loses a larger fraction of its documents fails the stage."""
     known: tuple[str, ...]
-    """Folders `data/deduped/index` of earlier runs: documents that they kept are kept, their duplicates here are
-    removed, and their texts are not read again."""
+    """Folders `data/deduped/index` of earlier runs. The documents that they kept stay kept, their duplicates in this
+    run are removed, and their texts are not read again."""
     index: bool
     """Write `data/deduped/index` for later increments: about 1.4 times the size of the text."""
     substrings: SubstringsConfig | None
-    """Cut out long passages that occur more than once; null: off."""
+    """Remove long passages that occur more than once; null: off."""

@@ -69,6 +69,7 @@ class NgramIndex:
         """(text, first word of the batch, key number) of each window within a text whose hash is a key."""
         if len(self.keys) == 0:
             return
+        # Over the whole batch at once, windows across two texts included: excluding them later is cheaper than a loop.
         windows = hash_windows(words.hashes, self.size)
         shift = np.uint64(64 - (len(self.prefixes).bit_length() - 1))
         first = np.flatnonzero(self.prefixes[windows >> shift])
@@ -119,6 +120,7 @@ def load_benchmark(path: Path, sizes: Sequence[int]) -> BenchmarkNgrams:
     table = pq.read_table(path, columns=["suite", "task", "item", "text"])
     items = list(zip(*(table.column(name).to_pylist() for name in ("suite", "task", "item")), strict=True))
     words = find_words(table.column("text").cast(pa.large_string()).combine_chunks())
+    # From the largest size down, each item is taken by the first size that it has words for.
     indexes, unchecked = [], np.ones(len(items), dtype=np.bool_)
     for size in sorted(sizes, reverse=True):
         selected = unchecked & (words.counts >= size)

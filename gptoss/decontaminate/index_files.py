@@ -27,6 +27,7 @@ def index_benchmark(texts: Path, sizes: Sequence[int], state: Path) -> dict[str,
     # The checksum makes changed texts new arguments, both for the executor and for the cache of `open_benchmark`.
     arguments = {"folder": str(state / "index"), "sha256": sha256_file(texts)}
     run_tasks("decontaminate_index", write_index, [arguments | {"texts": str(texts), "sizes": list(sizes)}], state)
+    # Arguments and not the index itself: tasks run in other processes and open the files there.
     return arguments
 
 
@@ -53,6 +54,7 @@ def open_benchmark(folder: str, sha256: str) -> BenchmarkNgrams:
 
 
 def _save(folder: Path, arrays: Words | NgramIndex) -> None:
+    # One .npy file per array, as NumPy cannot map the members of an .npz archive.
     folder.mkdir()
     for field in fields(arrays):
         np.save(folder / f"{field.name}.npy", getattr(arrays, field.name))

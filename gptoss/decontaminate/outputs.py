@@ -52,6 +52,7 @@ def contamination_report(benchmark: BenchmarkNgrams, contamination: Contaminatio
         for item, documents in contamination.documents.items()
     ]
     ignored = [{"ngram": ngram.decode(), "items": count} for ngram, count in contamination.common.items()]
+    # Sorted: the order in which matches were found depends on the division into parts.
     return {
         "items": sorted(items, key=lambda item: (item["suite"], item["task"], item["item"])),
         "ignored_ngrams": sorted(ignored, key=lambda entry: str(entry["ngram"])),
@@ -66,6 +67,7 @@ def summarize(
     benchmark = open_benchmark(**index)
     counts: Counter[str] = sum(map(Counter, results), Counter())
     removed = counts["documents_in"] - counts["documents_kept"]
+    # A document that is contaminated and not removed was trimmed or marked.
     suites = Counter(benchmark.items[item][0] for item in contamination.documents)
     return {
         "items": len(benchmark.items),

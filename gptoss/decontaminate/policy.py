@@ -37,6 +37,7 @@ def apply_policy(
     counts: Counter[str] = Counter(contaminated=len(contaminated))
     first = 0
     with kept_and_removed(Path(kept), Path(removed)) as (kept_writer, removed_writer):
+        # All columns are read now; the search read the texts only, and most parts have few contaminated documents.
         for batch in part_batches(Path(part)):
             rows = [row for row in range(batch.num_rows) if first + row in contaminated]
             kept_documents, removed_documents = applier.apply(batch, rows)
@@ -49,6 +50,7 @@ def apply_policy(
 
 def contaminated_rows(matches: Path, ignored: set[bytes]) -> set[int]:
     """The rows of a part with an n-gram that is not ignored. The lists of rows of such n-grams are complete."""
+    # From the matches of the search: documents without one need not be searched again.
     table = pq.read_table(matches, schema=MATCHES)
     ngrams, rows = (table.column(name).to_pylist() for name in ("ngram", "rows"))
     return {row for ngram, documents in zip(ngrams, rows, strict=True) if ngram not in ignored for row in documents}
@@ -75,6 +77,7 @@ class PolicyApplier:
                 details.append(self.detail(matches))
             else:
                 changed[row] = rewritten
+        # Filtered by a mask, so that both tables keep the order of the input.
         keep = np.ones(batch.num_rows, dtype=np.bool_)
         keep[removed] = False
         reason = pa.array(["contaminated"] * len(removed), pa.string())

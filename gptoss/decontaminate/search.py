@@ -23,8 +23,8 @@ MAX_DOCUMENTS_PER_NGRAM = 10
 MATCHES = pa.schema([("ngram", pa.large_binary()), ("items", pa.list_(pa.int32())), ("rows", pa.list_(pa.int64()))])
 
 
-# Items and documents (by position, ascending) of each n-gram found so far. Memory is bounded by the number of n-grams of
-# the benchmark, whatever the number of documents.
+# Items and documents (by position, ascending) of each n-gram found so far. Memory is bounded by the number of n-grams
+# of the benchmark, whatever the number of documents.
 Found = dict[bytes, tuple[list[int], list[int]]]
 
 
@@ -82,6 +82,7 @@ def merge_matches(files: Sequence[Path], documents: Sequence[int]) -> Contaminat
         first += count
     contamination = Contamination({}, {})
     for ngram, (items, positions) in found.items():
+        # Here and not per part: whether an n-gram is common depends on the whole corpus.
         if len(positions) > MAX_DOCUMENTS_PER_NGRAM:
             contamination.common[ngram] = len(items)
             continue

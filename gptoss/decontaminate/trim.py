@@ -30,6 +30,7 @@ def trim(text: str, matches: Iterable[Span]) -> list[str]:
     pieces, start = [], 0
     for first, last in _merge_overlapping(matches):
         begin, end = int(characters[words.starts[first]]), int(characters[words.ends[last - 1]])
+        # Sentences of neighbouring matches may overlap: `start` never moves back.
         pieces.append(text[start : max(start, _sentence_start(text, begin))])
         start = max(start, _sentence_end(text, end))
     pieces.append(text[start:])
@@ -71,5 +72,6 @@ def _sentence_end(text: str, end: int) -> int:
     found = _SENTENCE_END.search(text, end, reach)
     if found or reach == len(text):
         return found.end() if found else reach
+    # The last space within reach: like GPT-3, rather remove too much than leave half of an item.
     spaces = list(_SPACE.finditer(text, end, reach))
     return spaces[-1].start() if spaces else reach

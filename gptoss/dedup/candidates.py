@@ -57,6 +57,7 @@ def _read_key_range(
     pieces: list[list[Hashes]] = [[NO_HASHES] for _ in range(len(names) + 2)]
     for position, batch in corpus.read_columns([*names, "rank"]):
         columns = [np.asarray(column, dtype=np.uint64) for column in batch.columns]
+        # Keys are hashes, so ranges of equal width contain about equally many documents.
         inside = columns[0] >> np.uint64(64 - bits) == key_range if bits else np.ones(batch.num_rows, dtype=np.bool_)
         if eligible is not None:
             # Band key 0 means a text without words, which has no near duplicates.
@@ -73,6 +74,8 @@ def _read_key_range(
 def exact_duplicates(high: Hashes, low: Hashes, ranks: Hashes, positions: Hashes) -> tuple[Hashes, Hashes]:
     """Documents whose 128-bit key a preferred document has too, and for each that preferred document.
     The lowest rank is preferred, then the lowest position."""
+    # Sorted by key and then by preference, the first row of each key is the preferred document. The lower half of the
+    # key is needed only to tell apart the rows that agree on the upper one.
     rows = _rows_with_repeated_keys(high)
     order = rows[np.lexsort((positions[rows], ranks[rows], low[rows], high[rows]))]
     first = np.ones(len(order), dtype=np.bool_)
@@ -97,9 +100,11 @@ def candidate_pairs(keys: Hashes, ranks: Hashes, positions: Hashes) -> Hashes:
         if not same_bucket.any():
             break
         left = np.flatnonzero(same_bucket & new[distance:])
+        # One number per pair: NumPy sorts and deduplicates these many times as fast as rows of two numbers.
         pairs.append(documents[left] << np.uint64(32) | documents[left + distance])
     starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])) if len(keys) else np.zeros(0, dtype=np.int64)
     sizes = np.diff(np.append(starts, len(keys)))
+    # The best document of a large bucket is out of reach for most of its documents. A loop, as such buckets are few.
     large = sizes > MAX_NEIGHBOURS
     for start, end in zip(starts[large].tolist(), (starts + sizes)[large].tolist(), strict=True):
         others = documents[start + 1 : end][new[start + 1 : end]]

@@ -88,6 +88,7 @@ class Corpus:
         """Order of preference of documents, uint64, lowest is best; equal for exact duplicates only. `positions` are
         sorted and distinct."""
         ranks = np.concatenate([NO_HASHES, *(np.asarray(batch) for batch in self._take("rank", positions))])
+        # The stored rank depends on the document alone; whether it is new depends on the run.
         ranks[positions < self.new_documents] |= NEW_BIT
         return ranks
 
@@ -97,6 +98,7 @@ class Corpus:
 
     def _take(self, name: str, positions: Integers) -> Iterator[pa.Array]:
         for part in self.parts:
+            # As positions are sorted, those in a part, and in a batch of its rows, are one slice.
             low, high = np.searchsorted(positions, (part.first, part.first + part.count))
             if low < high:
                 for first, batch in part.read_columns([name]):

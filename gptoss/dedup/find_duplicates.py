@@ -50,6 +50,8 @@ def find_duplicates(
     corpus = compute_signatures(parts, config, seed, tasks)
     duplicates, preferred = collect_exact_duplicates(corpus, tasks)
     pair_files = collect_candidate_pairs(corpus, duplicates, config.bands, tasks)
+    # Shingle sets follow the pairs, as most documents are in no pair and a set is larger than its text (8 bytes per
+    # word). The price is to find the words of the others a second time.
     needs_set, limits = plan_verification(pair_files, corpus.total)
     if config.index:  # the index holds the sets of all documents that are kept
         needs_set[: corpus.new_documents] = True
@@ -94,6 +96,7 @@ def compute_signatures(parts: Sequence[Path], config: DedupConfig, seed: int, ta
     files = [tasks.file(f"signatures/{number:05d}.parquet") for number in range(len(parts))]
     shared = {"ngram": config.ngram, "bands": config.bands, "rows": config.rows, "seed": seed}
     calls = [{"part": str(part), "target": file, **shared} for part, file in zip(parts, files, strict=True)]
+    # Positions follow from the counts in the results, so that parts can be processed in any order.
     results = tasks.run("sign", write_signatures, calls, _size(parts))
     new_parts: list[Part] = []
     first = 0
@@ -111,6 +114,7 @@ def collect_exact_duplicates(corpus: Corpus, tasks: DedupTasks) -> tuple[Integer
     calls = [
         {"corpus": saved, "bits": bits, "key_range": key_range, "target": file} for key_range, file in enumerate(files)
     ]
+    # Exact duplicates first: they would only add identical candidate pairs to be verified.
     tasks.run("exact", find_exact_duplicates, calls, _EXACT_KEY_BYTES * corpus.total)
     duplicates, preferred = np.concatenate([np.fromfile(file, dtype="<i8").reshape(-1, 2) for file in files]).T
     return duplicates, preferred
@@ -165,6 +169,7 @@ def verify_candidates(
         for number, (low, high) in enumerate(pairwise(limits))
     ]
     pairs = _size(map(Path, pair_files)) // 8
+    # A task reads its pairs from the files of all bands: most pairs share several bands, but are verified once.
     results = tasks.run("verify", verify_pairs, calls, _PAIR_BYTES * pairs)
     tables = [pq.read_table(call["target"]) for call in calls]
     edges = unpack_pairs(np.concatenate([np.asarray(table.column("edge"), dtype=np.uint64) for table in tables]))

@@ -39,6 +39,8 @@ class PartKeys:
     key: Integers
     words: Integers
 
+    # 128-bit keys are two rows, as NumPy has no such integers; the order compares the first row, then the second.
+
     @classmethod
     def from_occurrences(cls, keys: Hashes, words: Integers) -> PartKeys:
         """From the key of each occurrence, uint64 [halves, occurrences], in the order of their `words`."""
@@ -90,6 +92,7 @@ class FirstOccurrences:
         """The results of all ranges for one part."""
         slices = [np.zeros((2, 0), dtype=np.int64)]
         for number in range(ranges):
+            # Mapped: a part needs a slice of each of these files, which hold the keys of all parts.
             start, end = np.load(_file(folder, "bounds", number), mmap_mode="r")[part : part + 2].tolist()
             slices.append(np.load(_file(folder, "owners", number), mmap_mode="r")[:, start:end])
         return cls(*np.concatenate(slices, axis=1, dtype=np.int64))
@@ -115,6 +118,7 @@ def compare_range(folder: str, parts: int, number: int, ranges: int) -> Result:
         keys.append(mapped[:, start:end].astype(np.uint64))
         words.append(np.load(_file(Path(folder), "firsts", part), mmap_mode="r")[start:end].astype(np.int64))
         counts.append(end - start)
+    # Rows in the order of parts, which with a stable sort makes the first row of each key its first occurrence.
     part_of_key = np.repeat(np.arange(parts), counts)
     first = first_occurrences(np.concatenate(keys, axis=1), part_of_key, np.concatenate(words))
     save_integers(_file(Path(folder), "owners", number), first)

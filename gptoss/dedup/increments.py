@@ -38,8 +38,8 @@ def known_parts(config: DedupConfig, seed: int, first: int) -> list[Part]:
     for folder in map(Path, config.known):
         for name, part in sorted(_read_index(folder, index_settings(config, seed))["parts"].items()):
             signatures, sets = _part_files(folder, name)
-            # Sizes and not checksums: an index is about 1.4 times as large as its text, and reading all of it would take
-            # as long as the comparison.
+            # Sizes and not checksums: an index is about 1.4 times as large as its text, and reading all of it would
+            # take as long as the comparison.
             for path, size in ((signatures, part["signature_bytes"]), (sets, part["set_bytes"])):
                 if (found := path.stat().st_size if path.exists() else 0) != size:
                     raise DataError(
@@ -89,11 +89,13 @@ def write_index_part(
         signature_writer(partial, table.schema_arrow) as writer,
     ):
         row = 0
+        # Group by group, as a part may have more signatures than fit into memory beside those of other tasks.
         for group in range(table.num_row_groups):
             rows = table.read_row_group(group)
             writer.write_table(rows.filter(pa.array(kept[row : row + rows.num_rows])))
             row += rows.num_rows
     copy_shingle_sets(Path(sets), count, np.flatnonzero(kept), Path(target_sets))
+    # The checksum of the signatures also identifies the sets: both follow from the same texts and settings.
     return {
         "documents": int(kept.sum()),
         "signature_bytes": Path(target_signatures).stat().st_size,
@@ -118,6 +120,7 @@ def write_index(
     ]  # fmt: skip
     size = sum(Path(part.shingle_sets).stat().st_size for part in new_parts)
     results = run_tasks("dedup_index", write_index_part, tasks, state, input_bytes=size, releases_gil=True)
+    # Written last: a folder with an index.json is complete.
     parts = dict(zip(names, results, strict=True))
     write_json(folder / _INDEX, index_settings(config, seed) | {"parts": parts})
     return [folder / _INDEX, *(file for pair in targets for file in pair)]

@@ -34,8 +34,10 @@ class Permutations:
     def from_seed(cls, seed: int, bands: int, rows: int) -> Permutations:
         """The permutations of a seed: the same on every machine and with every version of NumPy, whose generators make
         no such promise."""
+        # The seed selects 2^32 consecutive counters, so that different seeds never use the same ones.
         counters = np.arange(2 * bands * rows, dtype=np.uint64) + (np.uint64(seed) << np.uint64(32))
         multiply, add = (mix(counters) >> np.uint64(32)).astype(np.uint32).reshape(2, bands, rows)
+        # Even factors would map different numbers to the same one.
         return cls(multiply | np.uint32(1), add)
 
 
@@ -48,6 +50,7 @@ def band_keys(word_hashes: Hashes, offsets: Integers, ngram: int, permutations: 
     from gptoss.text.kernels.hashing import minhash_band_keys
 
     bands, rows = permutations.multiply.shape
+    # The kernel leaves the keys of texts without words as they are: zero.
     keys = np.zeros((len(offsets) - 1, bands), dtype=np.uint64)
     flat = permutations.multiply.ravel(), permutations.add.ravel()
     minhash_band_keys(word_hashes, offsets, ngram, *flat, rows, keys)

@@ -61,8 +61,10 @@ def write_outputs(
 
 def write_decisions(decisions: DedupDecisions, outputs: Sequence[PartOutput]) -> None:
     """Write a small table per part (`REMOVED_ROWS`): all that the tasks that write documents have to know."""
+    # The ids of all kept documents with duplicates are read once, and not per part, as they can be in any part.
     partners = np.unique(decisions.duplicate_of[decisions.removed])
     ids = decisions.corpus.ids(partners)
+    # Not strict: known parts follow the new ones and have no output.
     for part, output in zip(decisions.corpus.parts, outputs, strict=False):
         rows = np.flatnonzero(decisions.removed[part.positions])
         partner = decisions.duplicate_of[part.positions][rows]
@@ -125,6 +127,7 @@ def assemble(
             add(f"removed-{number:05d}.parquet", output.removed)
         if (passages := state / "passages.parquet").exists():
             add(passages.name, passages)
+    # A folder of its own, to be copied to where later runs find it.
     if index:
         with assembled_folder(folder / "index") as add:
             for file in index:

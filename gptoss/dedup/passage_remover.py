@@ -57,6 +57,7 @@ class PassageRemover:
         rows, firsts = np.unique(passages.rows - self._row, return_index=True)
         documents = batch.take(pa.array(rows))
         texts = documents.column("text")
+        # Spans in the original text (`lowercase=False`), and only for the documents that change.
         words = find_words(texts, lowercase=False)
         bytes_before = np.cumsum(np.append(0, pc.binary_length(texts).to_numpy(zero_copy_only=False)))
         limits = np.append(firsts, len(passages))
@@ -77,6 +78,7 @@ class PassageRemover:
         spans = list(zip((passages.begins - before).tolist(), (passages.ends - before).tolist(), strict=True))
         encoded = document["text"].encode()
         for number, (first, last) in enumerate(spans):
+            # A passage is identified by its first window, so the one at this word is in the sample or is not.
             copies = self._copies.get(first + before)
             if copies is not None:
                 excerpt = encoded[starts[first] : ends[last - 1]].decode()[:EXCERPT]

@@ -93,6 +93,7 @@ def write_fingerprints(part: str, number: int, folder: str, window: int) -> Resu
         hashes.append(selected_hashes)
         counts.append(words.counts)
         start += len(words.starts)
+    # 64 bits suffice here: a collision only adds windows to be compared in the next step.
     keys = PartKeys.from_occurrences(np.concatenate(hashes)[None], np.concatenate(positions))
     keys.write(Path(folder) / "fingerprints", number)
     save_integers(_bounds_file(Path(folder), number), offsets_of(np.concatenate(counts)))
@@ -140,6 +141,7 @@ def rewrite_part(part: str, number: int, folder: str, window: int, ranges: int, 
     removable = passages.removable(bounds, min_kept_words)
     spared = len(np.unique(passages.rows[~removable]))
     passages = passages.select(removable)
+    # Many parts of a deduplicated corpus have none. They are not written again, but used as they are.
     if not len(passages):
         return {"cut": False, "documents_spared": spared, "sources": {}}
     remover = PassageRemover(passages, bounds)

@@ -44,6 +44,7 @@ class RepeatedPassages:
         opens = np.ones(len(begins), dtype=np.bool_)
         opens[1:] = (rows[1:] != rows[:-1]) | (begins[1:] > begins[:-1] + window)
         closes = np.append(opens[1:], True)[: len(opens)]
+        # Passages are identified by their first window, also when two of the same beginning differ in length.
         chosen = repeated[opens]
         return cls(
             rows[opens],
@@ -64,6 +65,7 @@ class RepeatedPassages:
     def removable(self, bounds: Integers, min_kept_words: int) -> Flags:
         """Which passages can be removed, bool [passages]: the first passages of a document stay until at least
         `min_kept_words` words are left."""
+        # From the end of each document, as the passages that are kept are its first ones.
         lengths = self.ends - self.begins
         from_here = np.cumsum(lengths[::-1])[::-1]  # words of this passage and all that follow in the part
         next_document = np.searchsorted(self.rows, self.rows, side="right")

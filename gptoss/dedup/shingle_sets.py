@@ -40,6 +40,7 @@ def write_shingle_sets(part: str, ngram: int, first: int, count: int, flags: str
         row = 0
         scratch = ScratchBuffers()
         for batch in part_batches(Path(part), ["text"]):
+            # Only the selected texts are normalised and hashed: this is most of the work.
             rows = np.flatnonzero(selected[row : row + batch.num_rows])
             if len(rows):
                 texts = batch.column("text").take(pa.array(rows))
@@ -97,6 +98,7 @@ class ShingleSets:
 
     def read(self, positions: Integers, starts: Integers, sizes: Integers) -> Hashes:
         """The sets of documents, located by `locate`, one after the other."""
+        # One read per document: neighbours in `positions` are rarely neighbours in a file.
         parts = np.searchsorted(self._ends, positions, side="right")
         locations = zip(parts.tolist(), starts.tolist(), sizes.tolist(), strict=True)
         return np.concatenate([NO_HASHES, *(self._read_numbers(*location) for location in locations)])

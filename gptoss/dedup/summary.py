@@ -36,6 +36,7 @@ def check_removed_fractions(sources: Mapping[str, Sequence[Path]], decisions: De
         total, lost = len(removed), int(removed.sum())
         if total and lost / total > limit:
             exact = int(decisions.exact[positions].sum())
+            # The usual cause is boilerplate: one document then has most of the duplicates, and explains the loss.
             kept, copies = np.unique(decisions.duplicate_of[positions][removed], return_counts=True)
             most_duplicated = decisions.corpus.ids(kept[copies.argmax()][None])[0]
             raise DataError(
@@ -78,6 +79,7 @@ def sum_counts(results: Sequence[Result]) -> dict[str, int]:
 def duplicate_cluster_sizes(decisions: DedupDecisions) -> dict[str, Any]:
     """The number of clusters of duplicates of each size, and the largest size. A cluster is a kept document and all
     documents that duplicate it."""
+    # Every removed document names the center of its star, so counting names gives the sizes.
     _, copies = np.unique(decisions.duplicate_of[decisions.removed], return_counts=True)
     sizes, counts = np.unique(np.minimum(copies + 1, LARGE_CLUSTER), return_counts=True)
     return {

@@ -34,6 +34,7 @@ MAX_GROUP_PAIRS = 8192
 def plan_verification(files: Sequence[str], documents: int) -> tuple[Flags, list[int]]:
     """One pass over all pairs in `files`: which documents are in a pair, bool [documents], and the (packed) pairs at
     which they are divided into tasks of about `PAIRS_PER_TASK`, or fewer when there are few pairs."""
+    # Sampled and not read as a whole: the pairs of a large corpus do not fit into memory.
     paired = np.zeros(documents, dtype=np.bool_)
     samples = [NO_HASHES]
     for file in files:
@@ -50,6 +51,7 @@ def plan_verification(files: Sequence[str], documents: int) -> tuple[Flags, list
 def verify_pairs(corpus: str, pairs: Sequence[str], low: int, high: int, threshold: float, target: str) -> Result:
     """Task: compare the pairs (packed, in sorted files) from `low` up to, but without, `high`. Writes those whose
     Jaccard similarity is at least `threshold`: `edge` uint64 (packed) and `jaccard` float64."""
+    # A pair that shares several bands is in several files.
     candidates = np.unique(np.concatenate([_read_between(Path(path), low, high) for path in pairs]))
     with ShingleSets(load_corpus(corpus)) as sets:
         edges, similarities = similar_pairs(candidates, sets, threshold)
@@ -85,6 +87,7 @@ def jaccard_similarities(
     shared = np.zeros(len(pairs), dtype=np.int64)
     local_pairs = np.ascontiguousarray(local_pairs.reshape(pairs.shape))
     intersection_sizes(hashes, offsets_of(sizes[used]), local_pairs, shared)
+    # Two texts without words have an empty union; they are no near duplicates.
     union = sizes[pairs].sum(axis=1) - shared
     return np.where(union > 0, shared / np.maximum(union, 1), 0.0)
 

@@ -38,7 +38,7 @@ def windows_containing(words: Words, starts: Integers, window: int) -> Integers:
     # before[i]: number of fingerprints that begin before word i.
     before = np.zeros(len(words.starts) + runs_per_window + 1, dtype=np.int64)
     before[starts + 1] = 1
-    before = np.cumsum(before)
+    before = np.cumsum(before)  # a difference of two elements counts the fingerprints between them
     contains = before[runs_per_window:-1] > before[: -runs_per_window - 1]
     return np.flatnonzero(contains & complete_windows(words, window))
 

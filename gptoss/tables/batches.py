@@ -125,6 +125,7 @@ def removed_rows(
     jaccard: pa.Array | None = None,
 ) -> pa.RecordBatch:
     """Documents with the additional columns of the `REMOVED` schema; values that are not given become null."""
+    # Position by position: the additional columns follow those of DOCUMENT in REMOVED.
     extra = (reason, detail, duplicate_of, jaccard)
     columns = [
         pa.nulls(batch.num_rows, field.type) if values is None else values.cast(field.type)

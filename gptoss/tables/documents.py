@@ -95,5 +95,6 @@ def read_batches(folder: Path, columns: Sequence[str] | None = None, *, rows: in
 
 def read_table(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """All documents of a folder in memory; for work that is known to fit on one machine."""
+    # Files written by tasks that found nothing have no rows, but the schema.
     tables = [pq.read_table(path, columns=list(columns) if columns else None) for path in document_files(folder)]
     return pa.concat_tables(tables)
