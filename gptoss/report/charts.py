@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from gptoss.core.formatting import count, decimal, size
 from gptoss.report.evaluation_charts import bits_per_byte, calibration, comparison
-from gptoss.report.svg import PLACEHOLDER, SvgFigure, canvas, to_svg
+from gptoss.report.svg import (
+    BLUE,
+    GOLD,
+    GREEN,
+    INK,
+    MUTED,
+    ORANGE,
+    PAPER,
+    RED,
+    VIOLET,
+    SvgFigure,
+    canvas,
+    legend_below,
+    to_svg,
+)  # fmt: skip
 from gptoss.report.tables import NGRAM_NAMES
-
-BLUE, ORANGE, GREEN, RED = (PLACEHOLDER[name] for name in ("blue", "orange", "green", "red"))
-VIOLET, GOLD, INK, MUTED, LINE = (PLACEHOLDER[name] for name in ("violet", "gold", "ink", "muted", "line"))
-PAPER = PLACEHOLDER["paper"]
 
 # Outcome of an ingested document: by the stage that removed it, or clean. In stacking order.
 OUTCOMES = {
@@ -58,15 +69,16 @@ def corpus(facts: dict[str, Any]) -> SvgFigure | None:
             axis.set_title({"documents": "Documents", "bytes": "Text"}[unit], loc="left", fontsize=9.5, color=INK)
             axis.tick_params(axis="y", labelcolor=INK)
         axes[0].invert_yaxis()
-        handles, labels = axes[0].get_legend_handles_labels()
-        used = [
-            i for i, outcome in enumerate(OUTCOMES) if any(_amount(facts, name, outcome, "documents") for name in names)
-        ]
-        figure.legend(
-            [handles[i] for i in used], [labels[i] for i in used], loc="outside lower left", ncols=4, labelcolor=MUTED,
-            handlelength=1.0, handleheight=0.9, columnspacing=1.6, fontsize=9,
-        )  # fmt: skip
+        outcome_legend(figure, [o for o in OUTCOMES if any(_amount(facts, name, o, "documents") for name in names)])
         return to_svg(figure, "corpus", "Outcome of the ingested documents and their text, by source")
+
+
+def outcome_legend(figure: Any, outcomes: Iterable[str]) -> None:
+    """The legend of the colours of `OUTCOMES`, without those that the figure does not show."""
+    from matplotlib.patches import Patch
+
+    handles = [Patch(color=OUTCOMES[outcome][1], label=OUTCOMES[outcome][0]) for outcome in outcomes]
+    legend_below(figure, handles)
 
 
 def _amount(facts: dict[str, Any], source: str, outcome: str, unit: str) -> float:

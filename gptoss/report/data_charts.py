@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from gptoss.core.formatting import count, size
-from gptoss.report.charts import BLUE, GOLD, INK, LINE, MUTED, OUTCOMES, PAPER
-from gptoss.report.svg import SvgFigure, canvas, to_svg
+from gptoss.report.charts import OUTCOMES, outcome_legend
+from gptoss.report.svg import BLUE, GOLD, INK, LINE, SvgFigure, canvas, labelled_bars, legend_below, to_svg
 from gptoss.report.tables import removal_reasons
 
 STEPS = {"ingest": "Ingested", "curate": "Curated", "dedup": "Deduplicated", "decontaminate": "Clean"}
@@ -64,22 +64,9 @@ def _bars(source: dict[str, Any]) -> list[tuple[str, int, int | None]]:
 
 def _funnel(axis: Any, bars: list[tuple[str, int, int | None]], unit: str) -> None:
     values = [bar[1] if unit == "documents" else bar[2] for bar in bars]
-    longest = max((value for value in values if value is not None), default=0) or 1
-    labels = [bar[0] for bar in bars]
+    texts = ["" if value is None else {"documents": count, "bytes": size}[unit](value) for value in values]
     colours = [LINE if bar[0] == "Raw records" else BLUE for bar in bars]
-    # An invisible bar where the value is unknown keeps its row, so that both columns have the same rows.
-    axis.barh(labels, [longest if value is None else 0 for value in values], 0.7, color="none")
-    axis.barh(labels, [value or 0 for value in values], 0.7, color=colours, edgecolor=PAPER, linewidth=0.8)
-    for position, value in enumerate(values):
-        text = "" if value is None else (count(value) if unit == "documents" else size(value))
-        axis.annotate(text, (value or 0, position), (4, 0), textcoords="offset points", va="center", fontsize=8.5,
-                      color=INK)  # fmt: skip
-    axis.set_xlim(0, 1.28 * longest)  # room for the number behind the longest bar
-    axis.set_ylim(len(bars) - 0.4, -0.6)
-    axis.grid(False)
-    axis.spines["bottom"].set_visible(False)
-    axis.set_xticks([])
-    axis.tick_params(axis="y", labelcolor=MUTED)
+    labelled_bars(axis, [bar[0] for bar in bars], [value or 0 for value in values], texts, colours)
 
 
 def reasons(facts: dict[str, Any]) -> SvgFigure | None:
@@ -88,28 +75,12 @@ def reasons(facts: dict[str, Any]) -> SvgFigure | None:
     if not groups:
         return None
     with canvas(0.55 + 0.26 * len(groups)) as (figure, axis):
+        numbers = [group["documents"] for group in groups]
+        labels = [group["reason"].replace("_", " ") for group in groups]
         colours = [OUTCOMES[group["stage"]][1] for group in groups]
-        axis.barh(range(len(groups)), [group["documents"] for group in groups], 0.7, color=colours)
-        axis.set_yticks(range(len(groups)), [group["reason"].replace("_", " ") for group in groups])
-        for position, group in enumerate(groups):
-            axis.annotate(count(group["documents"]), (group["documents"], position), (4, 0),
-                          textcoords="offset points", va="center", color=INK, fontsize=8.5)  # fmt: skip
-        axis.set_ylim(len(groups) - 0.4, -0.6)
-        axis.set_xlim(0, 1.12 * max(group["documents"] for group in groups) or 1)
-        axis.grid(False)
-        axis.spines["bottom"].set_visible(False)
-        axis.set_xticks([])
-        axis.tick_params(axis="y", labelcolor=INK)
-        _legend(figure, {OUTCOMES[group["stage"]] for group in groups})
+        labelled_bars(axis, labels, numbers, [count(number) for number in numbers], colours)
+        outcome_legend(figure, dict.fromkeys(group["stage"] for group in groups))
         return to_svg(figure, "reasons", "Documents removed for each reason")
-
-
-def _legend(figure: Any, shown: set[tuple[str, str]]) -> None:
-    from matplotlib.patches import Patch
-
-    handles = [Patch(color=colour, label=label) for label, colour in OUTCOMES.values() if (label, colour) in shown]
-    figure.legend(handles=handles, loc="outside lower left", ncols=4, labelcolor=MUTED, handlelength=1.0,
-                  handleheight=0.9, columnspacing=1.6, fontsize=9)  # fmt: skip
 
 
 def clusters(facts: dict[str, Any]) -> SvgFigure | None:
@@ -153,9 +124,7 @@ def distributions(source: str, measures: dict[str, Any]) -> SvgFigure | None:
             axis.set_title(name.replace("_", " "), loc="left", fontsize=8.5, color=INK)
         for axis in axes.flat[len(drawn) :]:
             axis.set_visible(False)
-        handles, labels = axes.flat[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower left", ncols=2, labelcolor=MUTED, handlelength=1.0,
-                      handleheight=0.9, fontsize=9)  # fmt: skip
+        legend_below(figure, axes.flat[0].get_legend_handles_labels()[0])
         return to_svg(figure, f"distributions-{source}", f"Documents of {source} before and after curation")
 
 

@@ -57,87 +57,62 @@ def funnel_steps(source: dict[str, Any]) -> list[dict[str, Any]]:
 def _entries(step: dict[str, Any]) -> list[dict[str, Any]]:
     whole = step["in"]["documents"]
     entries = [
-        {
-            "reason": entry["reason"].replace("_", " "),
-            "kind": entry.get("kind", ""),
-            "documents": entry["documents"],
-            "bytes": entry["bytes"],
-            "share": entry["documents"] / whole if whole else None,
-        }
+        {"kind": "", **entry, "reason": entry["reason"].replace("_", " "),
+         "share": entry["documents"] / whole if whole else None}
         for entry in step["removed"]
-    ]
+    ]  # fmt: skip
     if step["rewritten"]:
-        entries.append(
-            {
-                "reason": REWRITTEN[step["stage"]],
-                "kind": "",
-                "documents": None,
-                "bytes": step["rewritten"],
-                "share": None,
-            }
-        )
+        cut = {"kind": "", "reason": REWRITTEN[step["stage"]], "bytes": step["rewritten"]}
+        entries.append(cut | {"documents": None, "share": None})
     return entries
 
 
 def arithmetic(step: dict[str, Any]) -> str:
     """`24 documents = 20 kept + 4 removed`, and the same for bytes where they are known."""
-    removed = sum(entry["documents"] for entry in step["removed"])
-    noun = "record" if step["stage"] == "ingest" else "document"
-    noun += "" if step["in"]["documents"] == 1 else "s"
+    given, kept, rewritten = step["in"], step["kept"], step["rewritten"]
+    noun = ("record" if step["stage"] == "ingest" else "document") + "s" * (given["documents"] != 1)
     if step["stage"] == "shards":
         parts = " + ".join(f"{count(part['documents'])} {split}" for split, part in step["splits"].items())
-        sentence = f"{count(step['in']['documents'])} {noun} = {parts or 0}"
     else:
-        kept = count(step["kept"]["documents"])
-        sentence = f"{count(step['in']['documents'])} {noun} = {kept} kept + {count(removed)} removed"
-    if step["in"]["bytes"] is None:
+        removed = sum(entry["documents"] for entry in step["removed"])
+        parts = f"{count(kept['documents'])} kept + {count(removed)} removed"
+    sentence = f"{count(given['documents'])} {noun} = {parts or 0}"
+    if given["bytes"] is None:
         return sentence
-    gone = sum(entry["bytes"] for entry in step["removed"])
-    rewritten = step["rewritten"]
     cut = f" {'+' if rewritten > 0 else '−'} {count(abs(rewritten))} {'cut' if rewritten > 0 else 'added'}"
-    return (
-        f"{sentence}; {count(step['in']['bytes'])} bytes = {count(step['kept']['bytes'])} + {count(gone)}"
-        f"{cut if rewritten else ''}"
-    )
+    removed_bytes = sum(entry["bytes"] for entry in step["removed"])
+    sentence += f"; {count(given['bytes'])} bytes = {count(kept['bytes'])} + {count(removed_bytes)}"
+    return sentence + (cut if rewritten else "")
 
 
-def key_figures(facts: dict[str, Any]) -> list[dict[str, str]]:
-    """The key figures over all sources."""
-    steps = {
-        stage: [step for one in sources(facts).values() for step in one["funnel"] if step["stage"] == stage]
-        for stage in TITLES
-    }
+def key_figures(facts: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """The key figures over all sources: value, label and a note."""
+    steps: dict[str, list[dict[str, Any]]] = {stage: [] for stage in TITLES}
+    for source in sources(facts).values():
+        for step in source["funnel"]:
+            steps[step["stage"]].append(step)
 
     def total(stage: str, side: str, unit: str) -> int | None:
         return sum(step[side][unit] for step in steps[stage]) if steps[stage] else None
 
-    def lost(stage: str) -> str:
-        given, kept = total(stage, "in", "documents"), total(stage, "kept", "documents")
-        return percent((given - kept) / given) if given and kept is not None else "–"
+    def removed_share(stage: str) -> str:
+        before, kept = total(stage, "in", "documents"), total(stage, "kept", "documents")
+        return percent((before - kept) / before) if before and kept is not None else "–"
 
-    made = total("ingest", "kept", "documents")
-    clean, size_of = total("decontaminate", "kept", "documents"), total("decontaminate", "kept", "bytes")
+    def number(value: int | None) -> str:
+        return "–" if value is None else count(value)
+
+    ingested = total("ingest", "kept", "documents")
     tokens, encoded = total("shards", "kept", "tokens"), total("shards", "kept", "bytes")
-    ratio = f"{encoded / tokens:.2f} bytes per token" if tokens and encoded else "not measured"
-    tile = ("value", "label", "note")
     return [
-        dict(zip(tile, values, strict=True))
-        for values in (
-            (_count(total("ingest", "in", "documents")), "raw records", _documents(made)),
-            (lost("curate"), "removed by curation", "of documents"),
-            (lost("dedup"), "duplicates", "of curated documents"),
-            (_count(clean), "clean documents", size(size_of)),
-            (_count(tokens), "tokens", ratio),
-        )
+        (number(total("ingest", "in", "documents")), "raw records",
+         "not measured" if ingested is None else f"{count(ingested)} documents"),
+        (removed_share("curate"), "removed by curation", "of documents"),
+        (removed_share("dedup"), "duplicates", "of curated documents"),
+        (number(total("decontaminate", "kept", "documents")), "clean documents",
+         size(total("decontaminate", "kept", "bytes"))),
+        (number(tokens), "tokens", f"{encoded / tokens:.2f} bytes per token" if tokens and encoded else "not measured"),
     ]  # fmt: skip
-
-
-def _count(number: int | None) -> str:
-    return "–" if number is None else count(number)
-
-
-def _documents(number: int | None) -> str:
-    return "not measured" if number is None else f"{count(number)} documents"
 
 
 def removed_by_stage(facts: dict[str, Any]) -> list[dict[str, Any]]:
@@ -198,13 +173,13 @@ def token_counts(facts: dict[str, Any]) -> list[dict[str, Any]]:
 
 def cut_text(facts: dict[str, Any]) -> list[dict[str, Any]]:
     """What was cut out of kept documents: title, amount, and what the `copies` of its examples count."""
-    found = [
+    tables = [
         _cut(f"Repeated lines of {name}", source["repeated_lines"], "lines", "documents")
         for name, source in sources(facts).items()
         if source["repeated_lines"]
     ]
     passages = facts["corpus"]["passages"]
-    return found + ([_cut("Repeated passages", passages, "passages", "times cut")] if passages else [])
+    return tables + ([_cut("Repeated passages", passages, "passages", "times cut")] if passages else [])
 
 
 def _cut(title: str, table: dict[str, Any], unit: str, copies: str) -> dict[str, Any]:

@@ -6,12 +6,22 @@ from typing import Any
 
 from gptoss.core.formatting import decimal
 from gptoss.eval_items.suites import suite_titles
-from gptoss.report.svg import PLACEHOLDER, SvgFigure, canvas, to_svg
+from gptoss.report.svg import (
+    BLUE,
+    GREEN,
+    INK,
+    LINE,
+    MUTED,
+    ORANGE,
+    SvgFigure,
+    canvas,
+    labelled_bars,
+    legend_below,
+    to_svg,
+)  # fmt: skip
 from gptoss.report.tables import NGRAM_NAMES, task_name
 
-BLUE, ORANGE, GREEN = (PLACEHOLDER[name] for name in ("blue", "orange", "green"))
-INK, MUTED, LINE = (PLACEHOLDER[name] for name in ("ink", "muted", "line"))
-
+# Per head: its name, colour and marker. The marker differs too, for readers who cannot tell the colours apart.
 HEADS = {"base": ("Base", BLUE, "o"), "instruct": ("Instruct", ORANGE, "s")}
 
 
@@ -25,17 +35,8 @@ def bits_per_byte(facts: dict[str, Any]) -> SvgFigure | None:
     bars += [(f"{HEADS[head][0]} model", value["model"], HEADS[head][1]) for head, value in measured.items()]
     bars.sort(key=lambda bar: -bar[1])
     with canvas(0.42 + 0.31 * len(bars)) as (figure, axis):
-        axis.barh([bar[0] for bar in bars], [bar[1] for bar in bars], 0.66, color=[bar[2] for bar in bars])
-        for position, (_, value, _) in enumerate(bars):
-            axis.annotate(
-                decimal(value, 3), (value, position), (5, 0), textcoords="offset points", va="center", color=INK
-            )
-        axis.invert_yaxis()
-        axis.set_xlim(0, 1.1 * max(bar[1] for bar in bars))
-        axis.grid(False)
-        axis.spines["bottom"].set_visible(False)
-        axis.set_xticks([])
-        axis.tick_params(axis="y", labelcolor=INK)
+        labels, values, colours = (list(column) for column in zip(*bars, strict=True))
+        labelled_bars(axis, labels, values, [decimal(value, 3) for value in values], colours)
         axis.set_xlabel("bits per byte of held-out text: lower is better", loc="left")
         return to_svg(figure, "bits_per_byte", "Bits per byte of held-out text: the models and byte n-grams")
 
@@ -68,8 +69,7 @@ def comparison(facts: dict[str, Any]) -> SvgFigure | None:
             for axis in axes[:, 0]
             for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(known.values(), known.keys(), loc="outside lower left", ncols=4, labelcolor=MUTED,
-                      columnspacing=1.6, handletextpad=0.6, fontsize=9)  # fmt: skip
+        legend_below(figure, known.values(), handletextpad=0.6)
         return to_svg(
             figure, "comparison", "Scores with two standard errors, the level of guessing, and GPT-4's figures"
         )

@@ -151,39 +151,35 @@ def measurement(facts: dict[str, Any]) -> str:
     return " ".join(sentences)
 
 
-def key_figures(facts: dict[str, Any], history: RunHistory) -> list[dict[str, str]]:
+def key_figures(facts: dict[str, Any], history: RunHistory) -> list[tuple[str, str, str]]:
     """The key figures at the top of the report: value, label and a note."""
-    measured = base_bits(facts)
+    model, recipe, measured = facts["model"], facts["recipe"], base_bits(facts)
     text = funnel(facts)[-1]["clean"] if facts["corpus"]["sources"] else None
     pretrain = history.run_of("pretrain")
     speed = pretrain.metrics.get("tokens_per_second") if pretrain else None
-    baselines = measured.get("baselines", {})
+    trigram = measured.get("baselines", {}).get("trigram")
     return [
-        {
-            "value": words(facts["model"]["parameters"]),
-            "label": "parameters",
-            "note": f"{facts['model']['layers']} layers, {count(facts['model']['hidden_size'])} wide",
-        },
-        {
-            "value": decimal(measured.get("model"), 2) if measured else "–",
-            "label": "bits per byte",
-            "note": f"byte trigram {decimal(baselines['trigram'], 2)}" if "trigram" in baselines else "not measured",
-        },
-        {
-            "value": size(text["bytes"]) if text else "–",
-            "label": "of clean text",
-            "note": f"{count(text['documents'])} documents" if text else "not measured",
-        },
-        {
-            "value": words(facts["recipe"]["tokens"]),
-            "label": "tokens seen",
-            "note": f"{count(speed)} per second" if speed else f"{count(facts['recipe']['steps'])} steps",
-        },
-        {
-            "value": duration(history.seconds) if history.seconds else "–",
-            "label": "all stages",
-            "note": f"pretraining {duration(pretrain.seconds)}" if pretrain else "not observed",
-        },
+        (words(model["parameters"]), "parameters", f"{model['layers']} layers, {count(model['hidden_size'])} wide"),
+        (
+            decimal(measured["model"], 2) if measured else "–",
+            "bits per byte",
+            f"byte trigram {decimal(trigram, 2)}" if trigram is not None else "not measured",
+        ),
+        (
+            size(text["bytes"]) if text else "–",
+            "of clean text",
+            f"{count(text['documents'])} documents" if text else "not measured",
+        ),
+        (
+            words(recipe["tokens"]),
+            "training tokens",
+            f"{count(speed)} per second" if speed else f"{count(recipe['steps'])} steps",
+        ),
+        (
+            duration(history.seconds) if history.seconds else "–",
+            "all stages",
+            f"pretraining {duration(pretrain.seconds)}" if pretrain else "not observed",
+        ),
     ]
 
 

@@ -30,6 +30,7 @@ LIGHT = {
 }
 # The colours matplotlib draws with: a near-black range that nothing else uses, so that they can be replaced as text.
 PLACEHOLDER = {name: f"#0102{position:02x}" for position, name in enumerate(LIGHT, 1)}
+INK, MUTED, LINE, BLUE, ORANGE, GREEN, RED, VIOLET, GOLD, PAPER = PLACEHOLDER.values()  # in the order of LIGHT
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,26 @@ def canvas(height: float, rows: int = 1, columns: int = 1, **options: Any) -> It
         for each in figure.axes:
             each.set_facecolor("none")
         yield figure, axes
+
+
+def labelled_bars(axis: Any, labels: list[str], values: list[float], texts: list[str], colours: list[str]) -> None:
+    """Horizontal bars with their values as text behind them, from top to bottom. No scale: the texts say more."""
+    axis.barh(range(len(labels)), values, 0.7, color=colours, edgecolor=PAPER, linewidth=0.8)
+    for position, (value, text) in enumerate(zip(values, texts, strict=True)):
+        axis.annotate(text, (value, position), (4, 0), textcoords="offset points", va="center", fontsize=8.5, color=INK)
+    axis.set_yticks(range(len(labels)), labels)
+    axis.set_ylim(len(labels) - 0.4, -0.6)
+    axis.set_xlim(0, 1.25 * max(values) or 1)  # room for the text behind the longest bar
+    axis.tick_params(axis="y", labelcolor=INK)
+    axis.set_xticks([])
+    axis.grid(False)
+    axis.spines["bottom"].set_visible(False)
+
+
+def legend_below(figure: Any, handles: Any, **options: Any) -> None:
+    """A legend below the axes, where it covers no data."""
+    figure.legend(handles=handles, loc="outside lower left", ncols=4, labelcolor=MUTED, handlelength=1.0,
+                  handleheight=0.9, columnspacing=1.6, fontsize=9, **options)  # fmt: skip
 
 
 def to_svg(figure: Any, name: str, caption: str) -> SvgFigure:

@@ -253,16 +253,16 @@ def _memory(metrics: dict[str, float]) -> str:
 
 def bits_per_byte(facts: dict[str, Any]) -> list[dict[str, Any]]:
     """The heads and the byte n-grams, the best first."""
+    unmeasured = {"bytes": None, "tokens": None}
     measured = {head: value for head, value in facts["evaluation"]["bits_per_byte"].items() if value}
     rows = [
-        {"name": f"{head.capitalize()} model", "value": value["model"], "bytes": value.get("bytes"),
-         "tokens": value.get("tokens")}
+        unmeasured | value | {"name": f"{head.capitalize()} model", "value": value["model"]}
         for head, value in measured.items()
-    ]  # fmt: skip
+    ]
     # Both heads are measured on the same text, so the baselines of either are those of both.
     baselines = next(iter(measured.values()))["baselines"] if measured else {}
     rows += [
-        {"name": f"Byte {NGRAM_NAMES.get(name, name)}", "value": value, "bytes": None, "tokens": None}
+        unmeasured | {"name": f"Byte {NGRAM_NAMES.get(name, name)}", "value": value}
         for name, value in baselines.items()
     ]
     return sorted(rows, key=lambda row: float(row["value"]))
