@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gptoss.core.atomic_files import read_json, write_json
+from gptoss.core.atomic_files import read_json
 from gptoss.core.errors import UserError
-from gptoss.core.progress import progress
-from gptoss.tables.safetensors_files import SafetensorsWriter, StoredTensor, read_header
+from gptoss.tables.safetensors_files import StoredTensor, read_header
+from gptoss.tables.safetensors_shards import write_safetensors
 
 if TYPE_CHECKING:
     import torch
@@ -57,23 +57,16 @@ def convert(source: Path, folder: Path, max_bytes: int, file_name: str = MODEL) 
     """Write the tensors of `source` to `folder` in float16, with an index when there are several files."""
     import torch
 
-    files = assign_to_files(stored_tensors(source, file_name), max_bytes)
-    stem = file_name.removesuffix(".safetensors")
+    stored = {tensor.name: tensor for tensor in stored_tensors(source, file_name)}
+    check_file_size(stored.values(), max_bytes)
     conversion = Conversion()
-    weight_map: dict[str, str] = {}
-    for number, tensors in enumerate(progress(files, f"{file_name} to float16", unit="file"), 1):
-        # transformers' naming of several files; it finds them through the index.
-        name = file_name if len(files) == 1 else f"{stem}-{number:05d}-of-{len(files):05d}.safetensors"
-        with SafetensorsWriter(folder / name, {t.name: (torch.float16, t.shape) for t in tensors}) as writer:
-            for tensor in tensors:
-                writer.write(tensor.name, _cast(tensor, conversion))
-        conversion.files.append(name)
-        conversion.sha256[name] = writer.sha256
-        weight_map |= dict.fromkeys((tensor.name for tensor in tensors), name)
+    conversion.sha256 = write_safetensors(
+        folder, {name: (torch.float16, tensor.shape) for name, tensor in stored.items()},
+        lambda name: _cast(stored[name], conversion), max_bytes,
+        file_name=file_name, description=f"{file_name} to float16",
+    )  # fmt: skip
+    conversion.files = list(conversion.sha256)
     conversion.bytes = conversion.parameters * FLOAT16_BYTES
-    if len(files) > 1:
-        index = {"metadata": {"total_size": conversion.bytes}, "weight_map": weight_map}
-        write_json(folder / f"{file_name}.index.json", index)
     return conversion
 
 
@@ -108,11 +101,8 @@ def tensor_dtypes(folder: Path) -> Iterator[tuple[str, str]]:
             yield tensor.name, tensor.dtype
 
 
-def assign_to_files(tensors: list[StoredTensor], max_bytes: int) -> list[list[StoredTensor]]:
-    """Return the tensors of each file. Files are filled in order and not packed tightly, so that a layer lies in one
-    or two files. Errors: `UserError` for a tensor that no file can hold."""
-    files: list[list[StoredTensor]] = [[]]
-    file_bytes = 0
+def check_file_size(tensors: Iterable[StoredTensor], max_bytes: int) -> None:
+    """Raise `UserError` for a tensor that no file can hold."""
     for tensor in tensors:
         tensor_bytes = tensor.values * FLOAT16_BYTES
         if tensor_bytes > max_bytes:
@@ -121,12 +111,6 @@ def assign_to_files(tensors: list[StoredTensor], max_bytes: int) -> list[list[St
                 f"above publish.max_shard_bytes({max_bytes})",
                 f"set publish.max_shard_bytes to {tensor_bytes} or more",
             )
-        if files[-1] and file_bytes + tensor_bytes > max_bytes:
-            files.append([])
-            file_bytes = 0
-        files[-1].append(tensor)
-        file_bytes += tensor_bytes
-    return files
 
 
 def _cast(tensor: StoredTensor, conversion: Conversion) -> Iterator[torch.Tensor]:

@@ -9,7 +9,7 @@ NVIDIA-NeMo/Automodel#2096, #3248.)
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from torch.distributed.checkpoint import DefaultLoadPlanner, FileSystemReader
 
 from gptoss.core.atomic_files import atomic_folder, read_json, write_json
 from gptoss.core.errors import DataError
-from gptoss.core.progress import progress
-from gptoss.tables.safetensors_files import BLOCK_BYTES, SafetensorsWriter
+from gptoss.tables.safetensors_files import BLOCK_BYTES
+from gptoss.tables.safetensors_shards import write_safetensors
 from gptoss.train.checkpoint import MANIFEST
 
 MAX_SHARD_BYTES = 5_000_000_000  # default of save_pretrained before transformers 5, which raised it to 50 GB
@@ -56,41 +56,18 @@ def _natural_order(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def plan_files(sizes: Mapping[str, torch.Size], value_bytes: int, max_bytes: int) -> list[list[str]]:
-    """Parameter names per file, in order; a file has at most `max_bytes`, or one parameter."""
-    files: list[list[str]] = [[]]
-    filled = 0
-    for name, size in sizes.items():
-        need = value_bytes * size.numel()
-        if files[-1] and filled + need > max_bytes:
-            files.append([])
-            filled = 0
-        files[-1].append(name)
-        filled += need
-    return files
-
-
 def export(checkpoint: Path, out: Path, dtype: torch.dtype, max_shard_bytes: int = MAX_SHARD_BYTES) -> None:
     """Write safetensors files, their index if there are several, and `config.json`.
 
     Errors: `DataError` when a weight is not finite in `dtype`.
     """
     weights = CheckpointWeights(checkpoint)
-    files = plan_files(weights.sizes, dtype.itemsize, max_shard_bytes)
+    tensors = {name: (dtype, size) for name, size in weights.sizes.items()}
     with atomic_folder(out) as partial:
-        weight_map: dict[str, str] = {}
-        for number, names in enumerate(progress(files, "export", unit="files"), 1):
-            single = len(files) == 1
-            file = "model.safetensors" if single else f"model-{number:05d}-of-{len(files):05d}.safetensors"
-            with SafetensorsWriter(partial / file, {name: (dtype, weights.sizes[name]) for name in names}) as writer:
-                for name in names:
-                    writer.write(name, cast_blocks(weights.read(name), dtype, name))
-            weight_map |= dict.fromkeys(names, file)
-        # As save_pretrained does: a single file has no index.
-        if len(files) > 1:
-            total_size = dtype.itemsize * sum(size.numel() for size in weights.sizes.values())
-            index = {"metadata": {"total_size": total_size}, "weight_map": weight_map}
-            write_json(partial / "model.safetensors.index.json", index)
+        write_safetensors(
+            partial, tensors, lambda name: cast_blocks(weights.read(name), dtype, name), max_shard_bytes,
+            description="export",
+        )  # fmt: skip
         # From the manifest, so that a checkpoint can be exported without the settings of its run.
         config: dict[str, Any] = read_json(checkpoint / MANIFEST)["config"]
         write_json(partial / "config.json", config | {"dtype": str(dtype).removeprefix("torch.")})

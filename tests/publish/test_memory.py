@@ -42,9 +42,7 @@ def write_large_model(folder: Path) -> int:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from gptoss.core.atomic_files import write_json
-    from gptoss.publish.weights import assign_to_files
-    from gptoss.tables.safetensors_files import SafetensorsWriter, StoredTensor
+    from gptoss.tables.safetensors_shards import write_safetensors
     from tests.publish.toy import CONTEXT, VOCABULARY
 
     config = LlamaConfig(
@@ -57,16 +55,13 @@ def write_large_model(folder: Path) -> int:
     folder.mkdir(parents=True)
     config.save_pretrained(folder)
     generator = torch.Generator().manual_seed(0)
-    files = assign_to_files([StoredTensor(name, folder, "F32", shape, 0, 0) for name, shape in shapes.items()], SHARD)
-    weight_map = {}
-    for number, tensors in enumerate(files, 1):
-        file = f"model-{number:05d}-of-{len(files):05d}.safetensors"
-        with SafetensorsWriter(folder / file, {t.name: (torch.float32, t.shape) for t in tensors}) as writer:
-            for tensor in tensors:
-                value = torch.randn(tensor.shape, generator=generator) * 0.02
-                writer.write(tensor.name, torch.ones(tensor.shape) if "norm" in tensor.name else value)
-                weight_map[tensor.name] = file
-    write_json(folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": weight_map})
+
+    def values(name: str) -> list[torch.Tensor]:
+        drawn = torch.randn(shapes[name], generator=generator) * 0.02
+        return [torch.ones(shapes[name]) if "norm" in name else drawn]
+
+    tensors = {name: (torch.float32, shape) for name, shape in shapes.items()}
+    write_safetensors(folder, tensors, values, 2 * SHARD, description="toy model")
     return sum(4 * torch.Size(shape).numel() for shape in shapes.values())
 
 
