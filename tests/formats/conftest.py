@@ -9,5 +9,5 @@ from gptoss.config.source import SourceConfig
 
 @pytest.fixture
 def a_source() -> SourceConfig:
-    """A source for readers, which look at its format and licence only."""
+    """A source for readers, which only read its options."""
     return SourceConfig(format="mediawiki", urls=("x",), license="L", language="en")

@@ -101,7 +101,7 @@ def test_large_members_and_bombs_cost_only_themselves(make: type, monkeypatch: p
     assert got[-1] == Member("good", b"x")
 
 
-def test_a_cut_tar_is_always_noticed() -> None:
+def test_a_cut_tar_is_always_damage() -> None:
     raw = tar(*GOOD)
     end = len(raw.rstrip(b"\0"))
     for size in range(512, end, 100):
@@ -109,7 +109,7 @@ def test_a_cut_tar_is_always_noticed() -> None:
     assert found(raw[: end + 2048])[1] == ""
 
 
-def test_a_corrupt_tar_header_is_noticed() -> None:
+def test_a_corrupt_tar_header_is_damage() -> None:
     raw = bytearray(tar(("a", b"x" * 512), ("b", b"y")))
     raw[1024] ^= 255
     got, damage = found(bytes(raw))
@@ -117,7 +117,7 @@ def test_a_corrupt_tar_header_is_noticed() -> None:
     assert "corrupt" in damage
 
 
-def test_a_tar_header_that_wants_all_memory_is_refused() -> None:
+def test_a_tar_header_that_claims_all_memory_is_damage() -> None:
     info = tarfile.TarInfo("././@LongLink")
     info.type, info.size = tarfile.GNUTYPE_LONGNAME, 2**33
     assert "header of" in found(info.tobuf(tarfile.GNU_FORMAT) + bytes(4096))[1]
@@ -141,6 +141,6 @@ def test_too_many_members(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"x" * 2000, bytes(2000)])
-def test_what_is_no_archive(raw: bytes) -> None:
+def test_other_bytes_are_not_archives(raw: bytes) -> None:
     assert not archives.is_tar(raw)
     assert not archives.is_zip(raw)

@@ -82,7 +82,7 @@ def test_rdf_archive(a_source: SourceConfig, tmp_path: Path) -> None:
     assert [found.get(number) for number in ("8", "7", "6", "5", "4", "1")] == [None] * 6
 
 
-def test_metadata_snapshot_and_its_mistakes(a_source: SourceConfig, tmp_path: Path) -> None:
+def test_metadata_snapshot_with_malformed_entries(a_source: SourceConfig, tmp_path: Path) -> None:
     rows = [{"id": "hep-th/9901001", "title": "A\n  B", "license": None, "categories": "hep-th",
              "versions": [{"version": "v1", "created": "Mon, 1 Jan 1999"}], "update_date": "2007-05-23"},
             {"id": "2001.00001", "license": "http://creativecommons.org/licenses/by/4.0/",
@@ -114,13 +114,13 @@ def test_a_changed_catalogue_makes_another_table(a_source: SourceConfig, tmp_pat
 @pytest.mark.parametrize(
     "raw", [b"", b"no catalogue", bz2.compress(b"Text#,Title\n1,A\n" * 9999)[:-9], b"Text#,Title\n"]
 )
-def test_what_is_no_catalogue_is_one_message(raw: bytes, a_source: SourceConfig, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_catalogue_is_a_data_error(raw: bytes, a_source: SourceConfig, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="catalogue"):
         opened(raw, a_source, tmp_path)
     assert not list(tmp_path.glob("*.sqlite*"))
 
 
-def test_a_glob_of_several_files_is_no_catalogue(a_source: SourceConfig, tmp_path: Path) -> None:
+def test_a_glob_of_several_files_is_refused_as_a_catalogue(a_source: SourceConfig, tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / f"{name}.csv").write_text("Text#,Type,Title\n1,Text,A\n")
     (tmp_path / "none.paths").write_text("\n")

@@ -57,7 +57,7 @@ def test_small_print_of_the_nineties(a_source: SourceConfig) -> None:
 
 
 @pytest.mark.parametrize("empty", ["\n\n", "\n \n", "\n\t \n \n", "\n"])
-def test_credits_go_and_no_text_with_them(a_source: SourceConfig, empty: str) -> None:
+def test_credits_are_removed_and_no_text_with_them(a_source: SourceConfig, empty: str) -> None:
     """Lines between paragraphs may be blank and not empty; a work may have no empty line at all."""
     work = empty.join(prose(number, 12) for number in range(5))
     records, _ = read(gutenberg.read, BOOK.replace("\r\n\r\n{}", empty + "{}").format(work).encode(), a_source)
@@ -74,7 +74,7 @@ def test_a_work_without_text_is_a_rejection(a_source: SourceConfig) -> None:
 
 
 @pytest.mark.parametrize("run", ["\n", " ", "*\n", "*"])
-def test_a_long_run_without_words_takes_no_long_time(a_source: SourceConfig, run: str) -> None:
+def test_long_runs_without_words_take_linear_time(a_source: SourceConfig, run: str) -> None:
     raw = BOOK.format(f"{run * 2**20}\n{prose(1)}").encode()
     started = time.process_time()
     records, _ = read(gutenberg.read, raw, a_source)
@@ -82,13 +82,13 @@ def test_a_long_run_without_words_takes_no_long_time(a_source: SourceConfig, run
     assert time.process_time() - started < 10
 
 
-def test_rules_before_the_end_marker_go(a_source: SourceConfig) -> None:
+def test_rules_before_the_end_marker_are_removed(a_source: SourceConfig) -> None:
     raw = BOOK.format(f"{prose(1)}\r\n\r\n  * * *\r\n\r\n-----\r\n")
     records, _ = read(gutenberg.read, raw.encode(), a_source)
     assert texts(records) == [prose(1)]
 
 
-def test_text_without_markers_is_kept_whole_and_says_so(a_source: SourceConfig) -> None:
+def test_text_without_markers_is_kept_whole_and_marked(a_source: SourceConfig) -> None:
     (record,), _ = read(gutenberg.read, b"THE SONNETS\nby W. S.\n\nFrom fairest creatures\n", a_source)
     assert isinstance(record, Document)
     assert record.meta == {"part": 1, "parts": 1, "boilerplate": "none found", "author": "W. S."}
@@ -114,7 +114,7 @@ def test_binary_file_is_rejected(a_source: SourceConfig) -> None:
     "text",
     ["x" * 200_001, ("a b c " * 20 + "\n") * 3000, ("para " * 30 + "\n\n") * 2000, "CHAPTER I\n\nshort\n\n" * 500],
 )
-def test_no_part_is_too_long_and_nothing_is_lost(text: str) -> None:
+def test_parts_are_within_the_limit_and_lose_no_text(text: str) -> None:
     parts = gutenberg.split(text.strip())
     assert all(0 < len(part) <= gutenberg.MAX_CHARACTERS for part in parts)
     assert re.sub(r"\s", "", "".join(parts)) == re.sub(r"\s", "", text)
@@ -158,7 +158,7 @@ def test_number_language_and_copyright_of_the_header(a_source: SourceConfig) -> 
     )  # fmt: skip
 
 
-def test_a_book_may_stay_whole(a_source: SourceConfig) -> None:
+def test_chapters_false_keeps_a_book_whole(a_source: SourceConfig) -> None:
     whole = a_source.model_copy(update={"chapters": False})
     (record,), _ = read(gutenberg.read, a_book(), whole)
     parts, _ = read(gutenberg.read, a_book(), a_source)
@@ -181,7 +181,7 @@ def test_zip_of_a_mirror(a_source: SourceConfig) -> None:
     assert "cut off" in read(gutenberg.read, raw.getvalue()[:-30], a_source)[1]
 
 
-def test_marks_of_transcribers_go() -> None:
+def test_marks_of_transcribers_are_removed() -> None:
     text = (
         "[Illustration]\n\nIt _was_ the\n_best\nof_ times, snake_case_name. [Illustration: A\nking]\n\n"
         "[Transcriber's Note: x\ny.]\n\nEnd."
@@ -192,7 +192,7 @@ def test_marks_of_transcribers_go() -> None:
     assert "notes" in gutenberg.without_marks(f"Transcriber's notes\n\n{long}")
 
 
-def test_catalogue_says_language_rights_and_type(a_source: SourceConfig, tmp_path: Path) -> None:
+def test_language_rights_and_type_come_from_the_catalogue(a_source: SourceConfig, tmp_path: Path) -> None:
     listed = tmp_path / "pg_catalog.csv"
     listed.write_text(
         "Text#,Type,Issued,Title,Language,Authors,Subjects,LoCC,Bookshelves\n"

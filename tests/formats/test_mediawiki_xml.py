@@ -21,7 +21,7 @@ def test_hostile_xml_is_refused(a_source: SourceConfig) -> None:
 
 
 def test_reading_holds_one_record_at_a_time(a_source: SourceConfig) -> None:
-    """A dump of 100 MB streams by without ever being in memory."""
+    """A dump of 100 MB is read in the memory of a few pages."""
     import tracemalloc
 
     head, _, tail = dump(page("A", 1, "w" * 1_000_000, namespace=1)).partition(b"<page>")

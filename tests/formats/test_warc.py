@@ -59,7 +59,7 @@ def test_html_responses_become_main_text(a_source: SourceConfig) -> None:
     assert [record.reason for record in records if isinstance(record, Rejection)] == ["unreadable record"]
 
 
-def test_truncated_warc_is_noticed_and_its_last_record_not_used(a_source: SourceConfig) -> None:
+def test_a_truncated_warc_is_damage_and_its_last_record_is_not_used(a_source: SourceConfig) -> None:
     whole = [record_of("response", http(html(prose(i)))) for i in range(5)]
     raw = b"".join(whole)
     assert read(warc.read, raw, a_source)[1] == ""
@@ -98,7 +98,7 @@ def test_media_types_are_a_setting(a_source: SourceConfig) -> None:
     assert other == Skip("media type unknown")
 
 
-def test_meta_leads_back_to_the_raw_record(a_source: SourceConfig) -> None:
+def test_the_locator_is_the_position_of_the_raw_record(a_source: SourceConfig) -> None:
     members = [gzip.compress(record_of("response", http(html(prose(i) * 50), kind="text/html"))) for i in range(5)]
     records, _ = read(warc.read, b"".join(members), a_source)
     for number, record in enumerate(records):

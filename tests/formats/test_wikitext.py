@@ -30,7 +30,7 @@ It is {{convert|10|km|mi}} long&lt;!-- hidden --&gt; and flows at &lt;math&gt;v 
 [[Kategorie:Rivers]] [[Category:Water]] [[de:Fluss]] __NOTOC__"""
 
 
-def test_wikitext_becomes_prose(a_source: SourceConfig) -> None:
+def test_wikitext_becomes_running_text(a_source: SourceConfig) -> None:
     (record,), damage = read(mediawiki.read, dump(page("River", 12, MARKUP)), a_source)
     assert isinstance(record, Document)
     assert not damage
@@ -57,12 +57,12 @@ def test_pathological_wikitext_neither_hangs_nor_crashes(markup: str, a_source: 
     "x {|" * 500_000,
 ])  # fmt: skip
 def test_long_and_deep_markup_takes_linear_time(markup: str, a_source: SourceConfig) -> None:
-    """Quadratic time would be minutes."""
+    """Quadratic time would take minutes."""
     records, damage = read(mediawiki.read, dump(page("A", 1, markup.replace("<", "&lt;"))), a_source)
     assert (len(records), damage) == (1, "")
 
 
-def test_what_is_not_markup_is_kept(a_source: SourceConfig) -> None:
+def test_text_that_is_not_markup_is_kept(a_source: SourceConfig) -> None:
     markup = (
         "a &lt;nowiki&gt;[[b]] {{c}} '''d'''&lt;/nowiki&gt; e&lt;ref name=x /&gt; f &lt;code&gt;g&lt;/code&gt; 5 "
         "&amp;lt; 6 &lt;ref&gt;unclosed h {{nowrap|1=i}} [[Foo|j]]s [[k]]l {{lang|de|{{sic|m}}}}\n----\n;n: o\n*# p"

@@ -58,7 +58,7 @@ PROGRAM = textwrap.dedent(
 
 
 def run_apart(format_: str) -> dict[str, Any]:
-    """The stage over `raw/*` in a process of its own: its metrics and its peak memory in bytes."""
+    """The stage over `raw/*` in its own process: its metrics and its peak memory in bytes."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(ROOT / "profiles" / "tiny.yaml"), format_],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -102,7 +102,7 @@ GOOD = {
 @pytest.mark.slow
 @pytest.mark.parametrize("format_", GOOD)
 def test_bombs_and_endless_lines_stay_in_bounded_memory(workspace: Path, format_: str) -> None:
-    """10 GB of zeros, a line of words without end, and sound records before 1 GB of NUL, one file after the other."""
+    """10 GB of zeros, an endless line of words, and intact records before 1 GB of NUL, one file after the other."""
     Path("raw").mkdir()
     Path("raw/a").write_bytes(GOOD[format_])
     mebibyte = bytes(1 << 20)

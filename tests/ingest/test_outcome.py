@@ -7,7 +7,7 @@ import pytest
 from gptoss.ingest.outcome import FileOutcome
 
 
-def test_sums_that_do_not_add_up_are_noticed() -> None:
+def test_counts_that_do_not_add_up_raise() -> None:
     outcome = FileOutcome("a", records=4, documents=1, rejected={"x": 1}, skipped={"y": 2})
     outcome.check()
     outcome.records = 5

@@ -18,7 +18,7 @@ from tests.ingest.stage_run import OUTPUT, article_dumps, command, environment, 
 
 
 def test_killed_in_the_middle_of_a_file_and_continued(workspace: Path) -> None:
-    """The third file is a pipe that delivers half of its bytes and then nothing: the stage is killed right there."""
+    """The third file is a pipe that delivers half of its bytes and no more: the stage is killed while it reads it."""
     files = article_dumps(5, pages=40)
     urls = sorted(files)
     put(files, workspace / "straight")
@@ -49,7 +49,7 @@ def test_killed_in_the_middle_of_a_file_and_continued(workspace: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_at_any_point_and_continued(workspace: Path) -> None:
-    """Killed five times, at moments spread over the time that an undisturbed run takes, wherever it is then."""
+    """Killed five times, at moments spread over the duration of an undisturbed run."""
     files = article_dumps(40, pages=30)
     for folder in ("straight", "killed"):
         put(files, workspace / folder)

@@ -114,7 +114,7 @@ def bound_by_permissions() -> None:
 
 @pytest.mark.parametrize("locked", ["raw", "raw/00.xml.bz2"])
 @pytest.mark.parametrize("pattern", ["raw/*.bz2", "raw/00.xml.bz2", "r*/**/*.bz2"])
-def test_no_permission_is_one_clear_message(workspace: Path, locked: str, pattern: str) -> None:
+def test_missing_permission_is_one_clear_message(workspace: Path, locked: str, pattern: str) -> None:
     put(article_dumps(1))
     Path(locked).chmod(0)
     probe = [sys.executable, "-c", "import os, sys; sys.exit(os.access(sys.argv[1], os.R_OK))", locked]

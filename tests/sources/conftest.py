@@ -15,7 +15,7 @@ from tests.sources.http_server import Handler
 
 @pytest.fixture
 def package_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalIndex:
-    """An empty index that pip, and so the stage, is configured with; nothing else is."""
+    """An empty index, which is the only one that pip and so the stage are configured with."""
     index = LocalIndex(tmp_path / "simple")
     for variable in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX"):
         monkeypatch.delenv(variable, raising=False)
@@ -26,7 +26,7 @@ def package_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalIndex
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries follow each other at once."""
+    """Retries without pauses."""
     monkeypatch.setattr("gptoss.sources.network.FIRST_PAUSE", 0.0)
 
 

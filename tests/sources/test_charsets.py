@@ -19,7 +19,7 @@ TEXTS = {
 @pytest.mark.parametrize("charset", TEXTS)
 @pytest.mark.parametrize("header", [None, "right", "iso-8859-1", "utf-8", "bogus", "base64"])
 @pytest.mark.parametrize("head", [None, "right", "utf-8"])
-def test_charset_in_spite_of_what_is_said(charset: str, header: str | None, head: str | None) -> None:
+def test_the_charset_is_found_whatever_is_declared(charset: str, header: str | None, head: str | None) -> None:
     said = {"right": charset}
     meta = f'<meta charset="{said.get(head, head)}">' if head else ""
     page = f"<html><head>{meta}</head><body><p>{TEXTS[charset] * 3}</p></body></html>"

@@ -30,7 +30,7 @@ def test_every_compression_in_one_or_many_streams(compress: Any) -> None:
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
 @pytest.mark.parametrize("harm", ["cut", "flipped", "garbage after"])
-def test_no_damage_goes_unnoticed(compress: Any, harm: str) -> None:
+def test_every_damage_is_reported(compress: Any, harm: str) -> None:
     raw = compress(bytes(range(256)) * 2000) + compress(b"second stream " * 500)
     at = len(raw) - 40
     harmed = {"cut": raw[:-7], "flipped": raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :], "garbage after": raw + b"xy"}
@@ -38,7 +38,7 @@ def test_no_damage_goes_unnoticed(compress: Any, harm: str) -> None:
         decompressed(file(harmed[harm])).read()
 
 
-def test_where_a_record_is_stored() -> None:
+def test_stored_position_of_a_record() -> None:
     members = [gzip.compress(f"record {number} ".encode() * 100 * number) for number in range(1, 50)]
     stream = decompressed(file(b"".join(members)))
     stream.read()

@@ -19,6 +19,6 @@ def test_local_paths_and_globs(tree: Path) -> None:
     assert urls(f"{tree}/raw/?.gz") == [f"{tree}/raw/a.gz", f"{tree}/raw/b.gz"]
 
 
-def test_listing_a_folder_that_vanished_into_a_file(tree: Path) -> None:
+def test_a_file_in_the_place_of_a_folder_matches_nothing(tree: Path) -> None:
     with pytest.raises(UserError, match="no file matches"):
         local_files("raw/a.gz/*.gz")

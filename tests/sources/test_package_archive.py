@@ -80,7 +80,7 @@ def test_requirement_must_pin_one_version(requirement: str) -> None:
         parse_requirement(requirement)
 
 
-def test_unknown_version_and_unknown_member_say_what_there_is(workspace: Path, package_index: LocalIndex) -> None:
+def test_unknown_versions_and_members_are_user_errors(workspace: Path, package_index: LocalIndex) -> None:
     package_index.add("corpus", "corpus-1.0-py3-none-any.whl", WHEEL)
     with pytest.raises(UserError, match=r"no wheel, sdist or egg of corpus 9\.9 in file://"):
         fetch_archive("corpus==9.9")
@@ -88,7 +88,9 @@ def test_unknown_version_and_unknown_member_say_what_there_is(workspace: Path, p
         fetch_archive("corpus==1.0", "z.txt")
 
 
-def test_archive_that_is_no_archive(workspace: Path, package_index: LocalIndex, tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_a_data_error(
+    workspace: Path, package_index: LocalIndex, tmp_path: Path
+) -> None:
     archive = package_index.add("corpus", "corpus-1.0-py3-none-any.whl", WHEEL)
     archive.write_bytes(b"not a zip")
     (archive.parent / "index.html").write_text(f'<a href="{archive.name}">{archive.name}</a>')

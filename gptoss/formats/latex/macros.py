@@ -91,9 +91,8 @@ class _Expander:
     words: re.Pattern[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        # The longest name first, so that `\\ab` is not read as `\\a` followed by a `b`.
-        names = sorted(self.macros, key=len, reverse=True)
-        self.words = re.compile(r"\\(" + "|".join(map(re.escape, names)) + r")(?![A-Za-z@])")
+        # One expression for all names: the text is searched once, however many macros a paper defines.
+        self.words = re.compile(r"\\(" + "|".join(map(re.escape, self.macros)) + r")(?![A-Za-z@])")
 
     def run(self, text: str, depth: int = 0) -> str:
         """The text with every macro replaced. Raises `TooManyError` beyond the bounds."""
@@ -122,10 +121,11 @@ class _Expander:
 
 
 def _escaped(text: str, at: int) -> bool:
-    """Whether the backslash at `at` is the second one of a line break (`\\\\`): an odd number precede it. At most 50
-    are counted, which bounds the time."""
-    run = at - len(text[max(0, at - 50) : at].rstrip("\\")) - max(0, at - 50)
-    return run % 2 == 1
+    """Whether the backslash at `at` is the second one of a line break, which an odd number of backslashes before it
+    shows."""
+    # At most 50 are counted: in a run of a million backslashes the time would be quadratic.
+    before = text[max(0, at - 50) : at]
+    return (len(before) - len(before.rstrip("\\"))) % 2 == 1
 
 
 def _applied(macro: Macro, text: str, at: int, closes: dict[int, int]) -> tuple[str, int]:

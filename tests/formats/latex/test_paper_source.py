@@ -6,7 +6,7 @@ from gptoss.formats.latex.paper_source import main_file, without_comments
 from tests.formats.latex.convert import convert
 
 
-def test_files_are_included_within_the_paper_and_never_in_circles() -> None:
+def test_inclusions_stay_within_the_paper_and_never_recurse() -> None:
     _, text = convert(
         r"\documentclass{a}\begin{document}\input{parts/one}\include{two}\input{/etc/passwd}\input{../../x}\end{document}",
         parts__one=r"One. \input{parts/one} \input{main}",
@@ -15,7 +15,7 @@ def test_files_are_included_within_the_paper_and_never_in_circles() -> None:
     assert text == "One.\n\nTwo."
 
 
-def test_a_comment_ends_neither_a_paragraph_nor_begins_one() -> None:
+def test_a_comment_neither_ends_nor_begins_a_paragraph() -> None:
     assert without_comments("a% x\n  b\n\n c\\% d %\n\ne") == "a" + "b\n\nc\\% d \n\ne"
     assert without_comments("x\\\\% y\nz") == "x\\\\z"
 

@@ -121,7 +121,7 @@ def test_a_gzip_bomb_is_one_rejection(a_source: SourceConfig, monkeypatch: pytes
     assert [type(record) for record in records] == [Rejection, Document]
 
 
-def test_what_a_paper_has_no_room_for_is_rejected_alone(
+def test_only_the_files_beyond_the_limit_of_a_paper_are_rejected(
     a_source: SourceConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gptoss.formats.latex.papers.MAX_RECORD_BYTES", 4_000)

@@ -74,7 +74,7 @@ $$\\begin{align} x &= 1 \\\\ y &= 2 \\end{align}$$
 Data. It is bold and kept red link."""
 
 
-def test_a_paper_becomes_the_text_that_is_read() -> None:
+def test_a_paper_becomes_the_text_of_its_print() -> None:
     title, text = convert(PAPER)
     assert title == "On Rivers and Seas"
     assert text == EXPECTED
