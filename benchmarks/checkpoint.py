@@ -4,7 +4,7 @@
 
 Two gloo ranks of one thread hold the weights of 75M parameters and Adam's two moments in float32 (900 MB), sharded,
 as `gptoss/train/checkpoint.py` saves them. Between saves they take steps that are matrix products and one sum. In
-turns: a save that is waited for (`save`, then `publish`), and one that is written while steps go on.
+turns: a save that is waited for (`save`, then `commit`), and one that is written while steps go on.
 """
 
 from __future__ import annotations

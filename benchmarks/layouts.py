@@ -70,7 +70,7 @@ def measure(name: str, seconds: float) -> tuple[float, float] | None:
         except UserError as error:
             print(f"{name}: {error.problem}", file=sys.stderr)
             return None
-        run_config.write(Path(folder) / "plan.json")
+        run_config.write(Path(folder) / "run.json")
         probe.bind(("127.0.0.1", 0))
         environment = os.environ | {
             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "GLOO_SOCKET_IFNAME": "lo",
@@ -108,7 +108,7 @@ def run_rank(folder: Path, seconds: float) -> None:
             windows = torch.randint(0, self.run_config.settings.tokenizer.vocab_size, shape)
             return windows[:, :-1], windows[:, 1:]
 
-    run_config = RunConfig.read(folder / "plan.json")
+    run_config = RunConfig.read(folder / "run.json")
     with init_parallel_context(run_config.cluster) as parallel:
         trainer = OnRandomTokens(run_config, parallel)
         for step in range(1, WARM_UP + 1):

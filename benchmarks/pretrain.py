@@ -118,9 +118,9 @@ def loop(folder: Path, name: str, precision: str, processes: int, threads: int) 
         settings=Settings.model_validate(values), cluster=ClusterConfig.model_validate(cluster), precision=precision,
         state=state, attempt="benchmark",
     )  # fmt: skip
-    run_config.write(state / "plan.json")
+    run_config.write(state / "run.json")
     arithmetic = "native" if name == "native_half" else "ours"
-    command = [sys.executable, str(PEERS / "train_loop.py"), str(state / "plan.json"), "1", arithmetic]
+    command = [sys.executable, str(PEERS / "train_loop.py"), str(state / "run.json"), "1", arithmetic]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

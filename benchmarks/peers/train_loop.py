@@ -1,4 +1,4 @@
-"""Our whole training loop as a contestant of `benchmarks/pretrain.py`: `train_loop.py PLAN.json STEPS [native]`.
+"""Our whole training loop as a contestant of `benchmarks/pretrain.py`: `train_loop.py RUN_CONFIG.json STEPS [native]`.
 
 Answers as `train_step.py` does; with several ranks, the first keeps the pace and the others wait for it in the sums.
 """
@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from train_step import Turns
 
 
-def main(plan_file: str, steps: str, arithmetic: str = "ours") -> None:
+def main(config_file: str, steps: str, arithmetic: str = "ours") -> None:
     """Train until there are no more turns. `native`: half products as the processor offers them, not ours."""
-    run_config = RunConfig.read(Path(plan_file))
+    run_config = RunConfig.read(Path(config_file))
     turns = Turns(int(steps))
 
     class Paced(Trainer):

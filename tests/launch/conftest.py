@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.train.conftest import checkout, make_run_config, tiny
+from tests.training_runs import checkout, make_run_config, tiny
 
 __all__ = ["checkout", "make_run_config", "tiny"]

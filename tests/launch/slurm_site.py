@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.train.conftest import free_port
+from tests.training_runs import free_port
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 CREDENTIAL_SECONDS = 5

@@ -15,7 +15,7 @@ import psutil
 from gptoss.core.atomic_files import sha256_file
 from gptoss.tracking.mlflow_run import StageRun
 from gptoss.train import metrics_log
-from tests.train.conftest import ROOT
+from tests.training_runs import ROOT
 
 RUN = StageRun("pretrain")
 STAGE = """

@@ -29,7 +29,7 @@ from tests.launch.stage_process import (
     training_rows,
     wait_for,
 )
-from tests.train.conftest import cluster
+from tests.training_runs import cluster
 
 KILLS = int(os.environ.get("GPTOSS_TEST_PRETRAIN_KILLS", "3"))
 """Kills of the whole run, in turns while it saves, while it publishes, and in a step."""

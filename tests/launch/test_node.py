@@ -16,7 +16,7 @@ from gptoss.core.errors import DataError, Preempted, UserError
 from gptoss.launch import node
 from gptoss.launch.torchrun_agent import exit_code
 from tests.launch.stage_process import RUN, STAGE, finished, outputs, wait_for
-from tests.train.conftest import ROOT, cluster, free_port
+from tests.training_runs import ROOT, cluster, free_port
 
 EXTERNAL = f"""
 import sys

@@ -22,7 +22,7 @@ from gptoss.train.checkpoint import find_damage
 from gptoss.train.run_config import RunConfig
 from stages.pretrain import pretrain
 from tests.launch.stage_process import RUN, checkpoints, finished, kill, outputs, start, training_rows, wait_for
-from tests.train.conftest import VOCABULARY, cluster, free_port, rank_environment
+from tests.training_runs import VOCABULARY, cluster, free_port, rank_environment
 
 
 @pytest.mark.slow

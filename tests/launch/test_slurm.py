@@ -20,7 +20,7 @@ from gptoss.launch.environment import RESTART_COUNT_ENV, RUN_CONFIG_ENV, config_
 from gptoss.train.run_config import RunConfig
 from tests.launch.slurm_site import missing, slurm_site
 from tests.launch.stage_process import RUN, STAGE, finished, outputs, start, wait_for
-from tests.train.conftest import ROOT, cluster
+from tests.training_runs import ROOT, cluster
 
 STEPS = {"pretrain.steps": 100, "pretrain.loss_scale.growth_interval": 7}
 CHECKPOINTS = {"every_steps": 5, "keep": 2}

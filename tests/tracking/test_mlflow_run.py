@@ -17,7 +17,7 @@ from gptoss.tracking.mlflow_client import connect
 from gptoss.tracking.mlflow_run import PARENT_RUN, MlflowRun, StageRun, stage_run
 from gptoss.tracking.provenance import Dependencies
 from tests.conftest import ROOT
-from tests.train.conftest import free_port
+from tests.training_runs import free_port
 
 
 def dependencies(value: str) -> Dependencies:

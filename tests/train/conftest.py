@@ -1,16 +1,7 @@
-"""Training runs of tiny models, shared with other packages through `tests/training_runs.py`."""
+"""Fixtures of `tests/training_runs.py`."""
 
 from __future__ import annotations
 
-from tests.training_runs import (
-    ROOT,
-    VOCABULARY,
-    checkout,
-    cluster,
-    free_port,
-    make_run_config,
-    rank_environment,
-    tiny,
-)
+from tests.training_runs import checkout, make_run_config, tiny
 
-__all__ = ["ROOT", "VOCABULARY", "checkout", "cluster", "free_port", "make_run_config", "rank_environment", "tiny"]
+__all__ = ["checkout", "make_run_config", "tiny"]
