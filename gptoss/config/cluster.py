@@ -20,6 +20,8 @@ CLUSTERS = Path("infra/clusters")
 class MeshConfig(Section):
     """Sizes of the device mesh `(pp, dp_replicate, dp_shard, tp)`, the last axis varying fastest over the ranks."""
 
+    # The order of the axes decides who talks to whom: tensor parallelism exchanges activations in every layer, so its
+    # ranks are neighbours (one node, NVLink); pipeline stages exchange them once per micro-batch, so they are farthest.
     pp: PositiveInt
     """Pipeline ranks: each holds one or several ranges of layers."""
     dp_replicate: PositiveInt
@@ -43,6 +45,7 @@ class MeshConfig(Section):
 class PipelineConfig(Section):
     """Schedule of micro-batches over the pipeline ranks."""
 
+    # zero_bubble (Qi et al. 2023) fills the idle time of 1f1b with the gradients of weights, at the price of memory.
     schedule: Literal["1f1b", "interleaved_1f1b", "zero_bubble"] = "1f1b"
     stages_per_rank: PositiveInt = 1
     """Virtual stages: ranges of layers that one pipeline rank holds."""
@@ -51,6 +54,7 @@ class PipelineConfig(Section):
 class CheckpointsConfig(Section):
     """When the state of a training run is saved, and how long it is kept."""
 
+    # Not in params.yaml: how often a run is saved depends on how often the machine fails, and changes no result.
     every_steps: PositiveInt
     every_seconds: PositiveFloat | None = None
     """Also save when the last save is this long ago, by the clock of rank 0."""
@@ -65,6 +69,7 @@ class CheckpointsConfig(Section):
 
     @model_validator(mode="after")
     def _permanent_ones_are_saved(self) -> CheckpointsConfig:
+        # Otherwise the steps of permanent checkpoints would never be saved at all.
         if self.keep_every and self.keep_every % self.every_steps:
             raise ValueError(
                 f"keep_every({self.keep_every}) is no multiple of every_steps({self.every_steps}), at which they "
@@ -83,6 +88,7 @@ class SlurmConfig(Section):
     time: str | None = Field(None, pattern=r"^(\d+-)?\d+(:\d+){0,2}$")
     """Time limit as sbatch writes it; a run that needs longer is requeued. Must be quoted: YAML 1.1 reads 12:00:00 as
     the number 43200."""
+    # Instead of a field for each of sbatch's hundred options.
     options: tuple[str, ...] = ()
     """Further options, such as `--exclusive` or `--constraint=a100`."""
 
@@ -92,7 +98,9 @@ class ClusterConfig(Section):
 
     nodes: PositiveInt
     processes_per_node: PositiveInt
+    # OMP_NUM_THREADS of a rank. PyTorch's default, all cores for every process, makes ranks of one machine compete.
     threads_per_process: PositiveInt
+    # Explicit, never detected: on a machine with GPUs the CPU configurations give the same bytes as anywhere else.
     device: Literal["cpu", "cuda"]
     launcher: Literal["torchrun", "external", "slurm"]
     """`torchrun`: the stage starts the ranks; on several nodes, `python -m gptoss.launch.node` on each of them does.
@@ -109,11 +117,13 @@ class ClusterConfig(Section):
     compile: bool = False
     """Compile each decoder layer with `torch.compile`."""
     checkpoints: CheckpointsConfig
+    # Not for several torchrun nodes, where the scheduler restarts all of them together (gptoss/launch/node.py).
     restarts: NonNegativeInt = 0
     """How often all ranks are restarted from the last checkpoint, without a person, after one of them died."""
     watchdog_seconds: PositiveFloat | None = None
     """The ranks are considered hung, and end, after this long without a finished step, validation or save. Starting up
     does not count. Null: never."""
+    # Slurm's signal comes this long before the time limit; on Kubernetes terminationGracePeriodSeconds must exceed it.
     grace_seconds: PositiveFloat = 120.0
     """Time in which a run that is asked to stop must finish its step and save, before its processes are killed."""
     log_every_steps: PositiveInt

@@ -19,10 +19,12 @@ def suite_names() -> list[str]:
 class EvaluateConfig(Section):
     suites: tuple[str, ...]
     """Files of `evals/suites`, without `.yaml`."""
+    # For trials: fewer items mean larger standard errors, and versions are only compared at equal numbers of items.
     limit: PositiveInt | None
     """Items per task; null for all. Rows with a limit are marked."""
     batch_size: PositiveInt
     max_new_tokens: PositiveInt
+    # Off by default: the code comes from a language model, and namespaces are no boundary against kernel bugs.
     execute_code: bool
     """Run code that the model wrote (HumanEval), in the sandbox only."""
     ngram_baseline_bytes: PositiveInt

@@ -14,6 +14,7 @@ class PreferenceConfig(Section):
 
     data: tuple[str, ...]
     """OpenAssistant trees with ranked replies (globs)."""
+    # The beta of DPO's equation 7; the paper uses 0.1 to 0.5.
     beta: PositiveFloat
     """Weight of the KL term that keeps the policy close to the supervised model."""
     learning_rate: PositiveFloat
@@ -30,6 +31,7 @@ class InstructConfig(Section):
     method: Literal["lora", "qlora", "full"]
     base_precision: Literal["float32", "float16", "bfloat16"]
     """Precision of the frozen base; trained weights are float32."""
+    # The update of a matrix has this rank and is scaled by lora_alpha / lora_rank (Hu et al. 2021, section 4.1).
     lora_rank: PositiveInt
     lora_alpha: PositiveInt
     train_embeddings: bool
@@ -49,6 +51,7 @@ class InstructConfig(Section):
 
     @model_validator(mode="after")
     def _precision_fits_the_method(self) -> InstructConfig:
+        # Updates of full fine-tuning are often below the resolution of float16 weights; adapters are kept in float32.
         if self.method == "full" and self.base_precision != "float32":
             raise ValueError(
                 f"method is full and base_precision is {self.base_precision}: with `full` every weight is trained, "

@@ -56,6 +56,7 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _check_sections_together(self) -> Settings:
+        # Divisibility over the mesh is checked in gptoss/train/run_config.py: it depends on the cluster file.
         if self.pretrain.batch_tokens % self.model.context:
             raise ValueError(
                 f"pretrain.batch_tokens({self.pretrain.batch_tokens}) / model.context({self.model.context}) = "
@@ -66,12 +67,14 @@ class Settings(Section):
                 raise ValueError(
                     f"pretrain.{key} names {', '.join(unknown)}: the sources are {', '.join(self.sources)}"
                 )
+        # Without the three marker tokens the objective would have to spell them as text, which costs context.
         missing = set(FIM_TOKENS) - set(self.tokenizer.special_ids)
         if self.pretrain.objective == "fill_in_the_middle" and missing:
             raise ValueError(
                 "pretrain.objective is fill_in_the_middle, but the tokenizer has no "
                 f"{', '.join(sorted(missing))}: add them to tokenizer.extra_tokens"
             )
+        # RoPE positions beyond the pretraining context were never trained.
         if self.instruct.max_length > self.model.context:
             raise ValueError(
                 f"instruct.max_length({self.instruct.max_length}) exceeds model.context({self.model.context})"

@@ -18,11 +18,13 @@ class SourceConfig(Section):
 
     format: str
     """Name of a reader that `gptoss.config.extensions.READERS` lists."""
+    # A hash pins the bytes: URLs without one, such as those of Common Crawl's lists, are trusted not to change.
     urls: tuple[str, ...]
     """fsspec URLs, local globs, `pypi:NAME==VERSION/MEMBER` (a member of a pinned archive; MEMBER may be a glob), each
     optionally with `#sha256=HEX` of the raw file. A URL that ends in `.paths.gz` or `.paths` is a list of URLs,
     relative to `prefix`."""
     prefix: str = ""
+    # The sample depends on the seed only, so a run on a part of Common Crawl is reproducible.
     max_files: PositiveInt | None = None
     """Use a seeded sample of this many of the files that `urls` expand to."""
     license: str

@@ -17,8 +17,7 @@ def write(folder: Path, known: Mapping[str, str] | None = None) -> None:
     """
     # Appending, because a folder is completed in steps (weights, tokenizer, model card) and weights are large.
     known = known or {}
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    names = (found | set(known)) - {CHECKSUMS} - set(_lines(folder))
+    names = (_files(folder) | set(known)) - set(_lines(folder))
     with open(folder / CHECKSUMS, "a", encoding="utf-8") as stream:
         for name in sorted(names):
             stream.write(f"{known.get(name) or sha256_file(folder / name)}  {name}\n")
@@ -32,8 +31,12 @@ def differing(folder: Path) -> list[str]:
         for name, expected in listed.items()
         if not (folder / name).is_file() or sha256_file(folder / name) != expected
     ]
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    return wrong + sorted(found - {CHECKSUMS} - set(listed))
+    return wrong + sorted(_files(folder) - set(listed))
+
+
+def _files(folder: Path) -> set[str]:
+    """Relative paths of all files below `folder`, without the list itself."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {CHECKSUMS}
 
 
 def _lines(folder: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from gptoss.core.errors import PipelineError, Preempted, from_os_error
+from gptoss.core.progress import print_status
 
 # No telemetry, and no network unless a source says so (the stage `benchmarks` lifts the hub's switch itself).
 QUIET = {
@@ -85,15 +86,15 @@ def exit_code_of(call: Callable[[], None]) -> int:
     try:
         call()
     except Preempted as stop:
-        print(f"{stop.problem}; {stop.fix}", file=sys.stderr)
+        print_status(f"{stop.problem}; {stop.fix}")
         return stop.exit_code
     except (PipelineError, OSError) as error:
         known = from_os_error(error) if isinstance(error, OSError) else error
         if known is None:
             raise
-        print(f"error: {known}", file=sys.stderr)
+        print_status(f"error: {known}")
         return known.exit_code
     except KeyboardInterrupt:
-        print("interrupted; the same command continues", file=sys.stderr)
+        print_status("interrupted; the same command continues")
         return INTERRUPTED
     return 0

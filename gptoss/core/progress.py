@@ -1,4 +1,4 @@
-"""Progress display: a bar on a terminal, a plain line every few seconds anywhere else."""
+"""Progress display: a bar on a terminal, a plain line every few seconds anywhere else; status messages."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ T = TypeVar("T")
 
 # Logs of a day-long stage stay readable, and a person who follows one still sees that it is alive.
 SECONDS_BETWEEN_LINES = 5.0
+
+
+def print_status(message: str) -> None:
+    """Print a message for the person who watches. On stderr, because stdout belongs to results; flushed, because under
+    Slurm, Prefect or `nohup` stderr is a file or pipe that somebody follows."""
+    print(message, file=sys.stderr, flush=True)
 
 
 def progress(items: Iterable[T], description: str, *, total: int | None = None, unit: str = "it") -> Iterator[T]:
@@ -30,5 +36,5 @@ def progress(items: Iterable[T], description: str, *, total: int | None = None, 
         now = time.monotonic()
         if now - shown >= SECONDS_BETWEEN_LINES:
             rate = count / (now - start)
-            print(f"{description}: {count}{of_total} {unit}, {rate:.1f} {unit}/s", file=sys.stderr, flush=True)
+            print_status(f"{description}: {count}{of_total} {unit}, {rate:.1f} {unit}/s")
             shown = now

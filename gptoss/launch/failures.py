@@ -101,6 +101,7 @@ def clear(state: Path) -> None:
 
 def report(state: Path, failure: Failure) -> None:
     """Write a report. A death is reported by the launcher in its own file: the rank may have written one before it."""
+    # write_text is atomic, so the launcher never reads half a report of a rank that is killed meanwhile.
     name = "launcher" if failure.kind == "died" else f"rank-{failure.rank}"
     write_text(folder(state) / f"{name}.json", json.dumps(asdict(failure)))
 

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from gptoss.config.cluster import ClusterConfig
 from gptoss.core.errors import Preempted, UserError
+from gptoss.core.progress import print_status
 from gptoss.core.signals import StopRequest, stop_request
 from gptoss.launch import failures, slurm
 from gptoss.launch.environment import config_file, worker_environment
@@ -52,7 +53,8 @@ def launch(run_config: RunConfig, run: StageRun) -> None:
     job = slurm.unfinished_job(run_config.state) if slurm.needs_job(run_config.cluster) else None
     if job:
         run_config = run_config.model_copy(update={"attempt": job.attempt})
-        print(f"pretrain: following Slurm job {job.number}, which was submitted before", file=sys.stderr, flush=True)
+        print_status(f"pretrain: following Slurm job {job.number}, which was submitted before")
+    # The attempt is that of the job, because rank 0 writes it into the rows that the monitor follows.
     monitor = Monitor(run_config, run)
     with stop_request(insist=interrupt) as stop:
         ranks: RankProcesses = job or start(run_config, log)
@@ -98,9 +100,10 @@ def start(run_config: RunConfig, log: Path) -> RankProcesses:
     run_config.state.mkdir(parents=True, exist_ok=True)
     failures.clear(run_config.state)
     run_config.write(config_file(run_config.state))
+    # The ranks read this copy, so editing params.yaml or the cluster file does not affect a run in progress.
     mesh, environment = run_config.cluster.mesh, worker_environment(run_config)
     layout = f"pp {mesh.pp} x dp {mesh.dp} x tp {mesh.tp}, {run_config.precision} on {run_config.cluster.device}"
-    print(f"pretrain: starting {mesh.size} ranks ({layout})", file=sys.stderr, flush=True)
+    print_status(f"pretrain: starting {mesh.size} ranks ({layout})")
     with open(log, "w") as output:
         if slurm.needs_job(run_config.cluster):
             return slurm.submit(run_config, environment, log)
@@ -131,10 +134,8 @@ def follow(run_config: RunConfig, monitor: Monitor, ranks: RankProcesses, stop: 
                 raise Preempted("stopped on request before the first step", "the same command continues")
             requested_at = time.monotonic()
             ranks.terminate()
-            print(
-                "pretrain: stopping after this step, then saving (a second request stops immediately)",
-                file=sys.stderr, flush=True,
-            )  # fmt: skip
+            print_status("pretrain: stopping after this step, then saving (a second request stops immediately)")
+        # A rank that hangs never saves; a scheduler would kill this process too, without saying why.
         if requested_at is not None and time.monotonic() - requested_at > grace:
             raise Preempted(
                 f"stopped on request; the ranks did not save within grace_seconds({grace:g})",
@@ -143,7 +144,7 @@ def follow(run_config: RunConfig, monitor: Monitor, ranks: RankProcesses, stop: 
         # After `poll`, so that the rows written just before the end are read too.
         monitor.update()
         if code is not None:
-            monitor.close()
+            monitor.progress.close()
             return code
         time.sleep(POLL_SECONDS)
 

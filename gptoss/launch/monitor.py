@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gptoss.core.progress import SECONDS_BETWEEN_LINES
+from gptoss.core.progress import SECONDS_BETWEEN_LINES, print_status
 from gptoss.tracking.mlflow_run import StageRun
 from gptoss.train.metrics_log import MetricsReader, Row
 from gptoss.train.run_config import RunConfig
@@ -58,19 +58,17 @@ class Monitor:
     def announce(self, header: Row) -> None:
         """Print at which step the ranks start, and why they were restarted."""
         if header.get("restarted_because"):
-            print(
-                f"pretrain: {header['restarted_because']}; all ranks started again "
-                f"({header['restarts']} of {self.run_config.cluster.restarts})", file=sys.stderr, flush=True,
-            )  # fmt: skip
+            count = f"{header['restarts']} of {self.run_config.cluster.restarts}"
+            print_status(f"pretrain: {header['restarted_because']}; all ranks started again ({count})")
         if header["resumed"]:
-            print(f"pretrain: resumed after step {header['resumed']}", file=sys.stderr, flush=True)
+            print_status(f"pretrain: resumed after step {header['resumed']}")
 
     def show(self, row: Row) -> None:
         """Print loss spikes, activations close to the float16 limit, and the progress line."""
         if "event" in row:
             action = f"back to step {row['step']}" if row["event"] == "rollback" else "no update"
             step = row.get("from_step", row["step"])
-            print(f"pretrain: step {step}: loss {row['loss']:.3f} is a spike: {action}", file=sys.stderr, flush=True)
+            print_status(f"pretrain: step {step}: loss {row['loss']:.3f} is a spike: {action}")
             return
         if self.run_config.precision == "float16":
             self.warn_of_high_activations(row)
@@ -81,11 +79,10 @@ class Monitor:
         for layer, value in enumerate(row.get("activation_maxima", [])):
             if (value is None or value > HIGH_ACTIVATION) and layer not in self.warned_layers:
                 self.warned_layers.add(layer)
-                print(
+                print_status(
                     f"pretrain: step {row['step']}: the outputs of layer {layer} reach {value or float('inf'):.0f}; "
-                    f"float16 ends at {FLOAT16_MAX:.0f}: lower pretrain.learning_rate, or use bfloat16",
-                    file=sys.stderr, flush=True,
-                )  # fmt: skip
+                    f"float16 ends at {FLOAT16_MAX:.0f}: lower pretrain.learning_rate, or use bfloat16"
+                )
 
     def log(self, row: Row) -> None:
         """Send a row to MLflow: every validation and event, and every `log_every_steps`-th training row."""
@@ -95,6 +92,7 @@ class Monitor:
             values = {"validation_loss": row["validation_loss"], "bits_per_byte": row["bits_per_byte"]}
         else:
             self.unlogged.append(row)
+            # MLflow stores every point of every metric as a database row; a long run needs fewer than one per step.
             if row["step"] % self.run_config.cluster.log_every_steps:
                 return
             values = {key: row[key] for key in CURVES} | dict(self.rates(row))
@@ -120,10 +118,6 @@ class Monitor:
             yield "memory_mib", row["memory_bytes"] / 2**20
         for layer, value in enumerate(row.get("activation_maxima", [])):
             yield f"activation_max/layer_{layer:02d}", value
-
-    def close(self) -> None:
-        """End the progress line."""
-        self.progress.close()
 
 
 def position(row: Row) -> list[int]:
@@ -163,16 +157,16 @@ class ProgressLine:
             f"pretrain: step {row['step']}/{self.steps}, loss {row['loss'] or float('nan'):.3f}{self.validation}, "
             f"{self.batch_tokens / seconds_per_step:,.0f} tokens/s, {minutes}:{seconds:02d} left"
         )
-        # \033[K clears what a longer previous line has left over.
-        print(
-            f"\r{text}\033[K" if self.on_terminal else text, end="" if self.on_terminal else "\n",
-            file=sys.stderr, flush=True,
-        )  # fmt: skip
+        if self.on_terminal:
+            # \033[K clears what a longer previous line has left over.
+            print(f"\r{text}\033[K", end="", file=sys.stderr, flush=True)
+        else:
+            print_status(text)
 
     def close(self) -> None:
         """End the line."""
         if self.on_terminal and self.rows:
-            print(file=sys.stderr)
+            print_status("")
 
 
 def plot(rows: list[Row], file: Path) -> None:

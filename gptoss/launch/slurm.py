@@ -22,6 +22,7 @@ import gptoss
 from gptoss.config.cluster import ClusterConfig, cluster_name
 from gptoss.core.atomic_files import read_json, write_json
 from gptoss.core.errors import ClusterError, UserError
+from gptoss.core.progress import print_status
 from gptoss.train.run_config import RunConfig
 
 SCRIPT = Path(gptoss.__file__).resolve().parent.parent / "infra" / "slurm" / "pretrain.sbatch"
@@ -64,11 +65,15 @@ def job_size(cluster: ClusterConfig) -> list[str]:
 
 def srun(cluster: ClusterConfig, name: str) -> list[str]:
     """The command that starts all ranks in this allocation; when one fails, Slurm ends the others."""
+    # Without --kill-on-bad-exit the other ranks would wait for the lost one until their collectives time out. --label
+    # prefixes each line of the log with its rank; --job-name names the step (see `Step.terminate`).
     return ["srun", *job_size(cluster), f"--job-name={name}", "--kill-on-bad-exit=1", "--label", *WORKER]
 
 
 def needs_job(cluster: ClusterConfig) -> bool:
     """True when this process must submit a job because it is in no allocation of as many nodes."""
+    # By the number of nodes, because `make run` on a GPU node for the later stages (`srun --pty`) is in an allocation
+    # too, but of one node.
     allocated = os.environ.get("SLURM_JOB_NUM_NODES") if "SLURM_JOB_ID" in os.environ else None
     return cluster.launcher == "slurm" and allocated != str(cluster.nodes)
 
@@ -130,6 +135,7 @@ class Job:
 
     def poll(self) -> int | None:
         """Exit code of the job, or None while it waits, runs or is requeued."""
+        # The launcher polls several times per second; the controller is asked only every POLL_SECONDS.
         if self.returncode is not None or time.monotonic() - self._polled_at < POLL_SECONDS:
             return self.returncode
         self._polled_at = time.monotonic()
@@ -176,7 +182,7 @@ class Job:
 
     def _print_state(self, state: str) -> None:
         if state != self._last_state:
-            print(f"pretrain: Slurm job {self.number} is {state}", file=sys.stderr, flush=True)
+            print_status(f"pretrain: Slurm job {self.number} is {state}")
         self._last_state = state
 
 
@@ -187,6 +193,7 @@ def submit(run_config: RunConfig, environment: Mapping[str, str], log: Path) -> 
         "sbatch", "--parsable", f"--output={log}", *options(run_config.cluster), str(SCRIPT), JOB_MODULE,
         environment={**environment, PYTHON: sys.executable},
     ).split(";")[0].strip()  # fmt: skip
+    # Written at once: a stage that is killed later must find its job again instead of submitting a second one.
     write_json(_job_file(run_config.state), {"job": number, "attempt": run_config.attempt})
     return Job(number, run_config.attempt)
 
@@ -209,7 +216,7 @@ def _try_slurm(*command: str) -> None:
     try:
         _slurm(*command)
     except ClusterError as error:
-        print(f"pretrain: {error.problem}", file=sys.stderr, flush=True)
+        print_status(f"pretrain: {error.problem}")
 
 
 def _slurm(*command: str, environment: Mapping[str, str] | None = None) -> str:

@@ -25,10 +25,12 @@ def main() -> int:
     failures.clear(run_config.state)
     code = 0
     for restart in range(run_config.cluster.restarts + 1):
+        # srun cannot restart its tasks, so this loop does what torchrun's --max-restarts does on one node.
         environment = os.environ | {RESTART_COUNT_ENV: str(restart)}
         code = subprocess.run(slurm.srun(run_config.cluster, run_config.attempt), env=environment).returncode
         if failures.preemption(run_config.state):
             return Preempted.exit_code
+        # After a lost node Slurm requeues the whole job by itself (--requeue), and this process is gone.
         if code == 0 or failures.is_permanent(run_config.state):
             break
     return code

@@ -37,6 +37,7 @@ def main() -> int:
     file = os.environ.get(RUN_CONFIG_ENV)
     if file:
         die_with_parent(END, int(os.environ[LAUNCHER_PID_ENV]))
+    # After the signal handlers: importing torch takes seconds, in which a request to stop would kill this process.
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
@@ -47,6 +48,7 @@ def main() -> int:
         stopped = Path(folder) / "stopped"
         os.environ[STOPPED_ENV] = str(stopped)
         try:
+            # Only END: torchrun would otherwise also handle SIGTERM, by ending the ranks before they have saved.
             torchrun([f"--signals-to-handle={END.name}", f"--shutdown-timeout={SHUTDOWN_SECONDS}", *sys.argv[1:]])
         except ChildFailedError as error:
             codes: dict[int, int] = {rank: failure.exitcode for rank, failure in error.failures.items()}

@@ -16,6 +16,7 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
+from gptoss.core.progress import print_status
 from gptoss.launch import failures
 from gptoss.launch.failures import Failure
 from gptoss.train import parallel_context
@@ -41,6 +42,7 @@ class Watchdog:
         started = self._last_beat > 0
         self._last_beat = time.monotonic()
         if self._seconds is not None and not started:
+            # A thread, not SIGALRM: Python runs signal handlers in the main thread only, which is the one that hangs.
             threading.Thread(target=self._watch, args=(self._seconds,), name="watchdog", daemon=True).start()
 
     def stop(self) -> None:
@@ -51,7 +53,8 @@ class Watchdog:
         while time.monotonic() - self._last_beat < seconds:
             if self._stopped.wait(min(1.0, seconds / 10)):
                 return
-        print(f"rank {self._rank}: no step finished within {seconds:g} s; all threads:", file=sys.stderr, flush=True)
+        print_status(f"rank {self._rank}: no step finished within {seconds:g} s; all threads:")
+        # faulthandler prints the stacks of all threads without allocating memory, which may be what has run out.
         faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
         frame = sys._current_frames()[self._watched_thread]
         kind = "waits" if waits(frame) else "hangs"

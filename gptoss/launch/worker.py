@@ -22,6 +22,7 @@ from typing import Any
 from gptoss.config.cluster import load_cluster
 from gptoss.core.errors import ClusterError, Preempted
 from gptoss.core.process import die_with_parent
+from gptoss.core.progress import print_status
 from gptoss.core.signals import StopRequest, stop_request
 from gptoss.launch import failures, slurm
 from gptoss.launch.environment import RUN_CONFIG_ENV, STOPPED_ENV, restart_count
@@ -56,6 +57,7 @@ def main() -> int:
         return 1
     worker = Worker(int(os.environ["RANK"]), own)
     try:
+        # A second request: the process may be inside a collective, which an exception would leave half done.
         with stop_request(insist=lambda: os._exit(128 + signal.SIGTERM)) as stop:
             run(worker, stop)
     except Preempted as error:
@@ -73,7 +75,7 @@ def report_and_exit(worker: Worker, error: BaseException) -> None:
     """Write the failure report and end this process."""
     failure = failures.from_exception(error, worker.rank)
     with contextlib.suppress(OSError):  # the disk may be full
-        print(f"rank {worker.rank}: {failure.problem}\n{failure.trace}", file=sys.stderr, flush=True)
+        print_status(f"rank {worker.rank}: {failure.problem}\n{failure.trace}")
         if worker.run_config:
             failures.report(worker.run_config.state, failure)
     # Not sys.exit: destroying the process group waits for collectives that the other ranks wait in as well.
@@ -88,6 +90,7 @@ def run(worker: Worker, stop: StopRequest) -> None:
 
     cluster = worker.run_config.cluster if worker.run_config else load_cluster()
     with init_parallel_context(cluster) as parallel:
+        # Only rank 0 of an external launch has a run configuration; where all have one they are equal.
         run_config: RunConfig = parallel.broadcast_object(worker.run_config)
         worker.run_config = run_config
         with exclusive(run_config.state, worker.rank):

@@ -9,7 +9,6 @@ import itertools
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import Any
 from gptoss.config.cluster import cluster_name
 from gptoss.core import paths
 from gptoss.core.errors import Preempted
+from gptoss.core.progress import print_status
 from gptoss.tracking import mlflow_client
 from gptoss.tracking.outbox import Entry, Leftovers, Outbox
 from gptoss.tracking.provenance import Dependencies, git_state
@@ -132,7 +132,7 @@ class MlflowRun(StageRun):
         # Only a finished run's entries are removed: the next attempt at the same inputs needs the others' marks.
         if not self.outbox.close(remove=status == "FINISHED"):
             uri = mlflow_client.tracking_uri()
-            print(f"MLflow at {uri} is unreachable: the next stage sends what is left", file=sys.stderr)
+            print_status(f"MLflow at {uri} is unreachable: the next stage sends what is left")
 
 
 @contextmanager
@@ -143,11 +143,8 @@ def stage_run(stage: str, experiment: str, dependencies: Dependencies) -> Iterat
     try:
         outbox = _open_outbox(OUTBOXES / f"{stage.replace('@', '-')}-{fingerprint[:16]}.jsonl")
     except BlockingIOError:
-        print(
-            f"another process has held the log of {stage} of the same inputs for {LOCK_SECONDS:g} s: "
-            "this attempt is not tracked",
-            file=sys.stderr,
-        )
+        held = f"another process has held the log of {stage} of the same inputs for {LOCK_SECONDS:g} s"
+        print_status(f"{held}: this attempt is not tracked")
         yield StageRun(stage, fingerprint)
         return
     run = MlflowRun(stage, fingerprint, outbox)
@@ -155,9 +152,11 @@ def stage_run(stage: str, experiment: str, dependencies: Dependencies) -> Iterat
     outbox.put({"begin": begin, "fingerprint": fingerprint})
     run.tags(_tags(stage, dependencies))
     run.params(dependencies.params)
+    # After `begin` of this run: a stage's own entries have priority over those that earlier ones have left.
     leftovers = Leftovers(outbox, send)
     try:
         yield run
+    # KILLED is MLflow's word for a run that somebody stopped; such a run is continued, as a failed one is.
     except (KeyboardInterrupt, Preempted):
         run.finish("KILLED")
         raise
@@ -227,6 +226,7 @@ def _begin(begin: dict[str, Any], fingerprint: str) -> str:
         run_id = str(found[0].info.run_id)
         client.update_run(run_id, status="RUNNING")
         return run_id
+    # These two tags are set with the run itself: a process killed before `_tags` is sent must still be found above.
     tags = {"gptoss.fingerprint": fingerprint, "gptoss.stage": begin["stage"]}
     if begin["parent"]:
         tags["mlflow.parentRunId"] = begin["parent"]

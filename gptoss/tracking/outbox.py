@@ -13,7 +13,6 @@ import json
 import math
 import os
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gptoss.core.atomic_files import write_json
+from gptoss.core.progress import print_status
 
 Entry = dict[str, Any]
 Send = Callable[[list[Entry], str | None], str | None]
@@ -134,13 +134,12 @@ class Outbox:
                 self.run_id = self._send(entries, self.run_id)
             except Exception as error:  # MLflow raises its own errors, and those of SQLAlchemy and requests
                 if self.failing is None:
-                    print(
-                        f"MLflow did not accept {self.file.stem} ({error}); it is kept and sent later", file=sys.stderr
-                    )
+                    print_status(f"MLflow did not accept {self.file.stem} ({error}); it is kept and sent later")
                 self.failing, self.answered = str(error), False
                 self._sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
+            # After a kill between `_send` and this line the batch is sent again, which MLflow deduplicates.
             write_json(self._sent, {"offset": offset, "run_id": self.run_id})
             self._offset, self.failing, self.answered, pause = offset, None, True, 1.0
             self._progress_at = time.monotonic()
@@ -186,6 +185,7 @@ class Leftovers:
         self._thread.join()
 
     def _work(self) -> None:
+        # As long as its own outbox fails, there is no point in trying others.
         while self._pending and not self._ending.wait(0.1):
             untried = [file for file in self._pending if file not in self._rejected]
             for file in untried if self._own.answered else []:
