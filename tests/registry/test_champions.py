@@ -16,7 +16,7 @@ from gptoss.core import checksums, paths
 from gptoss.core.atomic_files import write_json
 from gptoss.registry import champions, signature
 from gptoss.registry.champions import Move, rollback_chain
-from gptoss.registry.lineage import Sealed
+from gptoss.registry.sealing import SealedVersion
 from gptoss.registry.verification import Verifier
 from gptoss.tracking.mlflow_run import MlflowRun, stage_run
 from stages.register import register
@@ -69,10 +69,10 @@ def test_verify_checks_the_signature_by_the_registered_key(workspace: Path) -> N
 
     def wrong(named: str) -> list[str]:
         source = Path("run").resolve().as_uri()
-        verifier = Verifier(Sealed(BASE, "1", "gpt-oss/toy", source, named, "md5", {}, {}))
+        verifier = Verifier(SealedVersion(BASE, "1", "gpt-oss/toy", source, named, "md5", {}, {}))
         verifier.check_signature()
-        assert verifier.matched == (0 if verifier.wrong else 1)
-        return verifier.wrong
+        assert verifier.matched == (0 if verifier.mismatches else 1)
+        return verifier.mismatches
 
     assert wrong(key) == []
     assert "the registry names none" in wrong("")[0]
@@ -99,7 +99,7 @@ def assert_linked_and_signed(client: MlflowClient) -> None:
 def project(mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Settings, MlflowClient]:
     """The settings of a checkout whose outputs all have one hash, and a registry that is empty."""
     monkeypatch.setattr("gptoss.tracking.provenance.output_hash", lambda folder: "md5")
-    monkeypatch.setattr("gptoss.tracking.provenance.lock_entries", dict)
+    monkeypatch.setattr("gptoss.tracking.provenance.lock_entries", lambda *_: {})
     Path("dvc.lock").write_text("stages: {}")
     Path("params.yaml").write_text(yaml.safe_dump(yaml.safe_load((ROOT / "params.yaml").read_text())))
     return load_settings(), MlflowClient(mlflow_server)

@@ -1,4 +1,4 @@
-"""`lineage --verify` against the cache of a real DVC project: what was altered or is gone is never said to be right."""
+"""`lineage --verify` against the cache of a real DVC project: altered or missing bytes are never confirmed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 
 from gptoss.core.errors import DataError
 from gptoss.registry import lineage
-from gptoss.registry.lineage import Sealed
-from gptoss.registry.verification import Verifier, cached
+from gptoss.registry.sealing import SealedVersion
+from gptoss.registry.verification import Verifier, cache_path
 from gptoss.tracking import provenance
 
 FOLDER = "data/documents/x"
@@ -46,12 +46,12 @@ def listing(made: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     """The folder's listing in the cache of a copy of that project, whose outputs are in the cache alone."""
     shutil.copytree(made, workspace, dirs_exist_ok=True)
     md5 = provenance.output_hash(FOLDER)
-    sealed = Sealed("m", "1", FOLDER, "", "", md5, provenance.lock_entries(), {})
-    monkeypatch.setattr(lineage, "load", lambda _: sealed)
+    sealed = SealedVersion("m", "1", FOLDER, "", "", md5, provenance.lock_entries(), {})
+    monkeypatch.setattr(lineage, "load_sealed", lambda _: sealed)
     monkeypatch.setattr(Verifier, "check_signature", lambda _: None)
     Path("data").rename("elsewhere")
-    cached(md5).chmod(0o644)
-    return cached(md5)
+    cache_path(md5).chmod(0o644)
+    return cache_path(md5)
 
 
 def test_intact_bytes_are_confirmed_to_the_raw_file(listing: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,8 +65,8 @@ def emptied(_: str) -> str:
 
 def pointing_elsewhere(text: str) -> str:
     other = hashlib.md5(b"other").hexdigest()
-    cached(other).parent.mkdir(exist_ok=True)
-    cached(other).write_bytes(b"other")
+    cache_path(other).parent.mkdir(exist_ok=True)
+    cache_path(other).write_bytes(b"other")
     entries = json.loads(text)
     entries[1]["md5"] = other
     return json.dumps(entries)
