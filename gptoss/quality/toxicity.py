@@ -1,6 +1,6 @@
 """The fraction of words that are in a list. The filter is off by default, because lists contain words, not meaning.
 
-A word is what stands between white space, in lower case, without surrounding punctuation. For a phrase, all its words
+A word is a run without white space, in lower case, without surrounding punctuation. For a phrase, all its words
 count.
 """
 

@@ -1,4 +1,4 @@
-"""Language identification: English in all its forms stays, other languages go."""
+"""Language identification: English of all periods and genres is recognised, and so are other languages."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def test_a_column_of_texts() -> None:
         return list(identify_all(pa.array(texts, pa.large_string()), claimed, ("en", "de")).to_pylist())
 
     assert languages(SONNET, GERMAN * 3) == ["en", "de"]
-    assert languages("Yes.", GERMAN[:50]) == ["en", "en"]  # too short to tell: what the source claims
+    assert languages("Yes.", GERMAN[:50]) == ["en", "en"]  # too short for detection: the language the source claims
     assert languages() == []
 
 
-def test_no_real_english_page_is_lost_and_every_bulgarian_one_goes(shared: Path) -> None:
+def test_real_english_pages_are_kept_and_bulgarian_ones_are_not(shared: Path) -> None:
     for book in sorted((shared / "corpora" / "gutenberg").glob("*.txt")):
         text = book.read_text(encoding="utf-8-sig", errors="replace")
         assert identify(text, ("en",)) == "en"

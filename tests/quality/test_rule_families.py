@@ -147,7 +147,7 @@ def test_the_first_broken_rule_is_named_with_its_value(text: str, rule: str | No
     assert detail is None or found.detail[0].as_py() == detail
 
 
-def test_stop_words_are_asked_of_english_only() -> None:
+def test_stop_words_apply_to_english_only() -> None:
     text = "Alle Menschen sind frei und gleich an Würde und Rechten geboren, begabt mit Vernunft und Gewissen. " * 4
     assert reason(text, "gopher", "en") == "gopher.min_stop_words"
     assert reason(text, "gopher", "de") is None
@@ -170,7 +170,7 @@ def test_families_that_are_off_change_nothing() -> None:
 
 
 @pytest.mark.parametrize("family", sorted(PUBLISHED))
-def test_each_document_of_a_batch_is_judged_by_itself(family: str) -> None:
+def test_documents_of_a_batch_do_not_affect_each_other(family: str) -> None:
     texts = ["", PROSE, "same\nsame", "x", "\0", "lorem ipsum # #", "\n\n\n", "!?…", "\u3000\u00a0", "é" * 3]
     together = judged(texts, PUBLISHED[family])
     for row, text in enumerate(texts):

@@ -60,12 +60,12 @@ def run(settings: Settings) -> dict[str, Any]:
     stage = StageRun("curate@wikipedia")
     metrics = dict(curate(settings, stage, "wikipedia"))
     shutil.rmtree(stage.state)  # as `run_stage` does
-    kept, gone = read_table(paths.curated("wikipedia")), removed()
-    assert metrics["documents_in"] == len(kept) + len(gone)
+    kept, removals = read_table(paths.curated("wikipedia")), removed()
+    assert metrics["documents_in"] == len(kept) + len(removals)
     assert metrics["documents_kept"] == len(kept)
-    assert metrics["removed"] == dict(Counter(row["reason"] for row in gone))
+    assert metrics["removed"] == dict(Counter(row["reason"] for row in removals))
     assert metrics["bytes_kept"] == sum(len(text.encode()) for text in kept["text"].to_pylist())
-    assert all(row["detail"] for row in gone)
+    assert all(row["detail"] for row in removals)
     return metrics
 
 
@@ -90,10 +90,10 @@ def test_every_document_is_kept_or_removed_whole_with_its_reason(workspace: Path
     assert kept.schema.equals(DOCUMENT)
     assert kept["id"].to_pylist() == [rows[0]["id"], rows[3]["id"]]
     assert kept["text"].to_pylist() == [PROSE, f"{PROSE} Write to {EMAIL}."]
-    gone = removed()
-    assert [row["text"] for row in gone] == [rows[number]["text"] for number in (1, 2, 4)]
-    assert [row["detail"] for row in gone] == ["bg != en", "words 2 < 50", "de != en"]
-    assert [row["language"] for row in gone if row["reason"] == "language"] == ["bg", "de"]
+    removals = removed()
+    assert [row["text"] for row in removals] == [rows[number]["text"] for number in (1, 2, 4)]
+    assert [row["detail"] for row in removals] == ["bg != en", "words 2 < 50", "de != en"]
+    assert [row["language"] for row in removals if row["reason"] == "language"] == ["bg", "de"]
     assert metrics["bytes_in"] == sum(len(row["text"].encode()) for row in rows)
     assert metrics["removed"] == {"gopher.min_words": 1, "language": 2}
     assert metrics["redacted"] == {"email": 1, "ip": 0, "credit_card": 0, "iban": 0, "national_id": 0}
@@ -202,8 +202,8 @@ def test_one_part_or_three_give_the_same_documents(
     for parts in (1, 3):
         given(rows, parts)
         metrics = run(settings)
-        gone = [(row["id"], row["text"], row["reason"], row["detail"]) for row in removed()]
-        found.append((kept_texts(), gone, metrics, *_small_files()))
+        removals = [(row["id"], row["text"], row["reason"], row["detail"]) for row in removed()]
+        found.append((kept_texts(), removals, metrics, *_small_files()))
         assert metrics["documents_in"] == len(rows)
     assert found[0] == found[1]
     before = _hashes(paths.curated("wikipedia"))
@@ -222,7 +222,7 @@ def test_nothing_in_or_nothing_left_is_an_empty_table(
     assert len(removed()) == len(texts)
 
 
-def test_a_stage_that_dies_leaves_the_former_output(
+def test_a_killed_stage_keeps_the_previous_output(
     workspace: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given([PROSE])

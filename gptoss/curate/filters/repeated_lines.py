@@ -76,7 +76,7 @@ def _find_repeated_lines(context: FilterContext, min_documents: int, lines: dict
     bytes_in = sum(file.stat().st_size for file in context.files)
     listed = run_tasks("list_lines", write_line_pairs, tasks, folder, input_bytes=bytes_in)
     total = sum(result["pairs"] for result in listed)
-    # Ranges of hashes bound the memory of step 2 whatever the size of the source. Hashes are uniform, so ranges are equal.
+    # Ranges of hashes bound the memory of step 2 whatever the size of the source; hashes are evenly distributed.
     ranges = max(1, -(-total // PAIRS_PER_RANGE))
     # An empty array cannot be mapped into memory.
     pairs = [task["pairs"] for task, result in zip(tasks, listed, strict=True) if result["pairs"]]

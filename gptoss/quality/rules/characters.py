@@ -27,7 +27,7 @@ QUOTE = 1 << 8
 BEFORE_DOT = 1 << 9  # a final full stop after it is a word of its own
 ICON = 1 << 10  # always a word of its own: dingbats, arrows, emoji (Unicode So)
 CURRENCY = 1 << 11
-WORDLY = 1 << 12  # not in datatrove's list of symbols: a run without such a character does not count as a word
+NOT_SYMBOL = 1 << 12  # not in datatrove's list of symbols: a run without such a character does not count as a word
 NOT_PUNCTUATION = 1 << 13  # not in the Unicode categories P*
 TERMINAL = 1 << 14  # ends a sentence (Unicode Sentence_Terminal)
 NOT_PLAIN = 1 << 15  # neither letter nor digit: words that contain it take the slow path of the tokenizer
@@ -78,9 +78,9 @@ def class_table() -> UInt32s:
     bits[_codes("%²-+|\\" + PUNCTUATION + QUOTES)] |= BEFORE_DOT
     terminals = _ranges(SENTENCE_TERMINALS)
     bits[terminals] |= TERMINAL
-    wordly = np.ones(len(bits), dtype=np.bool_)
-    wordly[[*_codes(SYMBOLS), *terminals, *CONTROLS]] = False
-    bits[wordly] |= WORDLY
+    not_symbol = np.ones(len(bits), dtype=np.bool_)
+    not_symbol[[*_codes(SYMBOLS), *terminals, *CONTROLS]] = False
+    bits[not_symbol] |= NOT_SYMBOL
     return bits
 
 

@@ -64,7 +64,7 @@ def measure_words(hashes: Int64s, lengths: Int32s, kinds: UInt32s, count: int, s
     words, characters, alphabetic, found = 0, 0, 0, 0
     for word in range(count):
         kind = kinds[word]
-        if kind & ch.WORDLY:
+        if kind & ch.NOT_SYMBOL:
             words += 1
             characters += lengths[word]
         if kind & ch.ALPHABETIC:

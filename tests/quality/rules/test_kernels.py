@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from benchmarks.filters.agreement import C4_RULES, FINEWEB, OFF
 from gptoss.config.curate import RepetitionConfig
 from gptoss.quality.rules import c4, fineweb, gopher, repetition
-from gptoss.quality.rules.characters import ALPHABETIC, NOT_PUNCTUATION, TERMINAL, WORDLY, class_table
+from gptoss.quality.rules.characters import ALPHABETIC, NOT_PUNCTUATION, NOT_SYMBOL, TERMINAL, class_table
 from gptoss.quality.rules.compiled import Bytes
 from gptoss.quality.rules.text_lines import count_repeated, line_end, split_pieces, strip
 from gptoss.quality.rules.web_addresses import is_address
+from tests.quality.rules.reference_tokenizer import ADDRESS
 from tests.quality.rules.test_words import words
 from tests.quality.test_rule_families import cleaned, judged, measured
 
@@ -65,7 +66,7 @@ def test_gopher_measures_are_those_of_plain_python(text: str) -> None:
     def has(token: str, kind: int) -> bool:
         return any(classes[ord(character)] & kind for character in token)
 
-    counted = [token for token in tokens if has(token, WORDLY)]
+    counted = [token for token in tokens if has(token, NOT_SYMBOL)]
     ellipses = text.replace("...", "…").count("…")
     expected = {
         "words": len(counted),
@@ -159,13 +160,6 @@ def test_c4_leaves_what_plain_python_leaves(pieces: list[str]) -> None:
     text, expected = "".join(pieces), cleaned_in_python("".join(pieces))
     # A document of which nothing is left is removed, and its text stays as it came.
     assert cleaned(text) == (expected or text)
-
-
-NAME = "[A-Za-z0-9\u00a1-\uffff](?:[A-Za-z0-9\u00a1-\uffff_-]{0,62}[A-Za-z0-9\u00a1-\uffff])?"
-ADDRESS = re.compile(
-    rf"(?:[A-Za-z0-9+.\-_\u0080-\U0010ffff]{{2,}}://)?(?:.+@)?(?:{NAME}\.)+[a-z\u00e9]{{2,63}}(?::[0-9]{{2,5}})?(?:[/?#].*)?",
-    re.DOTALL,
-)
 
 
 @deadline_off

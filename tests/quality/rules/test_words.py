@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gptoss.quality.rules.affixes import exception_table
 from gptoss.quality.rules.characters import class_table
 from gptoss.quality.rules.exceptions import tokenizer_exceptions
 from gptoss.quality.rules.words import count_sentences, split_words
+from tests.quality.rules import reference_tokenizer
+
+TOKENS = (
+    "a B é 1 km kg % s 's ’s n't don't DON’T can't Mr. U.S. a. e.g. :) :-) (*_*) and/or C++ . .. ... - -- --- — —— – ~ "
+    ", : / = < > + * ^ ( ) \" “ ' ’ $ € US$ … ☃ 北 x.com org @ :// # _ & 5pm"
+)
 
 
 def words(text: str) -> list[str]:
@@ -38,6 +46,12 @@ def spans(text: str) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
 )
 def test_words_are_those_of_spacy(text: str, expected: str) -> None:
     assert words(text) == expected.split()
+
+
+@settings(deadline=None, max_examples=400)  # compiling takes seconds, once
+@given(st.lists(st.sampled_from([*TOKENS.split(), " ", "\n", "\u2003"]), max_size=12).map("".join))
+def test_words_are_those_of_the_definition_in_plain_python(text: str) -> None:
+    assert words(text) == reference_tokenizer.words(text)
 
 
 def test_words_cover_all_but_white_space() -> None:
