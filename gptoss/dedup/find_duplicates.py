@@ -97,7 +97,7 @@ def compute_signatures(parts: Sequence[Path], config: DedupConfig, seed: int, ta
     shared = {"ngram": config.ngram, "bands": config.bands, "rows": config.rows, "seed": seed}
     calls = [{"part": str(part), "target": file, **shared} for part, file in zip(parts, files, strict=True)]
     # Positions follow from the counts in the results, so that parts can be processed in any order.
-    results = tasks.run("sign", write_signatures, calls, _size(parts))
+    results = tasks.run("signatures", write_signatures, calls, _size(parts))
     new_parts: list[Part] = []
     first = 0
     for number, (file, result) in enumerate(zip(files, results, strict=True)):
@@ -115,7 +115,7 @@ def collect_exact_duplicates(corpus: Corpus, tasks: DedupTasks) -> tuple[Integer
         {"corpus": saved, "bits": bits, "key_range": key_range, "target": file} for key_range, file in enumerate(files)
     ]
     # Exact duplicates first: they would only add identical candidate pairs to be verified.
-    tasks.run("exact", find_exact_duplicates, calls, _EXACT_KEY_BYTES * corpus.total)
+    tasks.run("exact_duplicates", find_exact_duplicates, calls, _EXACT_KEY_BYTES * corpus.total)
     duplicates, preferred = np.concatenate([np.fromfile(file, dtype="<i8").reshape(-1, 2) for file in files]).T
     return duplicates, preferred
 
@@ -134,7 +134,7 @@ def collect_candidate_pairs(corpus: Corpus, exact_duplicates: Integers, bands: i
         for band in map(band_name, range(bands))
         for key_range in range(1 << bits)
     ]
-    tasks.run("pairs", find_candidate_pairs, calls, _BAND_KEY_BYTES * len(calls) * corpus.total)
+    tasks.run("candidate_pairs", find_candidate_pairs, calls, _BAND_KEY_BYTES * len(calls) * corpus.total)
     return [call["target"] for call in calls]
 
 
@@ -156,7 +156,7 @@ def compute_shingle_sets(
     ]  # fmt: skip
     share = int(needs_set[: corpus.new_documents].sum()) / max(1, corpus.new_documents)
     input_bytes = int(max(_READING_SHARE, share) * _size([path for path, _ in described]))
-    tasks.run("shingle", write_shingle_sets, calls, input_bytes)
+    tasks.run("shingle_sets", write_shingle_sets, calls, input_bytes)
 
 
 def verify_candidates(
@@ -170,7 +170,7 @@ def verify_candidates(
     ]
     pairs = _size(map(Path, pair_files)) // 8
     # A task reads its pairs from the files of all bands: most pairs share several bands, but are verified once.
-    results = tasks.run("verify", verify_pairs, calls, _PAIR_BYTES * pairs)
+    results = tasks.run("verify_pairs", verify_pairs, calls, _PAIR_BYTES * pairs)
     tables = [pq.read_table(call["target"]) for call in calls]
     edges = unpack_pairs(np.concatenate([np.asarray(table.column("edge"), dtype=np.uint64) for table in tables]))
     counts = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptoss.dedup.corpus import Corpus, Part
@@ -16,7 +16,10 @@ from gptoss.dedup.shingle_sets import ShingleSets
 from gptoss.dedup.verification import MIN_PAIRS_PER_TASK, plan_verification, similar_pairs
 from tests.dedup.arrays import numbers, pairs_of
 
+without_deadline = settings(deadline=None)  # the first call imports Numba and builds the table of characters
 
+
+@without_deadline
 @given(st.lists(st.sets(st.integers(0, 12)), min_size=2, max_size=9), st.integers(1, 4), st.integers(1, 3))
 def test_edges_are_the_pairs_that_are_similar(sets: list[set[int]], group: int, cut: int) -> None:
     """With sets in two files, and in groups smaller than the number of pairs."""

@@ -1,5 +1,5 @@
 """The data stages over a small corpus in the working directory, on the cluster that GPTOSS_CLUSTER names:
-`python -m tests.executor.data_stages`. Every step is handed to the scheduler, however little work it is."""
+`python -m tests.executor.data_stages`. All tasks are passed to the scheduler, even when there is little work."""
 
 from __future__ import annotations
 

@@ -15,11 +15,11 @@ from types import TracebackType
 import psutil
 
 OBJECT_STORE = 80_000_000
-"""Bytes: the smallest that Ray takes; the engine passes nothing but names."""
+"""Bytes: the minimum of Ray. Only names of files pass through the object store."""
 
 
 class RayCluster:
-    """A head node and some worker nodes of one core each."""
+    """A head node and worker nodes of one core each."""
 
     def __init__(self, workers: int) -> None:
         self._wanted = workers
@@ -62,7 +62,7 @@ class RayCluster:
         return node
 
     def _wait_until_ready(self, node: subprocess.Popen[bytes]) -> None:
-        """A node is ready when its raylet runs and answers; its start command stays in the foreground."""
+        """A node is ready when its raylet runs; its start command stays in the foreground."""
         for _ in range(600):
             if node.poll() is not None:
                 raise RuntimeError((Path(self._folder) / "start.log").read_text()[-2000:])

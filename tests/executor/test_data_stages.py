@@ -22,12 +22,12 @@ from tests.executor.data_stages import corpus, outputs
 
 STAGE_KILLS = int(os.environ.get("GPTOSS_TEST_STAGE_KILLS", "3"))
 NODE_KILLS = int(os.environ.get("GPTOSS_TEST_NODE_KILLS", "1"))
-"""How often; ten of each take ten minutes."""
+"""Number of kills; ten of each take ten minutes."""
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., subprocess.Popen[bytes]]:
-    """Start the data stages in a folder of their own with the same corpus."""
+    """Start the data stages in a new folder with the same corpus."""
 
     def begin(name: str, cluster: str, address: str = "") -> subprocess.Popen[bytes]:
         folder = tmp_path / name
@@ -46,7 +46,7 @@ def start(tmp_path: Path) -> Callable[..., subprocess.Popen[bytes]]:
 
 @pytest.fixture
 def expected(start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path) -> dict[str, str]:
-    """What one process gives."""
+    """The output of one process."""
     assert start("single", "single").wait() == 0
     removed = [pq.read_table(path) for path in (tmp_path / "single" / paths.DEDUPED).glob("removed-*.parquet")]
     assert {reason for table in removed for reason in table["reason"].to_pylist()} >= {"fuzzy"}

@@ -1,4 +1,4 @@
-"""Steps are judged by the results they wrote, whatever ran them and however it ended."""
+"""Tasks are complete when their results are on disk, whatever ran them and however it ended."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def runs(folder: Path) -> dict[int, list[str]]:
     return {int(path.stem): path.read_text().split() for path in folder.glob("*.ran")}
 
 
-def test_results_come_in_the_order_of_the_tasks_from_several_processes(two: ClusterConfig, workspace: Path) -> None:
+def test_results_from_several_processes_are_in_the_order_of_the_tasks(two: ClusterConfig, workspace: Path) -> None:
     results = run_tasks("squares", jobs.square, tasks(workspace), workspace / "state", cluster=two)
     assert [result["square"] for result in results] == [0, 1, 4, 9, 16, 25]
     processes = {process for ran in runs(workspace).values() for process in ran}
@@ -45,13 +45,13 @@ def test_little_work_starts_no_process(two: ClusterConfig, workspace: Path) -> N
     assert {process for ran in runs(workspace).values() for process in ran} == {str(os.getpid())}
 
 
-def test_tasks_that_release_the_lock_share_this_process(two: ClusterConfig, workspace: Path) -> None:
+def test_tasks_that_release_the_gil_run_in_this_process(two: ClusterConfig, workspace: Path) -> None:
     results = run_tasks("squares", jobs.square, tasks(workspace), workspace / "state", cluster=two, releases_gil=True)
     assert [result["square"] for result in results] == [0, 1, 4, 9, 16, 25]
     assert {process for ran in runs(workspace).values() for process in ran} == {str(os.getpid())}
 
 
-def test_what_is_done_is_not_done_again(workspace: Path) -> None:
+def test_completed_tasks_are_not_run_again(workspace: Path) -> None:
     state = workspace / "state"
     first = run_tasks("squares", jobs.square, tasks(workspace, 3), state)
     again = run_tasks("squares", jobs.square, tasks(workspace, 5), state)
@@ -66,7 +66,7 @@ def test_a_task_with_other_arguments_is_another_task(workspace: Path) -> None:
 
 
 @pytest.mark.parametrize("processes", ["single", "local"])
-def test_a_failed_task_is_one_clear_error_and_the_others_are_kept(workspace: Path, processes: str) -> None:
+def test_a_failed_task_raises_its_error_and_the_other_results_are_kept(workspace: Path, processes: str) -> None:
     cluster = load_cluster(processes)
     with pytest.raises(DataError, match="part 3 is damaged") as raised:
         run_tasks("squares", jobs.fail_on_three, tasks(workspace), workspace / "state", cluster=cluster)
@@ -76,16 +76,16 @@ def test_a_failed_task_is_one_clear_error_and_the_others_are_kept(workspace: Pat
 
 def test_a_bug_in_a_task_shows_its_traceback(workspace: Path) -> None:
     with pytest.raises(RuntimeError, match="raise KeyError"):
-        run_tasks("stumbles", jobs.stumble, tasks(workspace, 1), workspace / "state")
+        run_tasks("bugs", jobs.raise_key_error, tasks(workspace, 1), workspace / "state")
 
 
-def test_a_killed_worker_costs_the_task_in_flight(two: ClusterConfig, workspace: Path) -> None:
+def test_the_task_of_a_killed_worker_is_run_again(two: ClusterConfig, workspace: Path) -> None:
     results = run_tasks("dying", jobs.die_once, tasks(workspace), workspace / "state", cluster=two)
     assert [result["square"] for result in results] == [0, 1, 4, 9, 16, 25]
     assert (workspace / "died").exists()
 
 
-def test_workers_end_with_a_killed_stage_and_the_next_one_continues(workspace: Path) -> None:
+def test_workers_die_with_a_killed_stage_and_the_next_run_continues(workspace: Path) -> None:
     program = (
         "import json, sys; from pathlib import Path; from gptoss.config.cluster import load_cluster\n"
         "from gptoss.core.process import run_and_exit\n"
@@ -105,14 +105,14 @@ def test_workers_end_with_a_killed_stage_and_the_next_one_continues(workspace: P
     time.sleep(1.5)
     done = runs(workspace)
     time.sleep(1.0)
-    assert runs(workspace) == done, "a worker outlived its stage"
+    assert runs(workspace) == done, "a worker survived its stage"
     assert len(done) < 8
     subprocess.run(command, cwd=workspace, env=environment, check=True)
     assert sorted(runs(workspace)) == list(range(8))
     assert sorted(path.stem for path in workspace.glob("*.txt")) == [str(number) for number in range(8)]
 
 
-def test_a_cluster_that_is_not_there_is_named(workspace: Path) -> None:
+def test_an_unreachable_cluster_is_an_error_with_its_address(workspace: Path) -> None:
     pytest.importorskip("ray")
     program = (
         "from pathlib import Path; from gptoss.config.cluster import load_cluster\n"
@@ -123,10 +123,10 @@ def test_a_cluster_that_is_not_there_is_named(workspace: Path) -> None:
         "except ClusterError as error: print(error)"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_gcs_rpc_server_reconnect_timeout_s": "1"}
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", program], cwd=workspace, env=environment, check=True, capture_output=True, text=True
     ).stdout
-    assert "no Ray cluster at 127.0.0.1:1" in said and "ray start --head" in said
+    assert "no Ray cluster at 127.0.0.1:1" in output and "ray start --head" in output
 
 
 def test_ray_without_an_address_is_refused(workspace: Path) -> None:
@@ -137,7 +137,7 @@ def test_ray_without_an_address_is_refused(workspace: Path) -> None:
         check(ClusterConfig, values, origin="ray.yaml")
 
 
-def test_a_scheduler_that_gets_nothing_done_is_given_up(
+def test_a_scheduler_without_progress_is_an_error(
     two: ClusterConfig, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gptoss.executor.scheduler.schedule", lambda calls, cluster, threads: iter(()))

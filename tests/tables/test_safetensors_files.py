@@ -1,4 +1,4 @@
-"""safetensors block by block: the library reads what we write, and we refuse what is not whole."""
+"""safetensors files block by block: compatible with the library, and damaged files are an error."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write(path: Path, tensors: dict[str, torch.Tensor]) -> str:
     return writer.sha256
 
 
-def test_the_library_reads_what_was_written_and_the_other_way_round(tmp_path: Path) -> None:
+def test_files_are_exchanged_with_the_library_in_both_directions(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     assert write(path, TENSORS) == hashlib.sha256(path.read_bytes()).hexdigest()
     assert path.stat().st_mode & 0o777 == 0o644
@@ -64,7 +64,9 @@ def test_a_view_of_another_tensor_is_written_in_row_major_order(tmp_path: Path) 
         (None, None, "a was declared and not written"),
     ],
 )
-def test_what_was_not_declared_is_not_written(tmp_path: Path, name: str | None, values: Any, message: str) -> None:
+def test_undeclared_tensors_and_values_are_an_error(
+    tmp_path: Path, name: str | None, values: Any, message: str
+) -> None:
     def attempt() -> None:
         with SafetensorsWriter(tmp_path / "x", declared({"a": torch.zeros(2), "b": torch.zeros(2)})) as writer:
             if name is not None:
@@ -74,7 +76,7 @@ def test_what_was_not_declared_is_not_written(tmp_path: Path, name: str | None, 
         attempt()
 
 
-def test_a_full_disk_is_met_when_it_happens() -> None:
+def test_a_full_disk_is_an_error_of_the_writer() -> None:
     writer = SafetensorsWriter(Path("/dev/full"), declared({"a": torch.zeros(2)}))
     with pytest.raises(OSError, match="No space left"):
         writer.write("a", [torch.zeros(1)] * 2)
@@ -108,7 +110,7 @@ def damaged(raw: bytes, **header: Any) -> bytes:
         lambda raw: damaged(raw, data_offsets=[120, 0]),
     ],
 )
-def test_a_file_that_is_not_whole_is_named(tmp_path: Path, damage: Any) -> None:
+def test_an_error_names_the_damaged_file(tmp_path: Path, damage: Any) -> None:
     path = tmp_path / "model.safetensors"
     write(path, TENSORS)
     path.write_bytes(damage(path.read_bytes()))

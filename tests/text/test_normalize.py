@@ -8,11 +8,13 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptoss.text.mixing import mix
 from gptoss.text.normalize import Words, character_map, find_words
+
+without_deadline = settings(deadline=None)  # the first call imports Numba and builds the table of characters
 
 VALID = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=30), max_size=6)
 
@@ -55,6 +57,7 @@ def test_normalised_text(text: str, expected: str) -> None:
     assert normalised(find_words(pa.array([text]))) == [expected]
 
 
+@without_deadline
 @given(st.one_of(VALID, st.lists(st.text(MIXED, max_size=60), max_size=4)))
 def test_words_equal_the_definition(texts: list[str]) -> None:
     words = find_words(pa.array(texts, pa.large_string()))
@@ -65,6 +68,7 @@ def test_words_equal_the_definition(texts: list[str]) -> None:
         assert words.ngram(int(words.offsets[row]), int(words.offsets[row + 1])) == " ".join(found).encode()
 
 
+@without_deadline
 @given(st.lists(st.binary(max_size=12), max_size=4))
 def test_invalid_utf_8_is_no_word_and_no_text_is_read_past_its_end(texts: list[bytes]) -> None:
     tail = b"\xe6\x97"  # a character cut by the end of its text must not take from the next one
@@ -95,6 +99,7 @@ def test_lowercase_takes_at_most_twice_the_bytes() -> None:
     assert (after <= 2 * before).all()
 
 
+@without_deadline
 @given(VALID)
 def test_words_of_the_original_text_are_the_same(texts: list[str]) -> None:
     column = pa.array(texts, pa.large_string())
@@ -110,6 +115,7 @@ def test_every_code_point_is_classified_and_lowercasing_never_moves_a_boundary()
         assert count == (point == "_" or unicodedata.category(point)[0] in "LMN")
 
 
+@without_deadline
 @given(VALID, st.integers(1, 3))
 def test_words_of_a_slice_equal_those_of_a_copy(texts: list[str], start: int) -> None:
     whole = find_words(pa.array(["front é"] * start + texts, pa.large_string()).slice(start))
@@ -127,6 +133,7 @@ def test_a_word_has_the_same_hash_everywhere() -> None:
     assert hashes("cat") == [10982022512568808988]  # changing it invalidates stored signatures
 
 
+@without_deadline
 @given(st.lists(st.text(MIXED, max_size=60), max_size=4))
 def test_word_hashes_equal_plain_python(texts: list[str]) -> None:
     words = find_words(pa.array(texts, pa.large_string()))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptoss.text.normalize import find_words
 from gptoss.text.shingles import hash_windows, shingle
 from tests.text.kernels.reference import plain_window_hash
 
+without_deadline = settings(deadline=None)  # the first call imports Numba and builds the table of characters
 
+
+@without_deadline
 @given(st.lists(st.text("ab ", max_size=25), max_size=5), st.integers(1, 4))
 def test_shingles_are_all_runs_of_words(texts: list[str], size: int) -> None:
     shingles = shingle(find_words(pa.array(texts, pa.large_string())), size)
@@ -39,6 +42,7 @@ def test_word_order_matters_within_a_window() -> None:
     assert len(set(hash_windows(hashes, 3)[:3].tolist())) == 3
 
 
+@without_deadline
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=12), st.integers(1, 14))
 def test_windows_equal_plain_python(hashes: list[int], size: int) -> None:
     found = hash_windows(np.array(hashes, dtype=np.uint64), size).tolist()
