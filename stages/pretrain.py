@@ -10,9 +10,8 @@ Errors: the global batch does not divide over the mesh (`UserError`, before any 
 shards that are damaged or made for another vocabulary, gradients that stay non-finite (`DataError`); a dead rank, a
 full disk, a lost machine (`ClusterError`); a stop request (`Preempted`, exit code 75, after saving).
 
-References: FSDP2 (Zhao et al. 2023), pipeline parallelism (Narayanan et al. 2021), tensor and sequence parallelism
-(Korthikanti et al. 2022), mixed precision with dynamic loss scaling (Micikevicius et al. 2018), AdamW (Loshchilov and
-Hutter 2019), Muon (Jordan et al. 2024).
+References: FSDP2 (Zhao et al. 2023), pipelines (Narayanan et al. 2021), sequence parallelism (Korthikanti et al. 2022),
+loss scaling (Micikevicius et al. 2018), AdamW (Loshchilov and Hutter 2019), Muon (Jordan et al. 2024).
 """
 
 from __future__ import annotations
