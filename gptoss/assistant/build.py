@@ -26,6 +26,7 @@ from gptoss.finetune.conversations import read_corpus
 from gptoss.finetune.document_facts import Fact, split_usable
 from gptoss.finetune.examples import make_examples
 from gptoss.publish import configuration_files, weights
+from gptoss.tokenizer.folder import tokenizer_files
 from gptoss.tracking.mlflow_run import StageRun
 from gptoss.tracking.provenance import Dependencies
 
@@ -42,7 +43,7 @@ def assistant_config(settings: Settings, base: Path, epochs: int | None) -> Inst
 
 def dependencies(facts: list[Fact], base: Path, config: InstructConfig, seed: int) -> Dependencies:
     """Everything that determines the assistant: the identity of its run and of its checkpoints."""
-    files = [*base.glob("*.safetensors"), *adapters.tokenizer_files(base), base / "config.json"]
+    files = [*base.glob("*.safetensors"), *tokenizer_files(base), base / "config.json"]
     # Weights, tokenizer and configuration of the base by content: a model at the same path may have been replaced.
     hashes = {path.name: sha256_file(path) for path in sorted(files)} | {
         "documents": hashlib.sha256(repr(facts).encode()).hexdigest(),
@@ -104,7 +105,7 @@ def write(
         merged, adapter = Path(temporary) / "merged", Path(temporary) / "adapter"
         with atomic_folder(target) as folder:
             require_float16(weights.convert(merged, folder, max_shard_bytes))
-            for path in adapters.tokenizer_files(merged):
+            for path in tokenizer_files(merged):
                 shutil.copyfile(path, folder / path.name)
             configuration_files.write_model_config(merged, folder, tokenizer)
             configuration_files.write_generation_config(folder, tokenizer, "instruct")

@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from gptoss.config.instruct import InstructConfig
 from gptoss.core.atomic_files import read_json, write_json, write_text
 from gptoss.core.errors import DataError, UserError
+from gptoss.tokenizer.folder import tokenizer_files
 
 # Conversations are cut, and counted, after they are tokenized: the tokenizer need not warn.
 NO_LIMIT = 2**63
@@ -186,12 +187,6 @@ def _merge(model: Any, base: Path, adapter: Path, config: InstructConfig) -> Any
     # Into the base at full precision: merged into fewer bits, most of a small adapter would be rounded away.
     full_precision = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
     return PeftModel.from_pretrained(full_precision, adapter).merge_and_unload()
-
-
-def tokenizer_files(folder: Path) -> list[Path]:
-    """The files of a tokenizer in `folder` that exist."""
-    names = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", TEMPLATE)
-    return [folder / name for name in names if (folder / name).exists()]
 
 
 def _save_adapter(model: Any, folder: Path) -> None:

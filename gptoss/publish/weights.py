@@ -134,6 +134,7 @@ def _cast(tensor: StoredTensor, conversion: Conversion) -> Iterator[torch.Tensor
 
 def _network_order(tensor: StoredTensor) -> list[tuple[int, str]]:
     """Sort key: embeddings, layers by number, final norm, output layer. Loaders then read files front to back."""
+    # The header of a safetensors file is sorted by name, so the order has to be restored.
     outer = 0 if "embed" in tensor.name else 2 if "lm_head" in tensor.name else 1
     # Layer numbers compare as integers (2 before 10), and before any word.
     parts = [(int(part), "") if part.isdigit() else (10**9, part) for part in tensor.name.split(".")]

@@ -78,6 +78,7 @@ def get_champion(client: Any, name: str) -> Any:
 
 def history(client: Any, name: str) -> list[Move]:
     """Return every recorded move, oldest first."""
+    # Tags have no order of their own; the keys are numbered.
     tags = client.get_registered_model(name).tags
     return [Move(**json.loads(value)) for key, value in sorted(tags.items()) if key.startswith(HISTORY_TAG)]
 

@@ -18,6 +18,7 @@ def show(model: str, *, verify: bool = False) -> None:
     """
     sealed = load_sealed(model)
     verifier = Verifier(sealed) if verify else None
+    # Printed while it is verified: reading every byte takes minutes for a large model.
     print(f"{sealed.name} version {sealed.version}")
     _print_output(sealed, sealed.folder, sealed.md5, "", set(), verifier)
     if verifier is not None:
@@ -53,6 +54,7 @@ def _print_output(
 
 
 def _print_raw_files(sealed: SealedVersion, stage: str, indent: str, verifier: Verifier | None) -> None:
+    # Raw files are no DVC dependencies: `ingest` reads them by URL and records them in its output.
     files = raw_files(sealed, stage)
     if files is None:
         missing = verifier.count_missing_list(stage) if verifier else ""

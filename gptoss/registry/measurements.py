@@ -22,6 +22,7 @@ HASH_DIGITS = 16
 class TaskScore:
     """One metric of one task with its standard error, and how it was measured."""
 
+    # The names of the fields are JSON keys in the tags of registered versions: a new name would make those unreadable.
     value: float
     stderr: float
     n: int
@@ -38,6 +39,7 @@ class TaskScore:
 class HeldOutBits:
     """Bits per byte, and the hash of the held-out token files that it was measured on."""
 
+    # JSON keys in tags, as above.
     value: float
     shards: str
     head: str
@@ -53,6 +55,7 @@ class Measurements:
     @classmethod
     def from_scores(cls, evaluation: Mapping[str, Any]) -> Measurements:
         """Read the contents of `scores.json`."""
+        # Several suites may contain the same task with different shots, so the suite is part of the key.
         scores = {
             f"{row['suite']}.{row['task']}.{row['metric']}": TaskScore(
                 value=float(row["value"]),

@@ -112,6 +112,7 @@ def no_score_fell(comparison: Comparison) -> Finding:
 
 def bits_per_byte_did_not_rise(comparison: Comparison) -> Finding:
     """Reject a rise of bits per byte above `MAX_BITS_RISE`, where both were measured on the same text."""
+    # Text that is easier to predict gives fewer bits: values of different texts say nothing about the models.
     if comparison.same_text is None:
         return Finding(("bits per byte not compared: not known to be of the same held-out shards",))
     new, old = comparison.same_text
@@ -161,6 +162,7 @@ def decide(comparison: Comparison) -> Decision:
 def decide_by_tags(candidate: Mapping[str, str], champion: Mapping[str, str] | None, max_drop: float) -> Decision:
     """Apply the rule to the tags of two registry versions; `champion` is None when there is none."""
     gates: list[Mapping[str, Any]] = json.loads(candidate[GATES_TAG]) if GATES_TAG in candidate else UNKNOWN_GATES
+    # "No champion" and "a champion without measurements" differ: only the first promotes without a comparison.
     old = Measurements.from_tags(champion) if champion is not None else None
     return decide(Comparison(Measurements.from_tags(candidate), old, gates, max_drop))
 
@@ -171,6 +173,7 @@ def difference(new: TaskScore | None, old: TaskScore) -> str:
         return "not measured"
     if not new.content or not old.content:
         return "measured before its items were kept"
+    # Compared by content and not by the name of the task: the same name may mean other items after an update.
     pairs = {
         "items": (new.n, old.n),
         "template": (new.template, old.template),

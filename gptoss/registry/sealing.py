@@ -73,6 +73,7 @@ def load_sealed(model: str) -> SealedVersion:
 
     name, _, alias = model.partition("@")
     name, _, number = name.partition("/")
+    # MLflow itself writes `models:/NAME@ALIAS` and `models:/NAME/VERSION`.
     if not alias and not number:
         raise UserError(f"{model!r} names no version", "write NAME@ALIAS or NAME/VERSION, e.g. gpt-oss-tiny@champion")
     with registry_errors():

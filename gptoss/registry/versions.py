@@ -26,6 +26,7 @@ MAX_NAMES = 5
 
 def registry_name(name: str, head: str) -> str:
     """Return `gpt-oss-tiny` for the base model, `gpt-oss-tiny-instruct` for the Instruct model."""
+    # The folder `gpt-oss/tiny` without the slash, which MLflow does not allow in names.
     return "-".join(paths.published(name, head).parts)
 
 
@@ -45,6 +46,7 @@ def create_version(run: MlflowRun, name: str, folder: Path, scores: dict[str, An
     signing_key = signature.sign(folder)  # before the version, whose files include the signature
     md5 = provenance.output_hash(str(folder))
     try:
+        # Created blindly, not after a search: two runs may register the first version at the same time.
         run.client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
@@ -67,6 +69,7 @@ def create_version(run: MlflowRun, name: str, folder: Path, scores: dict[str, An
 
 def link_heads(client: Any, base: Any, instruct: Any) -> None:
     """Tag the base version with its Instruct version, and the Instruct version with its base version."""
+    # As tags, because MLflow has no field for the version that another one was made from.
     client.set_model_version_tag(base.name, base.version, "gptoss.instruct", f"{instruct.name}/{instruct.version}")
     client.set_model_version_tag(instruct.name, instruct.version, "gptoss.base", f"{base.name}/{base.version}")
 

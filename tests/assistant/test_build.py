@@ -18,6 +18,7 @@ from gptoss.core.errors import DataError, UserError
 from gptoss.finetune import adapters
 from gptoss.finetune.conversations import SHIPPED
 from gptoss.finetune.document_facts import read_facts
+from gptoss.tokenizer.folder import tokenizer_files
 from gptoss.tracking.mlflow_run import StageRun
 from tests.publish.toy import make_published_base, toy_settings
 
@@ -93,7 +94,7 @@ def test_a_base_that_cannot_be_published_or_stop_is_refused_at_once(workspace: P
     write_json(base / "config.json", {"architectures": ["GPT2LMHeadModel"], "n_positions": 128})
     refused(r"has architectures \['GPT2LMHeadModel'\], not one of LlamaForCausalLM")
     write_json(base / "config.json", config)
-    for path in adapters.tokenizer_files(base):
+    for path in tokenizer_files(base):
         path.write_text(path.read_text().replace("<|im_end|>", "<|stop|>"))
     refused(r"does not end with the token <\|im_end\|>")
 

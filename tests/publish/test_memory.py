@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 LAYERS, HIDDEN, FFN = 10, 512, 4096
 SHARD = 50_000_000
 LIMIT = 250_000_000
-"""Bytes of memory that publishing is told are free; the float32 weights have more. What it then takes is measured: a
+"""Bytes of memory that publishing finds free; the float32 weights have more. The memory it uses is measured: a
 limit of the kernel (RLIMIT_DATA) would count the files that are mapped, whether or not they are in memory."""
 
 PROGRAM = """

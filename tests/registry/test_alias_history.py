@@ -1,4 +1,4 @@
-"""Where the alias `champion` stands and stood, against a real MLflow on SQLite, and an MLflow that is away."""
+"""Present and past positions of the alias `champion`, with a real MLflow on SQLite and with one that is unreachable."""
 
 from __future__ import annotations
 

@@ -40,6 +40,7 @@ GATES: tuple[type[Gate], ...] = (
     ChatTemplate,
     ChecksumsMatch,
 )
+# transformers prints whole configurations in some of its errors.
 MAX_REASON_CHARACTERS = 300
 
 

@@ -16,6 +16,7 @@ class ChatTemplate(Gate):
     def measure(self, inputs: GateInputs) -> tuple[float, str]:
         tokenizer = inputs.tokenizer
         question, answer = {"role": "user", "content": "Hello!"}, {"role": "assistant", "content": "Good day."}
+        # transformers would raise, with a message about its own template format.
         if tokenizer.chat_template is None:
             return 1, "there is no chat_template.jinja"
         # The prompt is rendered without the answer, as at inference; the mask needs both.

@@ -49,6 +49,7 @@ class GateInputs:
     """The float32 weights that were cast."""
     conversion: Conversion
     settings: Settings
+    # Drawn once, by the stage: both models must read the same tokens.
     windows: torch.Tensor
     """Held-out token ids, int64 [windows, tokens]."""
 
