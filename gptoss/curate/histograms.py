@@ -26,6 +26,7 @@ def count_documents(
 ) -> Counts:
     """The histograms of a batch. Measures are float64 [documents]; NaN, or no array, where the rules did not need the
     measure. `kept` is bool [documents]."""
+    # Every document is counted under `in`, whichever filter removes it, so the two histograms show what filtering did.
     result = {
         "language/in": Counter(languages),
         "language/kept": Counter(np.array(languages, dtype=object)[kept].tolist()),

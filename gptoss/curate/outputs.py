@@ -28,6 +28,7 @@ def summarize(results: Sequence[Result], config: CurateConfig) -> dict[str, Any]
     """
     # A Counter has 0 for what no task counted, so that the keys of the metrics do not depend on the data.
     counts: Counter[str] = sum((Counter(result["counts"]) for result in results), Counter())
+    # Sorted by reason, because the order of a Counter depends on which reason a task met first.
     removed = {key.removeprefix("removed."): counts[key] for key in sorted(counts) if key.startswith("removed.")}
     if counts["documents_in"] != counts["documents_kept"] + sum(removed.values()):
         raise RuntimeError(

@@ -51,6 +51,7 @@ def create_filters(prepared: Mapping[str, dict[str, Any]]) -> list[Filter]:
 
 def check_filter_settings(settings: Mapping[str, dict[str, Any] | None]) -> None:
     """Check `curate.filters`. Errors: `UserError` for a name without a filter, an unknown key, a wrong value."""
+    # Filters with a key of their own in `curate` inherit `Config` and take nothing from `curate.filters`.
     configurable = {each.name: each.Config for each in FILTERS if "Config" in vars(each)}
     for name, values in settings.items():
         if name not in configurable:

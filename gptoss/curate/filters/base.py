@@ -52,6 +52,7 @@ class Filter(ABC):
     @classmethod
     def prepare(cls, context: FilterContext) -> dict[str, Any] | None:
         """The arguments of the constructor, as JSON can hold them; None switches the filter off for this source."""
+        # Raw values, which are JSON; the constructor makes the checked `Config` of them in each task.
         values = context.curate.filters.get(cls.name)
         return None if values is None else {"config": values}
 
