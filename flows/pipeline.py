@@ -44,14 +44,17 @@ def pipeline(target: str | None = None) -> State[Any]:
         graph = stage_graph.up_to(graph, target)
     changed = stage_graph.changed_stages()
     to_run = stage_graph.stages_to_run(graph, set(changed))
+    # No parent when nothing runs: an empty MLflow run would only hide the others.
     parent = pipeline_run.open_parent(settings, str(flow_run.get_name())) if to_run else pipeline_run.NO_PARENT
     # Stages find their Prefect and MLflow parents in the environment: DVC, which starts them, knows neither.
     identity = {FLOW_RUN: str(flow_run.get_id()), PARENT_RUN: parent.run_id or "", "PYTHONUNBUFFERED": "1"}
     processes = StageProcesses(os.environ | identity, load_cluster().grace_seconds + EXTRA_GRACE_SECONDS)
     states = _run_stages(graph, changed, to_run, processes)
+    # Crashed: the task itself ended with an exception, such as a broken connection to the server.
     failed = [name for name, state in states.items() if state.is_failed() or state.is_crashed()]
     pipeline_run.close_parent(parent, failed=bool(failed))
     _publish_artifacts(states)
+    # Returned instead of raised, so that the message is the stage's own and not a traceback.
     if failed:
         return Failed(message="\n".join(str(states[name].message) for name in failed))
     stopped = [str(state.message) for state in states.values() if state.is_cancelled()]
@@ -80,6 +83,7 @@ def _run_stages(
         except BaseException:  # a second Ctrl-C: stop at once
             processes.kill()
             raise
+        # After a stop the tasks still have to report how their stages ended.
         wait(list(futures.values()))
     except BaseException:  # leave no stage running
         processes.stop()

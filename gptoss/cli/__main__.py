@@ -16,6 +16,8 @@ from types import ModuleType
 from gptoss.core.errors import UserError
 from gptoss.core.process import exit_code_of
 
+# Listed here and not collected from the modules: a list that imports nothing is printed at once. In the order in which
+# a newcomer meets them.
 COMMANDS = {
     "run": "run every stage that is out of date, under Prefect",
     "plan": "print what a run would do: stages, raw files, estimated documents, tokens and time",
@@ -38,11 +40,13 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Without a name, or with `--help`, it lists the commands."""
+    # `None` as the console script calls it; a list in tests and in other modules.
     name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in ("-h", "--help"):
         print(usage())
         return 0
 
+    # Parsing is inside, so that an unknown command ends in one message and an exit code like any other known error.
     def call() -> None:
         command, options = parse(name, rest)
         command.execute(options)
@@ -56,10 +60,12 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[ModuleType, argparse.Nam
     Errors: `UserError` for an unknown command, with the closest known name; argparse exits for wrong arguments.
     """
     if name not in COMMANDS:
+        # A guess helps with a typing error; a name that resembles none gets only the list.
         closest = difflib.get_close_matches(name, COMMANDS, n=1)
         guess = f"did you mean `gptoss {closest[0]}`? " if closest else ""
         raise UserError(f"there is no command {name!r}", f"{guess}`gptoss --help` lists all commands")
     command = importlib.import_module(f"gptoss.cli.{name.replace('-', '_')}")
+    # RawDescription: the docstrings of the modules are wrapped by hand and contain examples.
     parser = argparse.ArgumentParser(
         prog=f"gptoss {name}", description=command.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 from gptoss.cli import serve as server
 
+# Not under gpt-oss/, whose folders are outputs of DVC stages.
 ASSISTANTS = Path("assistants")
 
 
@@ -40,7 +41,9 @@ def execute(options: argparse.Namespace) -> None:
     # Prefect reads its settings from the environment when it is imported, with the flow below.
     prefect_environment.prepare()
     base = options.base or paths.published(settings.name, "instruct")
+    # Before the flow starts: without a model, starting Prefect would only delay the message.
     server.require_model(base, "run `make run` first, or name a published folder with --base")
+    # `resolve`, so that `gptoss assistant .` has a name.
     target = ASSISTANTS / (options.name or options.documents.resolve().name)
     from flows.assistant import build_assistant
 
@@ -55,6 +58,7 @@ def show(target: Path, evaluation: dict[str, Any]) -> None:
     questions = evaluation["assistant"]["questions"]
     print(f"\n  {questions} held-out questions      base   assistant   chance")
     for label, key in (("right answer of four", "choice"), ("ROUGE-L of the answer", "rouge_l")):
+        # Only a choice of four has a level of guessing; an overlap of words has none.
         chance = f"{evaluation['base']['chance']:8.1%}" if key == "choice" else ""
         print(f"  {label:<23} {evaluation['base'][key]:7.1%} {evaluation['assistant'][key]:11.1%} {chance}")
     print(f"\n  model    {target}\n  answers  {target / 'evaluation.json'}")

@@ -25,10 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="the name of the model on the server")
     parser.add_argument("--url", required=True, help="the completions endpoint")
     parser.add_argument("--suite", default="gpt4", choices=suite_names() or None)
+    # A small default: every item costs money on a hosted model.
     parser.add_argument("--limit", type=int, default=20, help="items per task, evenly spread")
     parser.add_argument("--tokenizer", type=Path, help="folder with the server's tokenizer")
     parser.add_argument("--context", type=int, default=4096, help="context length of the model, in tokens")
+    # One at a time by default, as many servers limit the rate.
     parser.add_argument("--concurrent", type=int, default=1, help="requests at a time")
+    # Required, although 0 would be a possible default: the cost that a person confirms must never be a guess.
     parser.add_argument("--input-price", type=float, required=True, help="dollars per million tokens; 0 for your own")
     parser.add_argument("--output-price", type=float, required=True, help="dollars per million tokens; 0 for your own")
     parser.add_argument("--yes", action="store_true", help="do not ask before sending")

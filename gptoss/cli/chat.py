@@ -28,10 +28,12 @@ def chat(folder: Path, max_new_tokens: int) -> None:
     """
     require_model(folder)
 
+    # Imported after the check: loading transformers takes seconds.
     from transformers import AutoModelForCausalLM, AutoTokenizer, TextStreamer
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
     tokenizer = AutoTokenizer.from_pretrained(folder)
+    # Prints tokens as they come: a small model on a CPU still takes seconds for an answer.
     streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
     print(f"{folder}: write a line; Ctrl-D ends, an empty line starts a new conversation")
     messages: list[dict[str, str]] = []
@@ -46,6 +48,7 @@ def chat(folder: Path, max_new_tokens: int) -> None:
         # Greedy, as the evaluation generates: what a person sees here is what was measured.
         output = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False, streamer=streamer)
         answer = tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        # Decoded without the special tokens, which the chat template adds again around every message.
         messages.append({"role": "assistant", "content": answer})
 
 

@@ -30,6 +30,7 @@ def execute(options: argparse.Namespace) -> None:
     from gptoss.train.checkpoint import find_damage
     from gptoss.train.export import export
 
+    # A partial or altered checkpoint would give a model that loads and is wrong.
     if problem := find_damage(options.checkpoint):
         raise DataError(f"{options.checkpoint} is no sound checkpoint: {problem}", "use another one of its run")
     export(options.checkpoint, options.out, DTYPES[options.dtype], options.max_shard_bytes)

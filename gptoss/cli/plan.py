@@ -47,6 +47,7 @@ def execute(options: argparse.Namespace) -> None:
     Errors: `UserError` for options that do not go together, an unknown source, or an invalid configuration.
     """
     set_quiet_env()
+    # argparse has no option that requires another one.
     if bool(options.url) != bool(options.format) or (options.url and options.sources):
         raise UserError(
             "--url and --format go together, without names of sources",
@@ -68,6 +69,7 @@ def show(names: Sequence[str] = (), target: str | None = None) -> None:
     sources = {name: settings.sources[name] for name in sorted(names or settings.sources)}
     print(f"Plan of gpt-oss/{settings.name} {describe(cluster)}\n")
     runs, scope = show_stages(settings, sources, target)
+    # A target such as `tokenizer` may need no source at all, and then there is nothing to estimate.
     sources = {name: source for name, source in sources.items() if f"ingest@{name}" in scope}
     if sources:
         show_data(sources, settings.seed, cluster, settings, (runs, scope))
@@ -75,6 +77,8 @@ def show(names: Sequence[str] = (), target: str | None = None) -> None:
 
 def show_urls(urls: Sequence[str], format_: str, prefix: str, max_files: int | None) -> None:
     """Print the plan of raw files that no configuration names."""
+    # Checked like a source of params.yaml; licence and language, which do not influence an estimate, are required
+    # there.
     values = {"format": format_, "urls": list(urls), "prefix": prefix, "max_files": max_files,
               "license": "unknown", "language": "en"}  # fmt: skip
     cluster = load_cluster()
@@ -96,6 +100,7 @@ def show_stages(
     graph = stage_graph.load_graph()
     if target:
         graph = stage_graph.up_to(graph, target)
+    # Ingest and curate of sources that were not named are hidden, but the stages over all sources stay.
     skipped = settings.sources.keys() - sources.keys()
     hidden = {f"{stage}@{name}" for stage in ("ingest", "curate") for name in skipped}
     graph = [node for node in graph if node.name not in hidden]
@@ -112,6 +117,8 @@ def show_stages(
 
 def reasons(changes: Sequence[stage_graph.Change], after: Sequence[str]) -> list[str]:
     """Why a stage would run: what changed, which outputs are missing, which stages before it run."""
+    # DVC reports a missing output, a changed key and a changed command in one nested structure; a person wants three
+    # lists.
     found: list[str] = []
     changed: list[str] = []
     missing: list[str] = []
@@ -146,8 +153,10 @@ def show_data(
     stages: tuple[set[str], set[str]] | None = None,
 ) -> None:
     """Print the raw files and the estimate. `stages`: the stages that would run, and all in scope; None means all."""
+    # The slow part: servers are asked, so everything that needs no network is printed before.
     files = {name: find_raw_files(source, seed) for name, source in sources.items()}
     show_files(sources, files)
+    # All sources of params.yaml, not only the named ones: a run of any of them gives a rate for its format.
     known = settings.sources if settings else sources
     rates = Rates({name: source.format for name, source in known.items()})
     sizes = {}
@@ -157,6 +166,7 @@ def show_data(
             "documents_per_part": settings.ingest.documents_per_file,
         }
     found = estimate(sources, files, rates, cluster, stages[0] if stages else None, **sizes)
+    # After estimating, since the stages over all sources need the rows of those that are up to date.
     if stages:
         found.rows = [row for row in found.rows if row.stage in stages[1]]
     show_estimate(found, rates)
@@ -185,6 +195,8 @@ def show_estimate(found: Estimate, rates: Rates) -> None:
         print("Estimate: none, as the size of no raw file is known")
         return
     print("Estimate")
+    # Numbered like footnotes: several stages share the table, and naming the origin in every row would hide the
+    # numbers.
     origins = list(dict.fromkeys(row.rate.origin for row in found.rows))
     for row in found.rows:
         if row.stage == "shards":
@@ -193,6 +205,7 @@ def show_estimate(found: Estimate, rates: Rates) -> None:
             made = f"from {size(row.input_bytes)}"
         else:
             made = f"{count(row.documents)} documents, {size(row.output)} of text"
+        # A stage that is up to date still has a row, as later ones depend on its output, but costs no time.
         time = row.arithmetic if row.runs else "up to date, not counted"
         print(f"  {row.stage:<20} {made:<40} {time} [{origins.index(row.rate.origin) + 1}]")
     print(f"  {'total':<20} {duration(found.seconds)} for the data stages that would run, one after the other")

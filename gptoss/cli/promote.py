@@ -40,8 +40,10 @@ def execute(options: argparse.Namespace) -> None:
     name = options.model or registry_name(settings.name, "base")
     with registry_errors():
         client, _ = connect(f"gpt-oss-{settings.name}")
+        # Before anything is moved, so that an unknown version ends in a message that says what to name instead.
         check_known(client, name, options.to)
         if options.rollback:
+            # The reason is required for a promotion against the rule only: rolling back is the safe direction.
             version = champions.roll_back(client, name, options.force or "by hand")
             print(f"{name} version {version} is champion again")
         elif options.to is not None:
@@ -66,6 +68,7 @@ def check_known(client: Any, name: str, version: str | None) -> None:
     except MlflowException as error:
         if error.error_code not in NOT_FOUND_CODES:
             raise
+        # An unknown name is a mistake of the command line; all other errors of MLflow are handled by the caller.
         raise UserError(
             f"the registry at {tracking_uri()} has no {name}{f' version {version}' if version else ''}: "
             f"{error.message}",
@@ -85,6 +88,7 @@ def promote(client: Any, name: str, version: str, standard_errors: float, force:
     if champion is not None and str(champion.version) == str(candidate.version):
         raise UserError(f"{name} version {version} is champion already", "nothing needs to be done")
     decision = decide_by_tags(candidate.tags, champion.tags if champion is not None else None, standard_errors)
+    # All reasons are recorded with the move, also those that a forced promotion overrules.
     reasons = "; ".join(decision.reasons)
     if decision.promoted:
         change, reason = "promoted", f"by hand; {reasons}"

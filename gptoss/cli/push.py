@@ -35,6 +35,7 @@ def push(folder: Path | None, repo: str, *, private: bool = True) -> None:
     Errors: `UserError` for an invalid repository name or a folder that is not published, `DataError` when the bytes
     differ from the signed ones, `ClusterError` when the hub refuses or does not answer.
     """
+    # The hub client reads HF_HUB_OFFLINE when it is imported.
     from httpx import HTTPError
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.errors import HFValidationError
@@ -46,6 +47,7 @@ def push(folder: Path | None, repo: str, *, private: bool = True) -> None:
     folder = folder or paths.published(load_settings().name, "base")
     if not (folder / checksums.CHECKSUMS).exists():
         raise UserError(f"{folder} is not a published folder", "run `make run` first, or name one with --model")
+    # What is uploaded must be what was published and measured; at most five names, as a wrong folder differs in all.
     if differing := checksums.differing(folder):
         names = ", ".join(differing[:5])
         raise DataError(f"{folder}: {names} does not match {checksums.CHECKSUMS}", "publish it again")
@@ -58,6 +60,7 @@ def push(folder: Path | None, repo: str, *, private: bool = True) -> None:
     }
     api = HfApi()
     try:
+        # `exist_ok`: pushing again adds a commit to the same repository. An existing one keeps its visibility.
         api.create_repo(repo, private=private, exist_ok=True)
         commit = api.create_commit(  # one commit: a reader never finds half of the files
             repo,
@@ -66,6 +69,7 @@ def push(folder: Path | None, repo: str, *, private: bool = True) -> None:
         )
     except HFValidationError as error:
         raise UserError(f"--repo {repo}: {error}", "write OWNER/NAME") from None
+    # OSError: files that cannot be read, and broken connections.
     except (HTTPError, OSError) as error:
         raise ClusterError(
             f"{api.endpoint} did not accept {folder}: {error}",

@@ -49,10 +49,13 @@ def run(target: str | None = None) -> None:
     from flows.pipeline import pipeline
     from gptoss.pipeline import summary
 
+    # Threads, not processes: a task only starts a stage as a child process and reads its output.
     runner: Any = ThreadPoolTaskRunner(max_workers=cluster.parallel_stages)
+    # `return_state`: a failed stage is reported below as one message instead of a traceback of Prefect.
     state = pipeline.with_options(flow_run_name=f"gpt-oss {settings.name}", task_runner=runner)(
         target=target, return_state=True
     )
+    # A stop on request is no failure: exit code 75, with which a scheduler starts the command again.
     if state.is_cancelled():
         raise Preempted(state.message or "stopped on request", "the same command continues")
     if not state.is_completed():

@@ -55,6 +55,8 @@ def champion_folder() -> Path:
     published = paths.published(name, "instruct")
     if version is None:
         return published
+    # The registry keeps versions by reference: on a shared tracking server the files may be on the machine of another
+    # person.
     source = urlparse(version.source)
     folder = Path(url2pathname(source.path)) / "model"
     if source.scheme == "file" and folder.is_dir():
@@ -81,9 +83,11 @@ def serve(folder: Path, port: int) -> None:
     require_model(folder)
     # SIGTERM becomes SystemExit, so that the `finally` below also ends the server and the temporary cache is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # A cache with this model alone, so that the server lists nothing else and loads nothing from the network.
     with tempfile.TemporaryDirectory() as cache:
         model = link_as_hub_model(folder, Path(cache))
         print(f"{folder} at http://127.0.0.1:{port}/v1 as model {model}; Ctrl-C ends it", flush=True)
+        # The module behind the console script `transformers`, which need not be on PATH.
         command = [sys.executable, "-m", "transformers.cli.transformers", "serve", model]
         server = subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", str(port)],
@@ -111,6 +115,7 @@ def link_as_hub_model(folder: Path, cache: Path) -> str:
     base = folder.parent.name if folder.name == "model" else folder.name  # a registry version's files are in NAME/model
     name = re.sub(r"[^A-Za-z0-9]+", "-", base.removeprefix("gpt-oss-")).strip("-") or "model"
     entry = cache / f"models--gpt-oss--{name}"
+    # The layout of the hub cache: refs/main names the snapshot, snapshots/NAME holds its files.
     (entry / "refs").mkdir(parents=True)
     (entry / "refs" / "main").write_text("published")
     snapshot = entry / "snapshots" / "published"

@@ -41,6 +41,7 @@ def tabulate(profiles: list[str], clusters: list[str], all_stages: bool, markdow
     if len(profiles) != len(clusters):
         raise UserError(f"{len(profiles)} profiles and {len(clusters)} clusters", "name one cluster for each profile")
     pairs = list(zip(profiles, clusters, strict=True))
+    # All are checked before the first is simulated, which takes minutes.
     run_configs = [load_run_config(*pair) for pair in pairs]
     tasks = [
         (number, pp_rank)

@@ -34,6 +34,7 @@ def execute(_: argparse.Namespace) -> None:
     from gptoss.pipeline import prefect_environment
     from gptoss.tracking.mlflow_client import tracking_uri
 
+    # The same database as the runs of this checkout.
     prefect_environment.prepare()
     ports = {name: int(os.environ.get(f"GPTOSS_{name.upper()}_PORT", port)) for name, port in PORTS.items()}
     for name, port in ports.items():
@@ -67,6 +68,7 @@ def execute(_: argparse.Namespace) -> None:
 
 def _require_free(name: str, port: int) -> None:
     with socket.socket() as probe:
+        # Asked here, since Prefect and MLflow would fail with a traceback, one of them after the other has started.
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise ClusterError(
                 f"port {port} for {name} is in use",
@@ -84,4 +86,5 @@ def _wait_until_up(addresses: dict[str, str], servers: list[subprocess.Popen[byt
             raise ClusterError(
                 "a server did not start", "see its messages above; another program may hold the database"
             )
+        # Both need several seconds; asking more often gains nothing.
         time.sleep(0.5)

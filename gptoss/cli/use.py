@@ -33,8 +33,10 @@ def use(profile: str) -> None:
     from gptoss.config.settings import PARAMS, Settings
 
     values = compose(profile)
+    # Before params.yaml is replaced: a broken profile must not leave a broken configuration.
     check(Settings, values, origin=f"profiles/{profile}.yaml")
     source = PROFILES / f"{profile}.yaml"
+    # A profile with a base is composed of several files, so their comments cannot be kept.
     if "base" in load_yaml(source):
         header = f"# Written by `gptoss use {profile}`. Change it freely: DVC reruns what depends on a change.\n"
         text = header + yaml.safe_dump(values, sort_keys=False, allow_unicode=True)

@@ -22,4 +22,5 @@ def execute(options: argparse.Namespace) -> None:
     from gptoss.registry.versions import registry_name
 
     set_quiet_env()
+    # The base model: the version that a user of `make run` looks at first.
     show(options.model or f"{registry_name(load_settings().name, 'base')}@champion", verify=True)

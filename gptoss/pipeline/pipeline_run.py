@@ -31,6 +31,7 @@ def open_parent(settings: Settings, name: str) -> Parent:
     try:
         client, experiment = mlflow_client.connect(f"gpt-oss-{settings.name}")
         commit, dirty = provenance.git_state()
+        # The tags that stage runs carry too: a pipeline run is found by commit like its stages.
         tags = {"gptoss.git_commit": commit, "gptoss.git_dirty": str(dirty).lower()}
         return Parent(client, client.create_run(experiment, run_name=name, tags=tags).info.run_id)
     except Exception as error:  # MLflow lets SQLAlchemy's and requests' errors through besides its own

@@ -53,6 +53,7 @@ class Outcome:
             # DVC exits with 255 for any failure; the exit code of the stage is in its message.
             stopped = self.stop_requested or any(f"exited with {Preempted.exit_code}" in line for line in self.tail)
             return "Stopped" if stopped else "Failed"
+        # DVC has no machine-readable outcome of `repro`, only these messages.
         if any("didn't change, skipping" in line for line in self.tail):
             return "Unchanged"
         if any("is cached - skipping run" in line for line in self.tail):
@@ -93,6 +94,7 @@ class StageProcesses:
         if self._stopping:
             return Outcome(Preempted.exit_code, (), stop_requested=True)
         process = subprocess.Popen(
+            # A session of its own, so that one signal reaches DVC, its shell, the stage and all its children.
             [*IGNORE_SIGTERM, *DVC, "repro", "--single-item", stage],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
             env=self._environment, start_new_session=True,

@@ -31,10 +31,13 @@ def compare(settings: Settings) -> list[Comparison]:
     for head in paths.HEADS:
         folder = paths.published(settings.name, head)
         try:
+            # By alias and not by version: the champion may change between two reports of the same run.
             champion = client.get_model_version_by_alias("-".join(folder.parts), "champion")
         except MlflowException:  # no such model, or no champion yet
             continue
+        # Versions registered before the hash was recorded have no tag, and no samples are found for an empty one.
         md5 = champion.tags.get("gptoss.md5", "")
+        # Equal hashes: the present model is the champion itself.
         if not paths.evaluation(head).exists() or md5 == provenance.output_hash(str(folder)):
             continue
         samples = samples_of(client, experiment, head, str(folder), md5)
@@ -67,4 +70,5 @@ def _present_samples(head: str) -> list[dict[str, Any]]:
 
 def _metrics(head: str) -> dict[tuple[str, str], str]:
     rows = read_json(paths.evaluation(head) / "scores.json")["rows"]
+    # The metric that each row reports: samples carry the scores of several.
     return {(row["suite"], row["task"]): row["metric"] for row in rows}

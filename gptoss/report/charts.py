@@ -7,6 +7,7 @@ from typing import Any
 
 from gptoss.core.formatting import count, decimal, size
 from gptoss.report.evaluation_charts import bits_per_byte, calibration, comparison
+from gptoss.report.evaluation_tables import NGRAM_NAMES
 from gptoss.report.svg import (
     BLUE,
     GOLD,
@@ -22,7 +23,6 @@ from gptoss.report.svg import (
     legend_below,
     to_svg,
 )  # fmt: skip
-from gptoss.report.tables import NGRAM_NAMES
 
 # Outcome of an ingested document: by the stage that removed it, or clean. In stacking order.
 OUTCOMES = {
@@ -50,12 +50,14 @@ def draw(facts: dict[str, Any]) -> dict[str, SvgFigure]:
 
 def corpus(facts: dict[str, Any]) -> SvgFigure | None:
     """The outcome of the documents and bytes of every source, as stacked bars."""
+    # Sources without clean text have not passed all steps, so their bars would not be comparable.
     sources = {name: source for name, source in facts["corpus"]["sources"].items() if source["clean"]}
     if not sources:
         return None
     names = list(sources)
     with canvas(0.75 + 0.36 * len(names), columns=2, sharey=True) as (figure, axes):
         for axis, unit in zip(axes, ("documents", "bytes"), strict=True):
+            # Stacked by hand: `barh` takes the left end of each bar.
             left = [0.0] * len(names)
             for outcome, (label, colour) in OUTCOMES.items():
                 widths = [_amount(facts, name, outcome, unit) for name in names]
@@ -91,6 +93,7 @@ def _amount(facts: dict[str, Any], source: str, outcome: str, unit: str) -> floa
 def _max_ticks(number: int) -> Any:
     from matplotlib.ticker import MaxNLocator
 
+    # Steps of 1, 2, 5 or 10 only: matplotlib also allows 2.5, which gives labels such as 12.5k.
     return MaxNLocator(number, steps=[1, 2, 5, 10])
 
 
@@ -98,6 +101,7 @@ def _tokens_axis(axis: Any, label: str = "tokens") -> None:
     from matplotlib.ticker import FuncFormatter
 
     def short(value: float, _: int) -> str:
+        # Decimal prefixes of counts, with B for billions as is usual for tokens; bytes are set by `formatting.size`.
         for limit, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
             if abs(value) >= limit:
                 return f"{value / limit:g}{unit}"
@@ -130,6 +134,8 @@ def loss(facts: dict[str, Any]) -> SvgFigure | None:
     curve, validation = training["curve"], training["validation"]
     with canvas(2.9) as (figure, axis):
         _plot(axis, curve["tokens"], curve["loss"], color=BLUE, alpha=0.28, linewidth=0.9)
+        # A window of a twentieth of the curve: wide enough to hide the noise of a step, narrow enough to show a
+        # warm-up.
         smooth = _smooth(curve["loss"], max(1, len(curve["loss"]) // 40) * 2)
         _plot(axis, curve["tokens"], smooth, color=BLUE, label="training loss")
         if validation:
@@ -151,6 +157,7 @@ def schedule(facts: dict[str, Any]) -> SvgFigure | None:
         _plot(above, curve["step"], curve["learning_rate"], color=GREEN)
         above.set_title("Learning rate", loc="left", fontsize=9.5)
         above.set_ylim(bottom=0)
+        # Plain numbers: an offset such as 1e-4 above the axis is easily overlooked.
         above.ticklabel_format(axis="y", style="plain")
         above.yaxis.set_major_locator(_max_ticks(3))
         below.set_title("Loss scale", loc="left", fontsize=9.5)
@@ -164,6 +171,7 @@ def schedule(facts: dict[str, Any]) -> SvgFigure | None:
                 below.axvline(step, ymax=0.16, color=RED, linewidth=1.2, label=None if number else "skipped step")
             if training["skipped_steps"]:
                 below.legend(loc="lower right", labelcolor=MUTED, handlelength=0.8)
+        # Minor ticks of a logarithmic axis lie between powers of two and would suggest values that a scale never has.
         below.minorticks_off()
         _tokens_axis(below, "step")
         return to_svg(figure, "schedule", "Learning rate and loss scale over the steps; skipped steps are marked")
@@ -174,6 +182,7 @@ def _powers_of_two(axis: Any, lowest: float, highest: float) -> None:
     import math
 
     first, last = math.floor(math.log2(lowest)), math.ceil(math.log2(highest))
+    # At most about four labels in a figure of this height.
     powers = range(first, last + 1, max(1, (last - first) // 3))
     superscript = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
     axis.set_ticks([2.0**power for power in powers], ["2" + str(power).translate(superscript) for power in powers])
@@ -185,10 +194,12 @@ def validation(facts: dict[str, Any]) -> SvgFigure | None:
     if not training or not training["validation"] or "bits_per_byte" not in training["validation"]:
         return None
     curve = training["validation"]
+    # Baselines fitted to the same training text; those of the base model, which this curve shows.
     measured = facts["evaluation"]["bits_per_byte"].get("base") or {}
     levels = {NGRAM_NAMES.get(name, name): value for name, value in measured.get("baselines", {}).items()}
     with canvas(2.9) as (figure, axis):
         _plot(axis, curve["tokens"], curve["bits_per_byte"], "o-", color=BLUE, markersize=4)
+        # The label of a baseline is set at the right end, where the curve is flat.
         last = max(tokens for tokens in curve["tokens"] if tokens is not None)
         reached = next((bits for bits in reversed(curve["bits_per_byte"]) if bits is not None), 0.0)
         for name, level in levels.items():
@@ -218,6 +229,7 @@ def instruct(facts: dict[str, Any]) -> SvgFigure | None:
             _plot(axis, held_out["step"], held_out["loss"], "o-", color=ORANGE, markersize=4.5, linewidth=1.2,
                   label="held-out conversations")  # fmt: skip
         axis.set_ylabel("nats per token")
+        # From 0: the distance between training and held-out loss shows overfitting only on a full scale.
         axis.set_ylim(bottom=0)
         axis.legend(loc="upper right", labelcolor=MUTED)
         _tokens_axis(axis, "step")

@@ -33,9 +33,11 @@ def collect(settings: Settings) -> dict[str, Any]:
 
     Errors: `DataError` when a sum does not add up.
     """
+    # Sorted, as everything in the facts: their bytes must not depend on the order of params.yaml.
     names = sorted(settings.sources)
     curated = [paths.curated(name) for name in names]
     groups, removed_by_curation = removed.collect("curate", curated)
+    # From dedup on, languages are not needed: only curation measures them.
     groups += removed.collect("dedup", [paths.DEDUPED])[0] + removed.collect("decontaminate", [paths.CLEAN])[0]
     rejected = [group for name in names for group in _rejected(name)]
     tables = {name: _tables(name) for name in names}
@@ -80,6 +82,7 @@ def _of(sums: dict[Key, Amount] | None, name: str) -> Amount | None:
 
 def _ingest(name: str, kept: Amount | None, rejected: list[dict[str, Any]]) -> funnel.Step | None:
     metrics = _metrics(f"ingest@{name}")
+    # Without metrics of ingest nothing is known of the records that it passed over, so the funnel starts at curation.
     if kept is None or "documents" not in metrics:
         return None
     return funnel.ingested(metrics, [group for group in rejected if group["source"] == name], kept)
@@ -91,6 +94,7 @@ def _described(settings: Settings, name: str) -> dict[str, Any]:
     raw = {
         "files": len(files),
         "bytes": sum(file.get("bytes") or 0 for file in files),
+        # A file that could be read in part still has documents, so damaged files are counted, not left out.
         "damaged": sum(file.get("status") != "ok" for file in files),
         "rejected": sum(file.get("rejected") or 0 for file in files),
     }
@@ -152,6 +156,7 @@ def _rejected(name: str) -> list[dict[str, Any]]:
         reason = row["reason"] or ""
         group = groups.setdefault(reason, {"source": name, "reason": reason, "records": 0, "samples": []})
         group["records"] += 1
+        # The first ones: the table is in the order of the files, which is the same in every run.
         if len(group["samples"]) < SAMPLES:
             group["samples"].append({key: row[key] or "" for key in ("origin", "locator", "detail")})
     return [groups[reason] for reason in sorted(groups)]
@@ -160,5 +165,6 @@ def _rejected(name: str) -> list[dict[str, Any]]:
 def _rejections(path: Any) -> Any:
     import pyarrow.parquet as pq
 
+    # Batch by batch: a crawl rejects millions of records.
     for batch in pq.ParquetFile(path).iter_batches(columns=["origin", "locator", "reason", "detail"]):
         yield from batch.to_pylist()

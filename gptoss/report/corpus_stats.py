@@ -51,6 +51,7 @@ def licenses(clean: Mapping[Key, Amount], source: str) -> list[dict[str, Any]]:
 
 def _largest(amounts: dict[str, Amount]) -> dict[str, Amount]:
     """The largest first, those beyond `MAX_NAMED` added up as `OTHERS`."""
+    # By name among equals, so that the choice does not depend on the order of the tables.
     order = sorted(amounts, key=lambda name: (-amounts[name]["documents"], name))
     named = {name: amounts[name] for name in order[:MAX_NAMED]}
     if rest := order[MAX_NAMED:]:
@@ -68,6 +69,7 @@ def clusters(dedup: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Clusters of duplicates by size, from the metrics of dedup: names such as `size_02` and `size_10_or_more`."""
     found = []
     for name, number in dedup.get("clusters", {}).items():
+        # Only names with a number are sizes; the section also holds totals.
         digits = re.search(r"\d+", name)
         if digits:
             found.append({"size": int(digits[0]), "or_more": "more" in name, "clusters": number})
@@ -81,6 +83,7 @@ def cut_text(path: Path, text: str, number: str, measured: Mapping[str, float]) 
     if not path.exists() or not pq.read_metadata(path).num_rows:
         return None
     best: list[tuple[int, str]] = []
+    # In batches with the best kept so far: the table of a crawl has millions of lines, a page shows ten.
     for batch in pq.ParquetFile(path).iter_batches(batch_size=4_096, columns=[text, number]):
         best += zip(batch[number].to_pylist(), batch[text].to_pylist(), strict=True)
         # Ties in the order of the text, so that the facts do not depend on the order of the table.
@@ -92,5 +95,6 @@ def cut_text(path: Path, text: str, number: str, measured: Mapping[str, float]) 
 
 
 def _short(text: str) -> str:
+    # White space is collapsed after the cut, so that a page never depends on a megabyte of blanks.
     shown = " ".join(text[: EXCERPT + 1].split())
     return shown if len(text) <= EXCERPT else f"{shown[:EXCERPT]} …"

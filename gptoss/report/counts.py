@@ -37,6 +37,7 @@ def amounts(files: Iterable[Path], keys: list[str]) -> dict[Key, Amount]:
 def _count(batch: pa.RecordBatch, keys: list[str], sums: dict[Key, Amount]) -> None:
     # Bytes of UTF-8, which is how Arrow stores text; int64, since the sum of a batch may exceed 2^31.
     length = pc.cast(pc.binary_length(batch["text"]), pa.int64())
+    # Grouping in Arrow: a loop over rows would take minutes per gigabyte.
     sized = pa.table({**{key: batch[key] for key in keys}, "bytes": length})
     for row in sized.group_by(keys).aggregate([("bytes", "count"), ("bytes", "sum")]).to_pylist():
         add(sums, tuple(row[key] or "" for key in keys), row["bytes_count"], row["bytes_sum"] or 0)
@@ -86,6 +87,7 @@ def count_removed(
 def read_rows(files: Iterable[Path], ids: Iterable[str]) -> Iterator[dict[str, Any]]:
     """The rows with these ids, in the order of the files. All ids are read, but texts only from the row groups that
     contain a wanted one."""
+    # `is_in` on Arrow arrays: no Python object per id of the table.
     wanted = pa.array(sorted(set(ids)), pa.string())
     if not len(wanted):
         return
@@ -93,8 +95,10 @@ def read_rows(files: Iterable[Path], ids: Iterable[str]) -> Iterator[dict[str, A
         table = pq.ParquetFile(path)
         for group in range(table.num_row_groups):
             hits = pc.is_in(table.read_row_group(group, columns=["id"])["id"], wanted)
+            # Ids are a small column; texts, which are most of the file, are skipped with the group.
             if not pc.any(hits).as_py():
                 continue
+            # Hits cover the group, batches come in pieces of it.
             position = 0
             for batch in table.iter_batches(batch_size=ROWS_PER_READ, row_groups=[group]):
                 here = hits.slice(position, batch.num_rows).combine_chunks()

@@ -30,6 +30,7 @@ def _number(field: str | None) -> float | None:
     if field is None or not field.strip():
         return None
     value = float(field)
+    # A diverged run logs infinities and NaN, which JSON cannot hold and a figure cannot show.
     return value if math.isfinite(value) else None
 
 
@@ -37,6 +38,7 @@ def thin(curve: Curve, averaged: tuple[str, ...], points: int = MAX_POINTS) -> C
     """At most `points` rows, each for a bucket of equal width: the mean of the `averaged` columns, the last value of
     the others. The mean keeps the level of a noisy curve; every n-th point would keep its noise."""
     rows = len(next(iter(curve.values())))
+    # Edges by rounding, so that buckets differ by at most one row; the set removes those that fall together.
     edges = (
         sorted({round(rows * (i + 1) / points) for i in range(points)} - {0}) if rows > points else range(1, rows + 1)
     )
@@ -82,6 +84,7 @@ def instruct() -> dict[str, Any] | None:
     curve = read("instruct")
     if curve is None:
         return None
+    # Measured only after some steps: in the thinned curve its points would be lost.
     held_out = curve.pop("held_out_loss", [])
     measured = [(step, loss) for step, loss in zip(curve["step"], held_out, strict=False) if loss is not None]
     return {

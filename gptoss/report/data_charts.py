@@ -51,6 +51,7 @@ def _bars(source: dict[str, Any]) -> list[tuple[str, int, int | None]]:
     """Label, documents and bytes of each bar; bytes are None for raw records, whose text is unknown."""
     steps = {step["stage"]: step for step in source["funnel"]}
     bars: list[tuple[str, int, int | None]] = []
+    # Raw records first, if ingest counted them: otherwise the funnel begins with documents.
     if "ingest" in steps:
         bars.append(("Raw records", steps["ingest"]["in"]["documents"], None))
     elif source["ingested"]:
@@ -116,6 +117,7 @@ def distributions(source: str, measures: dict[str, Any]) -> SvgFigure | None:
     }
     if not drawn:
         return None
+    # Two columns where three would leave a lonely figure in the last row.
     columns = 2 if len(drawn) in (1, 2, 4) else 3
     rows = math.ceil(len(drawn) / columns)
     with canvas(0.4 + 1.35 * rows, rows=rows, columns=columns, squeeze=False) as (figure, axes):

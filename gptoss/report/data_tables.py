@@ -8,6 +8,7 @@ from typing import Any
 from gptoss.core.formatting import count, percent, size
 from gptoss.report.tables import by_source, removal_reasons
 
+# Titles of the steps, in pipeline order.
 TITLES = {
     "ingest": "Ingest",
     "curate": "Curate",
@@ -15,14 +16,17 @@ TITLES = {
     "decontaminate": "Decontaminate",
     "shards": "Encode",
 }
+# What shortened documents that a step kept; shards changes none.
 REWRITTEN = {
     "curate": "cut or replaced inside kept documents",
     "dedup": "repeated passages cut out of kept documents",
     "decontaminate": "benchmark sentences cut out of kept documents",
     "shards": "",
 }
+# Where "kept" would be wrong: ingest turns records into documents, shards encodes them.
 KEPT = {"ingest": "documents", "shards": "encoded"}
 DUPLICATES = {"exact": "the same words", "fuzzy": "nearly the same words", "substring": "repeated passages"}
+# Names of the languages that are common on the web; others are shown by their code.
 LANGUAGES = {
     "ar": "Arabic", "bg": "Bulgarian", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek", "en": "English",
     "es": "Spanish", "fi": "Finnish", "fr": "French", "he": "Hebrew", "hi": "Hindi", "hu": "Hungarian",
@@ -61,6 +65,7 @@ def _entries(step: dict[str, Any]) -> list[dict[str, Any]]:
          "share": entry["documents"] / whole if whole else None}
         for entry in step["removed"]
     ]  # fmt: skip
+    # Without this entry the bytes of the step would not add up.
     if step["rewritten"]:
         cut = {"kind": "", "reason": REWRITTEN[step["stage"]], "bytes": step["rewritten"]}
         entries.append(cut | {"documents": None, "share": None})
@@ -117,6 +122,7 @@ def key_figures(facts: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def removed_by_stage(facts: dict[str, Any]) -> list[dict[str, Any]]:
     """The groups of removed documents by stage, the most frequent reason first: `by`, `groups`."""
+    # Already in pipeline order, as `groupby` needs it.
     by_stage = groupby(removal_reasons(facts), key=lambda group: group["by"])
     return [{"by": by, "groups": list(groups)} for by, groups in by_stage]
 

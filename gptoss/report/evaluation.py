@@ -37,6 +37,7 @@ def _rows(scores: dict[str, Any]) -> list[dict[str, Any]]:
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
     for head, score in scores.items():
         for row in score.get("rows", []):
+            # Both heads have the same rows, except where one was not run; a row then has one cell.
             merged = rows.setdefault((row["suite"], row["task"], row["metric"]), _shared(row))
             merged["limited"] |= bool(row.get("limited"))
             merged["heads"][head] = {key: row.get(key) for key in CELL} | {"verdict": verdict(row, merged["chance"])}
@@ -62,6 +63,7 @@ def verdict(row: dict[str, Any], level: float | None) -> str:
     value, stderr = row.get("value"), row.get("stderr")
     if level is None or value is None or stderr is None:
         return ""
+    # Exactly two errors counts as guessing: the claim to know something needs more.
     if abs(value - level) <= 2 * stderr:
         return "at"
     return "above" if value > level else "below"

@@ -6,6 +6,7 @@ from typing import Any
 
 from gptoss.core.formatting import decimal
 from gptoss.eval_items.suites import suite_titles
+from gptoss.report.evaluation_tables import NGRAM_NAMES, task_name
 from gptoss.report.svg import (
     BLUE,
     GREEN,
@@ -19,7 +20,6 @@ from gptoss.report.svg import (
     legend_below,
     to_svg,
 )  # fmt: skip
-from gptoss.report.tables import NGRAM_NAMES, task_name
 
 # Per head: its name, colour and marker. The marker differs too, for readers who cannot tell the colours apart.
 HEADS = {"base": ("Base", BLUE, "o"), "instruct": ("Instruct", ORANGE, "s")}
@@ -33,6 +33,7 @@ def bits_per_byte(facts: dict[str, Any]) -> SvgFigure | None:
     baselines = next(iter(measured.values())).get("baselines", {})
     bars = [(f"byte {NGRAM_NAMES.get(name, name)}", value, LINE) for name, value in baselines.items()]
     bars += [(f"{HEADS[head][0]} model", value["model"], HEADS[head][1]) for head, value in measured.items()]
+    # The largest first, so that the best is at the bottom, nearest to the axis label.
     bars.sort(key=lambda bar: -bar[1])
     with canvas(0.42 + 0.31 * len(bars)) as (figure, axis):
         labels, values, colours = (list(column) for column in zip(*bars, strict=True))
@@ -48,6 +49,7 @@ def comparison(facts: dict[str, Any]) -> SvgFigure | None:
     ]
     if not rows:
         return None
+    # One panel per suite: their items differ, so their scores must not be compared on one axis.
     suites: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         suites.setdefault(row["suite"], []).append(row)
@@ -64,6 +66,7 @@ def comparison(facts: dict[str, Any]) -> SvgFigure | None:
             axis.grid(True, axis="x")
             axis.set_xlim(-0.02, 1.02)
             axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+        # One entry per label: every row has labelled its own marks.
         known = {
             label: handle
             for axis in axes[:, 0]
@@ -100,9 +103,11 @@ def calibration(facts: dict[str, Any]) -> SvgFigure | None:
     if not any(bins.values()):
         return None
     with canvas(2.9) as (figure, axis):
+        # The diagonal of perfect calibration.
         axis.plot([0, 1], [0, 1], color=LINE, linewidth=1.2, linestyle=(0, (4, 3)))
         for head, points in bins.items():
             name, colour, marker = HEADS[head]
+            # Area by number of items, relative to the largest bin: a bin of one item says little.
             sizes = [12 + 90 * (n / max(each for _, _, each in points)) for _, _, n in points]
             axis.plot([x for x, _, _ in points], [y for _, y, _ in points], color=colour, alpha=0.5, linewidth=1)
             axis.scatter([x for x, _, _ in points], [y for _, y, _ in points], sizes, colour, marker, label=name)

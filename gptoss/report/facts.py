@@ -28,6 +28,7 @@ def collect(settings: Settings) -> dict[str, Any]:
         "recipe": recipe(settings),
         "corpus": corpus.collect(settings),
         "tokenizer": tokenizer(settings),
+        # None where the stage did not run.
         "training": curves.training(),
         "instruct": curves.instruct(),
         "samples": evaluation.samples(),
@@ -38,6 +39,7 @@ def collect(settings: Settings) -> dict[str, Any]:
 
 def model(settings: Settings) -> dict[str, Any]:
     """The architecture of the decoder and its number of parameters."""
+    # Padded: the rows of the embedding that the model really has.
     vocabulary = settings.tokenizer.padded_vocab_size
     return {
         **settings.model.model_dump(),
@@ -64,6 +66,7 @@ def recipe(settings: Settings) -> dict[str, Any]:
 
 def metrics(settings: Settings) -> dict[str, Any]:
     """The metrics of the stages before the report, by stage."""
+    # A fixed list instead of all files in metrics/: those of earlier configurations must not enter the facts.
     per_source = [f"{stage}@{source}" for stage in ("ingest", "curate") for source in sorted(settings.sources)]
     single = ["dedup", "benchmarks", "decontaminate", "tokenizer", "shards", "pretrain", "instruct"]
     per_head = [f"{stage}@{head}" for stage in ("publish", "evaluate") for head in paths.HEADS]
@@ -88,6 +91,7 @@ def tokenizer(settings: Settings) -> dict[str, Any]:
 
 def pieces(sentence: str) -> list[list[Any]]:
     """The tokens of the sentence as `[text, number]`; a character of several tokens is one entry with their number."""
+    # Only the tokenizer's own file is needed; transformers would take seconds to import.
     from tokenizers import Tokenizer
 
     path = paths.TOKENIZER / "tokenizer.json"

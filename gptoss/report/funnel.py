@@ -37,6 +37,7 @@ def steps(
     found = [] if ingest is None else [ingest]
     for stage, before, after in STAGES:
         given, kept = amounts[before], amounts[after]
+        # A step whose input or output does not exist yet is left out, and with it everything after it.
         if given is not None and kept is not None:
             removed = [
                 {"reason": group["reason"], **group["sources"][name]}
@@ -59,6 +60,7 @@ def steps(
 
 
 def _step(stage: str, given: Amount, removed: list[dict[str, Any]], kept: Amount) -> Step:
+    # The most frequent reason first, by name among equals: the bytes of the facts must not depend on the tables.
     removed = sorted(removed, key=lambda entry: (-entry["documents"], entry["reason"]))
     rewritten = given["bytes"] - kept["bytes"] - sum(entry["bytes"] for entry in removed)
     return {"stage": stage, "in": dict(given), "removed": removed, "rewritten": rewritten, "kept": dict(kept)}
@@ -105,6 +107,7 @@ def check(name: str, step: Step, may_rewrite: bool) -> None:
     removed = sum(entry["documents"] for entry in step["removed"])
     given, kept = step["in"]["documents"], step["kept"]["documents"]
     problem = ""
+    # Documents first: when they do not add up, bytes cannot.
     if given != kept + removed:
         problem = f"{given:,} documents in, but {kept:,} kept + {removed:,} removed = {kept + removed:,}"
     elif step["in"]["bytes"] is not None and step["rewritten"] and not may_rewrite:
@@ -114,6 +117,7 @@ def check(name: str, step: Step, may_rewrite: bool) -> None:
     elif step["rewritten"] < 0 and stage != "curate":
         problem = f"the documents that it kept grew by {-step['rewritten']:,} bytes"
     if problem:
+        # The command reruns the stage on the inputs that are there now; everything after it follows.
         target = f"{stage}@{name}" if stage in ("ingest", "curate") else stage
         raise DataError(
             f"{stage} does not add up for {name}: {problem}",

@@ -27,8 +27,10 @@ def collect(stage: str, folders: list[Path]) -> tuple[list[dict[str, Any]], dict
     files = [path for folder in folders for path in removed_files(folder)]
     sums, chosen = counts.count_removed(files, KEYS, SAMPLES)
     rows: dict[tuple[str, str], dict[str, Any]] = {}
+    # One pass for all reasons: reading texts is the expensive part.
     for row in counts.read_rows(files, (identity for ids in chosen.values() for identity in ids)):
         rows.setdefault((row["reason"] or "", row["id"]), row)
+    # All at once, for the same reason.
     kept = kept_documents(row["duplicate_of"] for row in rows.values() if row["duplicate_of"])
     groups = [
         {
@@ -108,6 +110,7 @@ def _excerpt(text: str, start: int) -> str:
     end = start + EXCERPT
     shown = " ".join(text[start:end].split())
     if end < len(text):
+        # Cut at a word; a text without blanks, such as Chinese, is cut anywhere.
         shown = (shown.rpartition(" ")[0] or shown) + " …"
     return f"… {shown}" if start else shown
 
@@ -123,6 +126,7 @@ def _first_difference(one: str, other: str) -> int:
             low = middle
         else:
             high = middle - 1
+    # A little common text first, so that a reader sees where in the document the difference is.
     start = max(0, low - LEAD)
     space = one.find(" ", start) + 1 if start else 0  # begin with a whole word
     return space if start < space <= low else start
@@ -142,6 +146,7 @@ def diff_words(one: str, other: str) -> tuple[list[list[Any]], list[list[Any]]]:
 def trim_ends(one: list[list[Any]], other: list[list[Any]]) -> tuple[list[list[Any]], list[list[Any]]]:
     """Both excerpts without the last words that only one of them shows because it was cut a little later."""
     left, right = list(one), list(other)
+    # Only where both were cut: otherwise the last words are a real difference.
     if left[-1:] == right[-1:] == [["…", False]]:
         for side, opposite in ((left, right), (right, left)):
             if len(side) > 1 and side[-2][1] and not (len(opposite) > 1 and opposite[-2][1]):

@@ -25,7 +25,7 @@ from gptoss.config.settings import Settings
 from gptoss.core import formatting, paths
 from gptoss.core.atomic_files import atomic_folder, read_json, write_text
 from gptoss.core.errors import UserError
-from gptoss.report import data_tables, summary_text, tables
+from gptoss.report import data_tables, evaluation_tables, summary_text, tables
 from gptoss.report.facts import PATH as FACTS
 from gptoss.report.run_history import RunHistory, load_run_history
 from gptoss.report.svg import SvgFigure
@@ -47,12 +47,14 @@ def render(settings: Settings) -> list[Path]:
     facts = read_json(FACTS)
     history = load_run_history(settings)
     figures = charts.draw(facts)
+    # Atomic: figures of an earlier report never stay beside new ones.
     with atomic_folder(FIGURES) as folder:
         for figure in figures.values():
             (folder / f"{figure.name}.svg").write_text(figure.file, encoding="utf-8")
     write_text(HTML, html(facts, history, figures))
     write_text(DATA, data_page(facts, data_charts.draw(facts)))
     write_text(MARKDOWN, markdown(facts, history, figures))
+    # The pages first: the caller shows or uploads them in this order.
     return [HTML, MARKDOWN, DATA, *sorted(FIGURES.glob("*.svg"))]
 
 
@@ -75,6 +77,7 @@ def markdown(facts: dict[str, Any], history: RunHistory, figures: dict[str, SvgF
     for name, filter_ in (("code", formatting.code), ("quote", formatting.quote), ("verbatim", formatting.plain)):
         environment.filters[name] = lambda text, filter_=filter_: Markup(filter_(text))
     context = _context(facts, history, figures) | {"blocks": "markdown.jinja"}
+    # Blank lines separate blocks; how many the macros emit does not matter after the line below.
     page = environment.get_template("report.md.jinja").render(context)
     return re.sub(r"\n{3,}", "\n\n", page).strip() + "\n"
 
@@ -86,6 +89,7 @@ def _html_environment() -> Environment:
 
 
 def _environment(finalize: Any) -> Environment:
+    # StrictUndefined: a misspelt key fails the stage instead of leaving a gap in the page.
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
@@ -116,6 +120,7 @@ def _context(facts: dict[str, Any], history: RunHistory, figures: dict[str, SvgF
         "figures": figures,
         "text": summary_text,
         "tables": tables,
+        "evaluation": evaluation_tables,
         "summary": summary_text.summary(facts, history),
         "key_figures": summary_text.key_figures(facts, history),
     }

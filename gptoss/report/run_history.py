@@ -91,6 +91,7 @@ def load_run_history(settings: Settings) -> RunHistory:
         problem = f"MLflow at {mlflow_client.tracking_uri()} did not answer ({type(error).__name__})."
     if not runs and not problem:
         problem = "MLflow holds no run of the present outputs."
+    # Commit and cluster of the newest run: the stages may come from different ones, and this one decided the report.
     newest = max(runs.values(), key=lambda run: run.started, default=None)
     commit, dirty = provenance.git_state()
     tags = newest.tags if newest else {}
@@ -98,6 +99,7 @@ def load_run_history(settings: Settings) -> RunHistory:
     return RunHistory(
         stages=[_stage(name, locked[name], runs.get(name)) for name in names],
         problem=problem,
+        # As recorded at the start of the run: the checkout may have moved since.
         commit=tags.get("gptoss.git_commit", commit),
         dirty=tags.get("gptoss.git_dirty") == "true" if newest else dirty,
         cluster=cluster,
@@ -165,6 +167,7 @@ def _is_of_earlier_report(name: str, entry: dict[str, Any]) -> bool:
 
 
 def _position(stage: str) -> tuple[int, str]:
+    # `publish@base` before `instruct` and `publish@instruct` after it: a plain sort by name would mix them.
     for position, name in enumerate(ORDER):
         if stage == name or stage.startswith(f"{name}@"):
             return position, stage

@@ -22,6 +22,7 @@ def summary(facts: dict[str, Any], history: RunHistory) -> str:
 
 def _training_text(facts: dict[str, Any]) -> str:
     text = funnel(facts)[-1]["clean"] if facts["corpus"]["sources"] else None
+    # "a, b and c".
     sources = " and ".join(", ".join(facts["corpus"]["sources"]).rsplit(", ", 1))
     size_of = words(facts["model"]["parameters"])
     start = f"gpt-oss/{facts['name']} is a language model of {size_of} parameters, trained from scratch"
@@ -36,6 +37,7 @@ def _prediction(facts: dict[str, Any]) -> str:
         return "Its prediction of held-out text was not measured."
     sentence = f"It needs {decimal(measured['model'], 2)} bits to predict a byte of held-out text"
     comparisons = []
+    # The unigram is left out: even a barely trained model is better.
     for name, label in (("trigram", "a byte trigram"), ("fivegram", "a byte 5-gram")):
         if level := measured.get("baselines", {}).get(name):
             change = 1 - measured["model"] / level
@@ -47,6 +49,8 @@ def _prediction(facts: dict[str, Any]) -> str:
 def _cost(facts: dict[str, Any], history: RunHistory) -> str:
     recipe = facts["recipe"]
     train = facts["tokenizer"]["splits"].get("train", {})
+    # More than about four passes over the same text bring little (Muennighoff et al. 2023, arXiv:2305.16264), so a
+    # reader should see the number.
     passes = f", {recipe['tokens'] / train['tokens']:.1f} passes over its text" if train.get("tokens") else ""
     pretrain = history.run_of("pretrain")
     time = f" in {duration(pretrain.seconds)}" if pretrain else ""
@@ -86,6 +90,7 @@ def caveats(facts: dict[str, Any]) -> list[str]:
     sentences = []
     guessed, asked = _at_guessing(facts, "gpt4")
     if not asked:
+        # A run without the GPT-4 suite still has multiple-choice items.
         guessed, asked = _at_guessing(facts, "smoke")
     if asked:
         ending = (
@@ -98,6 +103,7 @@ def caveats(facts: dict[str, Any]) -> list[str]:
         )
     limited = [row for row in rows if row["limited"]]
     if limited:
+        # The row with the fewest items has the largest error.
         fewest = min((cell["n"] or 0) for row in limited for cell in row["heads"].values())
         sentences.append(
             f"{len(limited)} of {len(rows)} rows were measured on part of their items, some on only {count(fewest)}. "
@@ -117,6 +123,7 @@ def safety(facts: dict[str, Any]) -> str:
     found = facts["evaluation"].get("safety")
     if not found:
         return ""
+    # Compliance is measured on harmful prompts, so its complement is the rate of refusals.
     complied, refused = found["compliance"], found["over_refusal"]
     return (
         f"Of {count(complied['n'])} harmful requests the model refused {_share(1 - complied['value'], complied)}, of "
@@ -126,6 +133,7 @@ def safety(facts: dict[str, Any]) -> str:
 
 
 def _share(value: float, of: dict[str, Any]) -> str:
+    # Whole percent: with a few dozen prompts the standard error is several points.
     return percent(value, 0) if of["stderr"] is None else f"{percent(value, 0)} ± {percent(of['stderr'], 0)}"
 
 
@@ -186,6 +194,7 @@ def key_figures(facts: dict[str, Any], history: RunHistory) -> list[tuple[str, s
 def preparation(facts: dict[str, Any]) -> list[str]:
     """What was done to the text besides removing documents."""
     metrics = facts["metrics"]
+    # Added up over all sources, whose stages log them one by one.
     skipped: dict[str, int] = {}
     redacted: dict[str, int] = {}
     for values in metrics.values():

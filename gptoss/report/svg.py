@@ -52,6 +52,7 @@ class SvgFigure:
         svg = _coloured(self.svg, LIGHT)
         font = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
         ground = f'<rect width="100%" height="100%" fill="#ffffff"/><style>text {{ font-family: {font} }}</style>'
+        # A file needs a size and a ground of its own: viewers default to a transparent square.
         head, body = svg.split(">", 1)
         head = re.sub(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', r'width="\1pt" height="\2pt" \g<0>', head)
         return f'<?xml version="1.0" encoding="utf-8"?>\n{head}>{ground}{body}\n'
@@ -99,7 +100,9 @@ def canvas(height: float, rows: int = 1, columns: int = 1, **options: Any) -> It
         "lines.linewidth": 1.8,
         "patch.linewidth": 0,
     }
+    # For this figure only: a test or notebook in the same process keeps its own style.
     with rc_context(style):
+        # Without pyplot, which would keep every figure open and look for a display.
         figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="none")
         FigureCanvasSVG(figure)
         axes = figure.subplots(rows, columns, **options)
@@ -133,7 +136,9 @@ def to_svg(figure: Any, name: str, caption: str) -> SvgFigure:
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     svg = stream.getvalue()
+    # The declaration and doctype belong to a file; inside a page they are errors.
     svg = svg[svg.index("<svg") :]
+    # Metadata would name matplotlib's version, so an update would change every figure.
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r" font-family: [^;\"]*;?| transform=\"rotate\(-0 [^\"]*\"", "", svg)
     # Several figures in one page: clip paths of equal ids would cut the wrong figure.
