@@ -67,6 +67,7 @@ class ModelConfig(Section):
             )
         if self.head_dim % 2:
             raise ValueError(f"head_dim {self.head_dim} is odd: RoPE rotates pairs, choose an even head_dim")
+        # Grouped-query attention shares each key-value head among an equal number of query heads.
         if self.heads % self.kv_heads:
             raise ValueError(
                 f"heads({self.heads}) / kv_heads({self.kv_heads}) = {self.heads / self.kv_heads:g}: "
@@ -76,6 +77,7 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _architecture_supports_dimensions(self) -> ModelConfig:
+        # Here rather than as a Literal, so that a new architecture needs only its line in `extensions.py`.
         require_registered("model.architecture", self.architecture, ARCHITECTURES)
         if self.architecture == "gpt_neox":
             if self.kv_heads != self.heads:

@@ -36,6 +36,7 @@ class LossScaleConfig(Section):
 class PhaseConfig(Section):
     """A part of the run with its own mixture; it ends where the next one begins."""
 
+    # A fraction, so that a change of `steps` keeps the curriculum.
     from_fraction: Annotated[float, Field(gt=0.0, lt=1.0)]
     """Of `pretrain.steps`."""
     mixture: Mixture
@@ -48,6 +49,7 @@ class SpikesConfig(Section):
     """`skip`: make no update from this step. `rollback`: restore a checkpoint and skip the batches since."""
     threshold: PositiveFloat
     """Standard deviations above the mean of the losses in the window."""
+    # A standard deviation needs two values.
     window: Annotated[int, Field(ge=2)]
     """Number of previous losses to compare with; there are no spikes before the window is full."""
     rollback_steps: PositiveInt
@@ -60,6 +62,7 @@ class PretrainConfig(Section):
     """Training of the base model."""
 
     steps: PositiveInt
+    # In tokens rather than sequences, so that a change of `model.context` keeps the gradient noise.
     batch_tokens: PositiveInt
     """Tokens per global batch, on any mesh."""
     mixture: Mixture | None
@@ -81,6 +84,7 @@ class PretrainConfig(Section):
     beta1: Fraction
     beta2: Fraction
     gradient_clip: PositiveFloat
+    # The default is float16, because that is what is published: overflow then shows in training, not after it.
     precision: Literal["float16", "bfloat16", "float32"]
     objective: str
     """A module of `gptoss/train/objectives`, by its name in `gptoss.config.extensions.OBJECTIVES`."""
@@ -95,6 +99,7 @@ class PretrainConfig(Section):
     model have no cap, because stock Llama has none."""
     loss_scale: LossScaleConfig
     spikes: SpikesConfig
+    # In steps, not seconds: the validation curve must not depend on the machine.
     validate_every: PositiveInt
     validation_tokens: PositiveInt
     """Tokens of the validation split that each validation reads."""

@@ -81,6 +81,7 @@ def make_positions(config: ModelConfig, like: Tensor, length: int, position_ids_
     if position_ids_BT is None:
         return Positions(cos_TE, sin_TE, None)
     mask = document_mask(position_ids_BT, blocks=like.device.type == "cuda")
+    # One axis more, for the heads.
     return Positions(cos_TE[position_ids_BT][:, None], sin_TE[position_ids_BT][:, None], mask)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -24,18 +23,6 @@ NAMES = ModuleNames("gpt_neox", "embed_in", "final_layer_norm", residual=("dense
 ROTARY_FRACTION = 0.25
 
 
-class LayerNorm(nn.Module):  # type: ignore[misc]
-    """Layer normalisation with gain and bias (Ba et al. 2016), uninitialised."""
-
-    def __init__(self, width: int, eps: float) -> None:
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.empty(width)), nn.Parameter(torch.empty(width))
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
-
-
 class Attention(nn.Module):  # type: ignore[misc]
     """Causal multi-head self-attention with rotary positions."""
 
@@ -44,6 +31,7 @@ class Attention(nn.Module):  # type: ignore[misc]
         self.head_dim = config.head_dim
         # Rows are ordered by head, then query, key, value: the layout of the stock class.
         self.query_key_value = Linear(config.hidden_size, 3 * config.hidden_size, bias=True)
+        # Biases follow `attention_bias` of the stock configuration below.
         self.dense = Linear(config.hidden_size, config.hidden_size, bias=True)
 
     def forward(self, x_BTD: Tensor, positions: Positions) -> Tensor:
@@ -82,9 +70,9 @@ class Layer(nn.Module):  # type: ignore[misc]
         return self.mlp(self.post_attention_layernorm(x_BTD)) + attention_BTD + x_BTD
 
 
-def norm(config: ModelConfig) -> LayerNorm:
-    """The normalisation of this architecture."""
-    return LayerNorm(config.hidden_size, config.norm_eps)
+def norm(config: ModelConfig) -> nn.LayerNorm:
+    """The normalisation of this architecture, with gain and bias (Ba et al. 2016)."""
+    return nn.LayerNorm(config.hidden_size, config.norm_eps)
 
 
 def stock_config(config: ModelConfig) -> dict[str, Any]:

@@ -107,6 +107,7 @@ class Layer(nn.Module):  # type: ignore[misc]
 
     def forward(self, x_BTD: Tensor, positions: Positions) -> Tensor:
         x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), positions)
+        # Pre-normalisation: the residual stream itself is never normalised, only what each block reads of it.
         return x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))
 
 

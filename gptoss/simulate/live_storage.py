@@ -70,6 +70,7 @@ class LiveStorage(TorchDispatchMode):  # type: ignore[misc]
         result = func(*args, **(kwargs or {}))
         if self._shape_inference_depth == 0:
             for value in tree_iter(result):
+                # Meta tensors, such as the shapes given to pipeline stages, have no memory.
                 if isinstance(value, Tensor) and value.device.type != "meta":
                     self._count(_storage(value))
         return result

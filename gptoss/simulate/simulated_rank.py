@@ -11,7 +11,7 @@ The device is a CPU that takes the code paths of the cluster's device, because t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -152,13 +152,11 @@ class FakeTrainer(Trainer):
 class FakeParallelContext(ParallelContext):
     """Reductions return ones, which are finite: the step makes an update."""
 
-    def all_reduce_sum(self, values: Sequence[Any]) -> list[float]:
+    def all_reduce_sum(self, values: Any) -> list[float]:
         """Ones."""
         return [1.0] * len(values)
 
-    def all_reduce_max(self, values: Tensor) -> list[float]:
-        """Ones."""
-        return [1.0] * len(values)
+    all_reduce_max = all_reduce_sum
 
 
 @contextmanager
@@ -182,6 +180,7 @@ def fake_process_group(cluster: ClusterConfig, pp_rank: int) -> Iterator[Paralle
 def _static_shapes() -> Iterator[None]:
     """Replace the vote on static shapes, which reads a value (`DataDependentOutputException` on fake tensors)."""
 
+    # Ours are static: `pipeline_parallel.py` states all shapes.
     def agree(self: Any, stages: Any, *_: Any) -> None:
         for stage in stages:
             stage._inference_mode = InferenceMode.STATIC

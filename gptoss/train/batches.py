@@ -42,6 +42,7 @@ class TrainingBatches:
         """Inputs and targets of step 1, 2, …, `(sequences_per_rank, context)` int64 each, on the device. Raises the
         error of the thread that read them."""
         inputs, targets = self.prefetcher.take(step)
+        # The copy overlaps with kernels of the previous step that are still queued.
         return inputs.to(self.device, non_blocking=True), targets.to(self.device, non_blocking=True)
 
     def read(self, step: int) -> tuple[Tensor, Tensor]:
@@ -57,6 +58,7 @@ class TrainingBatches:
     def source_tokens(self, step: int) -> dict[str, int]:
         """Tokens per source in the *global* batches of steps 1 … `step`."""
         counted_step, total = self._counted
+        # Counting from the last call keeps the cost per step constant.
         if counted_step > step:  # after a rollback
             counted_step, total = 0, np.zeros_like(total)
         sequences = self.layout.sequences
@@ -89,6 +91,7 @@ def validation_windows(split: TokenSplit, context: int, tokens: int) -> Integers
     """First tokens of windows spread evenly over the split, so that every source is sampled in proportion: as many
     windows as fit into `tokens`, or all of the split."""
     available = (len(split) - 1) // context
+    # At least one window, or the mean loss would divide by zero.
     wanted = min(available, max(1, tokens // context))
     return np.arange(wanted, dtype=np.int64) * available // wanted * context
 

@@ -94,6 +94,7 @@ class Muon(torch.optim.Optimizer):  # type: ignore[misc]
         for parameters in self.by_shape.values():
             gradients = [parameter.grad for parameter in parameters]
             momenta = [self.state[parameter]["momentum"] for parameter in parameters]
+            # An average of gradients, as in torch.optim.Muon; orthogonalising removes the scale anyway.
             torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
             updates = orthogonalize_shards(torch._foreach_lerp(gradients, momenta, MOMENTUM))  # Nesterov
             step_size = group["lr"] * UPDATE_RMS * max(parameters[0].shape) ** 0.5

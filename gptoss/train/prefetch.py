@@ -24,6 +24,7 @@ class Prefetcher(Generic[T]):
 
     def __init__(self, read: Callable[[int], T], last: int, depth: int = DEPTH) -> None:
         self._read, self._last, self._depth = read, last, depth
+        # One thread: batches are read in order, and each read is sequential within its windows.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch")
         self._pending: dict[int, Future[T]] = {}
 

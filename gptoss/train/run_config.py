@@ -75,6 +75,7 @@ def divide_batch(settings: Settings, cluster: ClusterConfig) -> BatchLayout:
     """
     mesh, context, micro_batch = cluster.mesh, settings.model.context, cluster.micro_batch
     sequences = settings.sequences_per_step
+    # Every message names both files that can be changed, and shows the terms of the division.
     file = f"infra/clusters/{cluster_name()}.yaml"
     batch = f"batch_tokens({settings.pretrain.batch_tokens}) / context({context}) = {sequences} sequences"
     ranks = f"dp_replicate({mesh.dp_replicate}) * dp_shard({mesh.dp_shard}) = {mesh.dp} data-parallel ranks"

@@ -48,6 +48,7 @@ def _build_part(run_config: RunConfig, parallel: ParallelContext, layers: range)
     # FSDP on a single rank still provides mixed precision. A rank that needs neither keeps plain parameters, which
     # saves the copies of all-gather and reduce-scatter.
     needs_fsdp = parallel.dp_mesh.size() > 1 or parallel.tp > 1 or compute != master
+    # Meta first: the whole part may not fit on one device before it is sharded.
     with torch.device("meta" if needs_fsdp else parallel.device):
         part = Decoder(run_config.settings.model, run_config.vocab_size, layers)
         if master != torch.get_default_dtype():

@@ -31,6 +31,7 @@ def split_layers(config: ModelConfig, vocab_size: int, stages: int) -> list[rang
     # Ties go to the larger last stage, since `range` counts down: the earlier stages hold more activations in 1F1B.
     last = min(range(config.layers - stages + 1, 0, -1), key=slowest)
     per_stage, remainder = divmod(config.layers - last, stages - 1)
+    # The earlier stages get the remainder; any choice among them has the same cost.
     counts = [per_stage + (stage < remainder) for stage in range(stages - 1)] + [last]
     boundaries = [0, *itertools.accumulate(counts)]
     return [range(start, stop) for start, stop in itertools.pairwise(boundaries)]

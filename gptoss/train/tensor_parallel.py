@@ -42,6 +42,12 @@ class DistributeWeights(ParallelStyle):  # type: ignore[misc]
         return module
 
 
+def _to_sequence_shard(local: Tensor, device_mesh: DeviceMesh, placement: Placement) -> Tensor:
+    """This rank's positions of a tensor that is distributed as `placement`."""
+    whole = DTensor.from_local(local, device_mesh, [placement], run_check=False)
+    return whole.redistribute(placements=[Shard(SEQUENCE_DIM)]).to_local()
+
+
 class GatherScatterSequence(ParallelStyle):  # type: ignore[misc]
     """All-gathers the positions of a module's first input and reduce-scatters its output over them."""
 
@@ -53,8 +59,7 @@ class GatherScatterSequence(ParallelStyle):  # type: ignore[misc]
             return whole, *inputs[1:]
 
         def scatter(_: nn.Module, inputs: Any, partial_sum: Tensor) -> Tensor:
-            total = DTensor.from_local(partial_sum, device_mesh, [Partial()], run_check=False)
-            return total.redistribute(placements=[Shard(SEQUENCE_DIM)]).to_local()
+            return _to_sequence_shard(partial_sum, device_mesh, Partial())
 
         # Not torch's own styles: they run the module on DTensors, which our autograd functions do not take.
         module.register_forward_pre_hook(gather)
@@ -71,8 +76,7 @@ class ColumnShardedEmbedding(DistributeWeights):
 
     def _apply(self, module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
         def exchange(_: nn.Module, inputs: Any, columns: Tensor) -> Tensor:
-            output = DTensor.from_local(columns, device_mesh, [Shard(HIDDEN_DIM)], run_check=False)
-            return output.redistribute(placements=[Shard(SEQUENCE_DIM)]).to_local()
+            return _to_sequence_shard(columns, device_mesh, Shard(HIDDEN_DIM))
 
         module.register_forward_hook(exchange)
         return super()._apply(module, device_mesh)

@@ -34,6 +34,7 @@ def flops_per_token(run_config: RunConfig) -> float:
     """Floating-point operations per token, by the formula above."""
     model = run_config.settings.model
     embedding = 0 if model.tie_embeddings else run_config.vocab_size * model.hidden_size
+    # A tied embedding is multiplied too, as the output head.
     multiplied = parameter_count(model, run_config.vocab_size) - embedding
     return 6.0 * multiplied + 12.0 * model.layers * model.heads * model.head_dim * model.context
 
