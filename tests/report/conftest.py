@@ -1,4 +1,4 @@
-"""A report of plausible inputs, made once."""
+"""A report of plausible inputs, made once per module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the evaluations of both heads leave behind, for the report: scores, generations, refusals."""
+"""Outputs of the evaluations of both heads, as the report reads them: scores, generations, refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plausible inputs of the report in every format it reads, small and seeded, with hostile text among them."""
+"""Plausible inputs of the report in every format that it reads: small, seeded, and with hostile text."""
 
 from __future__ import annotations
 

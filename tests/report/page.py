@@ -1,4 +1,4 @@
-"""An HTML page, judged by what it loads and runs."""
+"""A parsed HTML page: what it loads, what it runs, its ids and its text."""
 
 from __future__ import annotations
 

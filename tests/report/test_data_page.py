@@ -1,4 +1,4 @@
-"""The data page: samples of every kind beside their twins, figures only of what was measured, hostile text harmless."""
+"""The data page: duplicates beside the kept documents, figures only of what was measured, hostile text harmless."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_page_is_one_file_and_harmless(made: Settings) -> None:
     assert 'href="data.html"' in render.HTML.read_text()
 
 
-def test_every_part_is_there(made: Settings) -> None:
+def test_every_section_is_filled(made: Settings) -> None:
     html = render.DATA.read_text()
     text = " ".join("".join(Page(html).text).split())
     assert html.count("<svg") == 4, "funnel, reasons, clusters, distributions of one source"
@@ -44,14 +44,14 @@ def test_every_part_is_there(made: Settings) -> None:
     assert "<mark>sea.</mark>" in html and "<mark>river.</mark>" in html
 
 
-def test_a_page_of_nothing_says_so(workspace: Path, settings: Settings) -> None:
+def test_a_page_without_inputs_says_not_measured(workspace: Path, settings: Settings) -> None:
     report(settings, StageRun("report"))
     html = render.DATA.read_text()
     assert "<svg" not in html
     assert html.count("Not measured.") >= 5
 
 
-def test_ten_samples_of_a_reason_by_id_whatever_the_files(workspace: Path) -> None:
+def test_samples_are_the_ten_smallest_ids_whatever_the_files(workspace: Path) -> None:
     """Thirty removals over three files, one id twice: the ten smallest ids, each once, with their texts."""
     rows = [inputs.document("web", number, f"text {number} of many") for number in range(30)]
     rows.append(rows[0])
@@ -68,25 +68,25 @@ def test_ten_samples_of_a_reason_by_id_whatever_the_files(workspace: Path) -> No
     assert [sample["excerpt"][0][0] for sample in group["samples"]] == [texts[identity] for identity in ids]
 
 
-def test_twins_are_found_in_one_pass(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Texts are read of the row groups that hold a wanted document only."""
+def test_kept_documents_are_read_in_one_pass(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts are read only from the row groups that contain a wanted document."""
     rows = [inputs.document("web", number, f"text {number}") for number in range(200)]
     paths.DEDUPED.mkdir(parents=True)
     write_documents(paths.DEDUPED, rows, rows_per_file=20)
     read: list[object] = []
     plain = pq.ParquetFile.iter_batches
 
-    def observed(self: pq.ParquetFile, **options: Any) -> Any:
+    def recorded(self: pq.ParquetFile, **options: Any) -> Any:
         read.append(self)
         return plain(self, **options)
 
-    monkeypatch.setattr(pq.ParquetFile, "iter_batches", observed)
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", recorded)
     wanted = [rows[3]["id"], rows[7]["id"], rows[150]["id"], "of an earlier run"]
     assert [row["text"] for row in removed.kept_documents(wanted).values()] == ["text 3", "text 7", "text 150"]
     assert len(document_files(paths.DEDUPED)) == 10 and len(read) == 2
 
 
-def test_a_duplicate_of_an_earlier_run_has_no_twin_here(made: Settings) -> None:
+def test_a_duplicate_of_an_earlier_run_is_shown_alone(made: Settings) -> None:
     (path,) = paths.DEDUPED.glob("removed-*.parquet")
     rows = pq.read_table(path).to_pylist()
     rows[1]["duplicate_of"] = "ab" * 16
@@ -104,7 +104,7 @@ def test_distributions_of_wide_ranges_are_drawn_and_empty_ones_not() -> None:
     assert data_charts.distributions("web", {}) is None
 
 
-def test_many_languages_are_summed_up() -> None:
+def test_rare_languages_are_added_up() -> None:
     met: dict[counts.Key, counts.Amount] = {
         ("web", f"l{n:02d}"): {"documents": 100 - n, "bytes": 10} for n in range(30)
     }
@@ -122,7 +122,7 @@ def test_sizes_of_clusters_are_read_from_the_metrics() -> None:
     ]
 
 
-def test_what_was_cut_is_in_the_facts(made: Settings) -> None:
+def test_repeated_lines_are_in_the_facts(made: Settings) -> None:
     corpus = json.loads(facts.PATH.read_text())["corpus"]
     lines = corpus["sources"]["wikipedia"]["repeated_lines"]
     assert lines["measured"] == {"lines": 43, "bytes": 900} and lines["examples"][0] == {

@@ -26,7 +26,7 @@ def test_facts_are_a_pure_function_of_the_inputs(made: Settings) -> None:
 
 
 def test_another_machine_has_the_same_facts(made: Settings, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same inputs made anew elsewhere: equal bytes."""
+    """The same inputs made again in another folder: equal bytes."""
     before = facts.PATH.read_bytes()
     (workspace / "elsewhere").mkdir()
     monkeypatch.chdir(workspace / "elsewhere")

@@ -25,7 +25,7 @@ def steps_of(source: str) -> dict[str, Any]:
     return {step["stage"]: step for step in found}
 
 
-def test_every_step_adds_up_and_goes_on_where_the_last_one_ended(made: Settings) -> None:
+def test_every_step_adds_up_and_begins_with_the_output_of_the_last(made: Settings) -> None:
     for source in ("gutenberg", "wikipedia"):
         steps = list(steps_of(source).values())
         assert [step["stage"] for step in steps] == ["ingest", "curate", "dedup", "decontaminate", "shards"]

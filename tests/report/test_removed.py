@@ -9,7 +9,7 @@ from gptoss.report import facts
 from gptoss.report.removed import diff_words, excerpt_at_quote
 
 
-def test_a_removed_near_duplicate_stands_beside_its_twin(made: Settings) -> None:
+def test_a_near_duplicate_is_shown_with_the_kept_document(made: Settings) -> None:
     removed = json.loads(facts.PATH.read_text())["corpus"]["removed"]
     fuzzy = next(group for group in removed if group["reason"] == "fuzzy")["samples"][0]
     assert fuzzy["twin"]["jaccard"] == 0.941
@@ -21,7 +21,7 @@ def test_a_removed_near_duplicate_stands_beside_its_twin(made: Settings) -> None
     )
 
 
-def test_a_contaminated_document_is_shown_where_the_item_stands() -> None:
+def test_a_contaminated_document_is_shown_at_the_benchmark_item() -> None:
     text = "word " * 40 + "Your noble son is mad:\nMad call I it; for to define" + " word" * 200
     before, found, after = excerpt_at_quote(text, "gpt4/mmlu/1: “your noble son is mad mad call i it”")
     assert found == ["Your noble son is mad: Mad call I it", True]

@@ -1,8 +1,9 @@
-"""The report: one self-contained page, a sound Markdown twin, hostile text harmless in both."""
+"""The report: one self-contained HTML page, the same as well-formed Markdown, hostile text harmless in both."""
 
 from __future__ import annotations
 
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_hostile_text_is_shown_and_harmless(made: Settings) -> None:
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", page)
 
 
-def test_markdown_tables_are_well_formed_and_pictures_exist(made: Settings) -> None:
+def test_markdown_tables_are_well_formed_and_figures_exist(made: Settings) -> None:
     lines = render.MARKDOWN.read_text().split("\n")
     rules = [number for number, line in enumerate(lines) if re.fullmatch(r"\|(:?-+:?\|)+", line)]
     assert len(rules) >= 10
@@ -63,16 +64,16 @@ def test_markdown_tables_are_well_formed_and_pictures_exist(made: Settings) -> N
         assert len(block) > 1
         for line in block:
             assert len(re.findall(r"(?<!\\)\|", line)) == columns, line
-    figures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", "\n".join(lines))
-    assert len(figures) == 8
-    for figure in figures:
-        svg = (paths.REPORTS / figure).read_text()
+    links = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", "\n".join(lines))
+    assert len(links) == 8
+    for link in links:
+        svg = (paths.REPORTS / link).read_text()
         assert svg.startswith("<?xml") and ' width="518.4pt"' in svg
         assert "var(" not in svg and "#0102" not in svg
 
 
-def test_a_report_of_nothing_says_so(workspace: Path, settings: Settings) -> None:
-    """No stage ran: every part is empty, none fails."""
+def test_a_report_without_inputs_says_not_measured(workspace: Path, settings: Settings) -> None:
+    """No stage ran: every section is empty, none fails."""
     run = Recorder()
     report(settings, run)
     html, markdown = render.HTML.read_text(), render.MARKDOWN.read_text()
@@ -93,8 +94,20 @@ def test_rendering_needs_facts(workspace: Path, settings: Settings) -> None:
         render.render(settings)
 
 
-def test_the_page_says_when_a_model_guesses(made: Settings) -> None:
+def test_the_page_states_that_a_model_guesses(made: Settings) -> None:
     text = " ".join("".join(Page(render.HTML.read_text()).text).split())
     assert "8 of 8 multiple-choice scores lie within two standard errors of guessing" in text
     assert "20 of 1,319" in text
     assert "MLflow at" in text and "did not answer" in text
+
+
+def test_both_formats_have_the_same_headings_and_key_figures(made: Settings) -> None:
+    html, markdown = render.HTML.read_text(), render.MARKDOWN.read_text()
+    of_html = [unescape(re.sub("<[^>]+>", " ", title)).split() for title in re.findall(r"<h[23]>(.*?)</h[23]>", html)]
+    of_markdown = [
+        title.replace("(", "").replace(")", "").split() for title in re.findall(r"^###? (.*)$", markdown, re.M)
+    ]
+    # The tokens of a sentence have a heading only on the page, where they are coloured.
+    assert [title for title in of_html if title != ["One", "sentence", "in", "tokens"]] == of_markdown
+    values = re.findall(r'<dd class="value">(.*?)</dd>', html)
+    assert values == re.findall(r"^\| \*\*(.*?)\*\* \|", markdown, re.M) and len(values) == 5

@@ -1,4 +1,4 @@
-"""What was history of a run: only of the runs that made the present outputs."""
+"""The history: only of the runs that made the present outputs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Client:
         ]
 
 
-def test_what_was_observed_is_of_the_run_that_made_the_outputs(made: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_history_is_of_the_run_that_made_the_outputs(made: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = provenance.recorded("pretrain")
     assert recorded is not None
     monkeypatch.setattr(mlflow_client, "connect", lambda _: (Client(recorded.fingerprint), "1"))
@@ -54,7 +54,7 @@ def test_what_was_observed_is_of_the_run_that_made_the_outputs(made: Settings, m
     assert "4 min 12 s" in text and "16,000 tokens/s" in text and "210 MB per rank" in text and "c0ffee" in text
 
 
-def test_what_an_earlier_run_registered_is_left_out(made: Settings) -> None:
+def test_the_registration_of_an_earlier_run_is_left_out(made: Settings) -> None:
     lock = json.loads(Path("dvc.lock").read_text())
     old = {"cmd": "x", "deps": [{"path": "reports/facts.json", "md5": "0" * 32}]}
     lock["stages"] |= {"register": old, "report": {"cmd": "x", "outs": old["deps"]}}
