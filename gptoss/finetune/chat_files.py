@@ -49,12 +49,12 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
                 yield number, line
 
 
-def require_usable(path: Path, what: str, outcomes: Counter[str], rejected: list[Rejected], fix: str) -> None:
+def require_usable(file: str, what: str, outcomes: Counter[str], rejected: list[Rejected], fix: str) -> None:
     """Raise `DataError`, with the first reasons, if more than `MAX_REJECT_FRACTION` of a file was rejected."""
     bad, total = outcomes["rejected"], outcomes.total()
     if bad <= MAX_REJECT_FRACTION * total:
         return
-    first = [item for item in rejected if item.file == str(path) and item.reason != "duplicate"][:3]
+    first = [item for item in rejected if item.file == file and item.reason != "duplicate"][:3]
     examples = "".join(f"\n    line {item.line}: {item.reason}: {item.detail}" for item in first)
     share = f"{bad / total:.0%}, above {MAX_REJECT_FRACTION:.0%}"
-    raise DataError(f"{path}: {bad} of {total} {what} cannot be used = {share}{examples}", fix)
+    raise DataError(f"{file}: {bad} of {total} {what} cannot be used = {share}{examples}", fix)

@@ -20,10 +20,11 @@ from gptoss.finetune.chat_formats import FORMATS, parse_line
 from gptoss.finetune.document_facts import read_facts
 from gptoss.finetune.messages import Conversation, LineError, Message, Rejected
 
-# The files are beside this module. They are recorded in `models/instruct/conversations.json` under the paths that they
-# had in the first release, so that training on the same conversations still gives the same bytes.
-# The conversations written for this project; see CONVERSATIONS.md beside them.
-SHIPPED = (Path("stages/instruct/conversations.jsonl"), Path("stages/instruct/safety.jsonl"))
+# The conversations written for this project, in files beside this module; see CONVERSATIONS.md.
+SHIPPED = ("conversations.jsonl", "safety.jsonl")
+# The folder under which `models/instruct/conversations.json` lists them. They were there in the first release; with
+# another name, training on the same conversations would no longer give the same bytes.
+RECORDED_IN = Path("stages/instruct")
 
 
 @dataclass
@@ -53,18 +54,25 @@ def read_corpus(patterns: Sequence[str], folders: Sequence[str], control_tokens:
     corpus = Corpus()
     known: set[tuple[Message, ...]] = set()
     ids: set[str] = set()
-    for path in [*SHIPPED, *expand_globs("instruct.data", patterns)]:
-        _add_file(corpus, path, control_tokens, known, ids)
+    files = {RECORDED_IN / name: Path(__file__).with_name(name) for name in SHIPPED}
+    files |= {path: path for path in expand_globs("instruct.data", patterns)}
+    for recorded, path in files.items():
+        _add_file(corpus, str(recorded), path, control_tokens, known, ids)
     for folder in folders:
         _add_documents(corpus, Path(folder), control_tokens)
     return corpus
 
 
 def _add_file(
-    corpus: Corpus, path: Path, control_tokens: Collection[str], known: set[tuple[Message, ...]], ids: set[str]
+    corpus: Corpus,
+    name: str,
+    path: Path,
+    control_tokens: Collection[str],
+    known: set[tuple[Message, ...]],
+    ids: set[str],
 ) -> None:
     outcomes: Counter[str] = Counter()
-    for number, line in read_lines(Path(__file__).with_name(path.name) if path in SHIPPED else path):
+    for number, line in read_lines(path):
         try:
             if line is None:
                 raise LineError("line too long", f"more than {MAX_LINE_BYTES} bytes")
@@ -74,16 +82,16 @@ def _add_file(
                 raise LineError("duplicate")
         except LineError as error:
             outcomes["duplicate" if error.reason == "duplicate" else "rejected"] += 1
-            corpus.rejected.append(Rejected.because(error, str(path), number))
+            corpus.rejected.append(Rejected.because(error, name, number))
             continue
         outcomes["used"] += 1
         known.add(messages)
         corpus.conversations.append(Conversation(_unique_id(own_id, messages, ids), messages))
     if outcomes.total() == 0:
-        raise DataError(f"{path} holds no line", f"write one JSON object per line: {FORMATS}")
+        raise DataError(f"{name} holds no line", f"write one JSON object per line: {FORMATS}")
     fix = f"correct the file or remove it from instruct.data; each line is one of {FORMATS}"
-    require_usable(path, "lines", outcomes, corpus.rejected, fix)
-    corpus.files[str(path)] = {key: outcomes[key] for key in ("used", "duplicate", "rejected")}
+    require_usable(name, "lines", outcomes, corpus.rejected, fix)
+    corpus.files[name] = {key: outcomes[key] for key in ("used", "duplicate", "rejected")}
 
 
 def _add_documents(corpus: Corpus, folder: Path, control_tokens: Collection[str]) -> None:

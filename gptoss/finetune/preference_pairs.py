@@ -62,7 +62,7 @@ def read_pairs(patterns: Sequence[str], control_tokens: Collection[str]) -> Pref
                     preferences.rejected.append(Rejected.because(error, str(path), number))
                     outcomes["rejected"] += 1
         fix = "correct the file or remove it from instruct.preference.data"
-        require_usable(path, "pairs", outcomes, preferences.rejected, fix)
+        require_usable(str(path), "pairs", outcomes, preferences.rejected, fix)
         preferences.files[str(path)] = {key: outcomes[key] for key in ("used", "rejected")}
     if not preferences.pairs:
         raise DataError(

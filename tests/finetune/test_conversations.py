@@ -8,7 +8,7 @@ import pytest
 
 from gptoss.core.errors import DataError, UserError
 from gptoss.finetune.chat_formats import FORMATS
-from gptoss.finetune.conversations import SHIPPED, Corpus, read_corpus
+from gptoss.finetune.conversations import RECORDED_IN, SHIPPED, Corpus, read_corpus
 from tests.finetune.chats import CONTROL, messages
 from tests.publish.toy import write_lines
 
@@ -19,7 +19,7 @@ def read(path: Path) -> Corpus:
 
 def test_every_shipped_conversation_is_used() -> None:
     corpus = read_corpus([], [], CONTROL)
-    outcomes = [corpus.files[str(path)] for path in SHIPPED]
+    outcomes = [corpus.files[str(RECORDED_IN / name)] for name in SHIPPED]
     assert [outcome["used"] for outcome in outcomes] == [413, 82]
     assert not any(outcome["rejected"] or outcome["duplicate"] for outcome in outcomes)
     assert len({conversation.id for conversation in corpus.conversations}) == 413 + 82
