@@ -6,7 +6,7 @@ of their study, down to the uniform distribution over the 256 bytes:
     p_k(b | h) = max(c(hb) - D(c(hb)), 0) / c(h) + (D_1 N_1(h) + D_2 N_2(h) + D_3+ N_3+(h)) / c(h) * p_k-1(b | h')
 
 where h' is h without its first byte, N_i(h) how many bytes follow h exactly i times, and p_0 = 1/256. At the
-highest order c counts occurrences; below, it counts how many different bytes stand before, the Kneser–Ney
+highest order c counts occurrences; below, it counts how many different bytes precede it, the Kneser–Ney
 counts. The discounts D are estimated from the counts of counts of each order (their equation 26). After a
 context that does not occur in the training text, p_k is p_k-1. So p_k sums to 1 over the bytes for every context.
 

@@ -104,7 +104,7 @@ def _walk(node: dict[str, Any], before: list[dict[str, str]]) -> Iterator[Pair]:
 
 def _validate(pair: Pair, control_tokens: Collection[str]) -> None:
     """Raise `LineError` if one of the two conversations of a pair is not valid."""
-    # Each side by itself: a bad reply would be learnt from as much as a good one.
+    # Both sides: the rejected reply is trained on as well, to be less likely.
     for side in ("chosen", "rejected"):
         messages = [(message["role"], message["content"]) for message in pair["prompt"] + pair[side]]
         normalize_messages(messages, control_tokens)
