@@ -27,10 +27,10 @@ def train(workspace: Path) -> TokenSplit:
 
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_any_number_of_ranks_reads_the_same_global_batch(make_run_config: Callable[..., RunConfig], ranks: int) -> None:
-    made = make_run_config(cluster(shard=ranks), **{"pretrain.steps": 40})
+    run_config = make_run_config(cluster(shard=ranks), **{"pretrain.steps": 40})
     train = TokenSplit.open(Path("data/shards"), "train")
-    order = SampleOrder(train, made.settings)
-    parts = [TrainingBatches(train, order, made, rank, torch.device("cpu")) for rank in range(ranks)]
+    order = SampleOrder(train, run_config.settings)
+    parts = [TrainingBatches(train, order, run_config, rank, torch.device("cpu")) for rank in range(ranks)]
     taken = [part.take(31) for part in parts]
     whole = torch.from_numpy(read_windows(train, order.starts(8 * 30, 8), CONTEXT))
     assert torch.equal(torch.cat([inputs for inputs, _ in taken]), whole[:, :-1])

@@ -52,13 +52,13 @@ def test_all_layouts_train_alike(make_run_config: Callable[..., RunConfig]) -> N
     """Loss, gradient norm, skipped steps and validation of every layout; in float64 also weights and moments."""
 
     def taken(layouts: dict[str, ClusterConfig]) -> dict[str, Outcome]:
-        plans = {
+        runs = {
             f"{precision}.{name}": (make_run_config(on, precision, **STABLE), steps)
             for precision, (steps, _) in CASES.items()
             for name, on in layouts.items()
             if precision == "float64" or "recomputation" not in name
         }
-        return take_steps(plans)
+        return take_steps(runs)
 
     references = taken({"one": cluster()})
     largest = dict.fromkeys(CASES, 0.0)

@@ -30,11 +30,11 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setenv(key, str(value))
 
     def run(run_config: RunConfig, stop: StopRequest, disturb: Callable[[int], Any] = lambda step: None) -> None:
-        class Disturbed(Trainer):
+        class DisturbedTrainer(Trainer):
             def forward_backward(self, step: int, factor: float) -> Tensor:
                 return super().forward_backward(step, factor) * (disturb(step) or 1.0)
 
-        monkeypatch.setattr(loop, "Trainer", Disturbed)
+        monkeypatch.setattr(loop, "Trainer", DisturbedTrainer)
         run_config.state.mkdir(parents=True, exist_ok=True)
         with init_parallel_context(run_config.cluster) as parallel:
             watchdog = Watchdog(run_config.cluster.watchdog_seconds, run_config.state, parallel.rank)
@@ -46,11 +46,11 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def test_a_request_during_a_step_stops_after_that_step(
     make_run_config: Callable[..., RunConfig], train: Callable[..., None]
 ) -> None:
-    made = make_run_config(cluster())
+    run_config = make_run_config(cluster())
     stop = StopRequest(lambda: None)
     with pytest.raises(Preempted, match="stopped on request after step 3"):
-        train(made, stop, lambda step: stop.handle(15, None) if step == 3 else None)
-    assert [path.name for path in Path(made.state / "checkpoints").iterdir()] == ["step-00000003"]
+        train(run_config, stop, lambda step: stop.handle(15, None) if step == 3 else None)
+    assert [path.name for path in Path(run_config.state / "checkpoints").iterdir()] == ["step-00000003"]
 
 
 @pytest.mark.parametrize("policy", ["skip", "rollback"])
@@ -59,9 +59,11 @@ def test_the_row_of_a_spike_counts_the_skipped_update(
 ) -> None:
     """By policy, or because no checkpoint is old enough for a rollback."""
     spikes = {"policy": policy, "threshold": 6.0, "window": 4, "rollback_steps": 7, "max": 9}
-    made = make_run_config(cluster(), **{"pretrain.steps": 8, "pretrain.spikes": spikes, "pretrain.validate_every": 8})
-    train(made, StopRequest(lambda: None), lambda step: 9.0 if step == 6 else None)
-    measured = metrics_log.read(made.state)
+    run_config = make_run_config(
+        cluster(), **{"pretrain.steps": 8, "pretrain.spikes": spikes, "pretrain.validate_every": 8}
+    )
+    train(run_config, StopRequest(lambda: None), lambda step: 9.0 if step == 6 else None)
+    measured = metrics_log.read(run_config.state)
     assert [(row["event"], row["step"]) for row in measured if "event" in row] == [("skip", 6)]
     assert [row["skipped"] for row in measured if "learning_rate" in row] == [0, 0, 0, 0, 0, 1, 1, 1]
 
@@ -76,10 +78,10 @@ def test_the_watchdog_is_stopped_before_the_export(
         time.sleep(0.2)
         alive[at] = {thread.name for thread in threading.enumerate()}
 
-    made = make_run_config(cluster(watchdog_seconds=600.0), **{"pretrain.steps": 3})
+    run_config = make_run_config(cluster(watchdog_seconds=600.0), **{"pretrain.steps": 3})
     monkeypatch.setattr(loop, "export", lambda *_: threads("export"))
-    train(made, StopRequest(lambda: None), lambda step: threads("step") if step == 2 else None)
+    train(run_config, StopRequest(lambda: None), lambda step: threads("step") if step == 2 else None)
     assert "watchdog" in alive["step"] - alive["export"]
     monkeypatch.setattr(loop, "EXPORT_BYTES_PER_SECOND", 1.0)
-    weights = parameter_count(made.settings.model, made.vocab_size)
-    assert (loop.export_timeout(made) - loop.COLLECTIVE_TIMEOUT).total_seconds() == 4 * weights
+    weights = parameter_count(run_config.settings.model, run_config.vocab_size)
+    assert (loop.export_timeout(run_config) - loop.COLLECTIVE_TIMEOUT).total_seconds() == 4 * weights

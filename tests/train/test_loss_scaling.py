@@ -50,12 +50,12 @@ def test_an_overflow_on_one_rank_is_skipped_by_all(
     axes: the scale halves once, and all weights and moments are those of a run without that step, bit for bit."""
     on = cluster(**layout, checkpoints={"every_steps": 100, "keep": 2})
     spoilt = [(1, 2, math.inf), (0, 4, math.nan)], [(3, 2, -math.inf), (2, 4, math.inf)]
-    plans = {name: (make_run_config(on), STEPS) for name in ("first", "second", "without")}
+    runs = {name: (make_run_config(on), STEPS) for name in ("first", "second", "without")}
     disturbances = {
         name: {"overflows": [(step, rank, value) for rank, step, value in ranks]}
         for name, ranks in zip(("first", "second"), spoilt, strict=True)
     }
-    outcomes = take_steps(plans, **disturbances, without={"omitted": [2, 4]})
+    outcomes = take_steps(runs, **disturbances, without={"omitted": [2, 4]})
     without = outcomes["without"]
     for name in ("first", "second"):
         losses, norms, scales = outcomes[name].steps[:, 1:].T

@@ -36,42 +36,42 @@ def write(run_config: RunConfig, resumed: int, steps: range) -> metrics_log.Metr
 
 
 def test_a_resume_drops_the_rows_after_the_checkpoint(make_run_config: Callable[..., RunConfig]) -> None:
-    made = make_run_config(cluster())
-    made.state.mkdir(parents=True)
-    write(made, 0, range(1, 6))
-    with open(metrics_log.path(made.state), "a") as stream:
+    run_config = make_run_config(cluster())
+    run_config.state.mkdir(parents=True)
+    write(run_config, 0, range(1, 6))
+    with open(metrics_log.path(run_config.state), "a") as stream:
         stream.write('{"step": 6, "lo')  # a kill in the middle of a line
-    assert [row["step"] for row in metrics_log.read(made.state)] == [1, 2, 3, 4, 5, 5]
+    assert [row["step"] for row in metrics_log.read(run_config.state)] == [1, 2, 3, 4, 5, 5]
 
-    reader = metrics_log.MetricsReader(made.state, "second")
+    reader = metrics_log.MetricsReader(run_config.state, "second")
     assert list(reader.new()) == [] and reader.resumed is None  # the first attempt's rows are not the second's
-    second = made.model_copy(update={"attempt": "second"})
+    second = run_config.model_copy(update={"attempt": "second"})
     write(second, 3, range(4, 7))
     assert [row["step"] for row in reader.new()] == [1, 2, 3, 4, 5, 6, 6]
     assert list(reader.new()) == [] and reader.resumed == 3
     write(second, 5, range(6, 8))  # the ranks were started again
     assert [row["step"] for row in reader.new()] == [1, 2, 3, 4, 5, 6, 7, 7]
-    assert [row["step"] for row in metrics_log.read(made.state)] == [1, 2, 3, 4, 5, 6, 7, 7]
+    assert [row["step"] for row in metrics_log.read(run_config.state)] == [1, 2, 3, 4, 5, 6, 7, 7]
 
 
 def test_a_rollback_revokes_rows_and_positions_increase(make_run_config: Callable[..., RunConfig]) -> None:
-    made = make_run_config(cluster())
-    made.state.mkdir(parents=True)
-    writer = write(made, 0, range(1, 6))
+    run_config = make_run_config(cluster())
+    run_config.state.mkdir(parents=True)
+    writer = write(run_config, 0, range(1, 6))
     writer.event({"event": "rollback", "step": 3, "from_step": 5, "loss": 9.0, "samples": [16, 40]}, rollbacks=1)
     writer.validation(4, 1.0, rollbacks=1)
-    assert [row["step"] for row in metrics_log.read(made.state)] == [1, 2, 3, 3, 4]
+    assert [row["step"] for row in metrics_log.read(run_config.state)] == [1, 2, 3, 3, 4]
     positions = [
-        monitor.position(json.loads(line)) for line in metrics_log.path(made.state).read_text().splitlines()[1:]
+        monitor.position(json.loads(line)) for line in metrics_log.path(run_config.state).read_text().splitlines()[1:]
     ]
     assert positions == sorted(positions)
 
 
 def test_curves_hold_no_timing_and_no_number_that_is_none(make_run_config: Callable[..., RunConfig]) -> None:
-    made = make_run_config(cluster())
-    made.state.mkdir(parents=True)
-    write(made, 0, range(1, 5))
-    measured = metrics_log.read(made.state)
+    run_config = make_run_config(cluster())
+    run_config.state.mkdir(parents=True)
+    write(run_config, 0, range(1, 5))
+    measured = metrics_log.read(run_config.state)
     metrics_log.write_curves(measured, Path("plots"))
     training = Path("plots/pretrain.csv").read_text().splitlines()
     assert training[0] == "step,tokens,loss,learning_rate,gradient_norm,loss_scale,skipped"

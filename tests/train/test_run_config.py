@@ -80,9 +80,9 @@ def test_shards_must_fit_the_settings(workspace: Path, tiny: Callable[..., Setti
 
 
 def test_a_run_config_survives_its_file(make_run_config: Callable[..., RunConfig]) -> None:
-    made = make_run_config(cluster(pp=2), "float64")
-    made.write(Path("run.json"))
-    assert RunConfig.read(Path("run.json")) == made
+    run_config = make_run_config(cluster(pp=2), "float64")
+    run_config.write(Path("run.json"))
+    assert RunConfig.read(Path("run.json")) == run_config
 
 
 def test_unsupported_combinations_are_rejected(tiny: Callable[..., Settings]) -> None:

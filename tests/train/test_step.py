@@ -44,15 +44,17 @@ def test_a_step_has_the_gradients_of_autograd(
     for key, value in {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}.items():
         monkeypatch.setenv(key, str(value))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    made = make_run_config(cluster(compile=compiled), "float64", **OPTIONS[name] | (ONE_LAYER if compiled else {}))
-    with init_parallel_context(made.cluster) as parallel:
-        trainer = Trainer(made, parallel)
+    run_config = make_run_config(
+        cluster(compile=compiled), "float64", **OPTIONS[name] | (ONE_LAYER if compiled else {})
+    )
+    with init_parallel_context(run_config.cluster) as parallel:
+        trainer = Trainer(run_config, parallel)
         weights = {key: parameter.detach().clone() for key, parameter in trainer.parameters}
         loss = trainer.forward_backward(1, 1.0)
         gradients = {key: parameter.grad for key, parameter in trainer.parameters}
         inputs, targets = trainer.batch(1)
         trainer.batches.close()
-    config = made.settings.model
+    config = run_config.settings.model
     plain = Decoder(config, VOCABULARY, range(config.layers)).double()
     assert dict(plain.named_parameters()).keys() == weights.keys()
     plain.load_state_dict(weights, strict=not config.tie_embeddings)
