@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
 
 import psutil
 
@@ -24,6 +23,7 @@ class RayCluster:
     def __init__(self, workers: int) -> None:
         self._wanted = workers
         self.workers: list[subprocess.Popen[bytes]] = []
+        self._nodes: list[subprocess.Popen[bytes]] = []
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -32,15 +32,20 @@ class RayCluster:
     def __enter__(self) -> RayCluster:
         host, port = self.address.split(":")
         head = [f"--node-ip-address={host}", f"--port={port}", "--head", "--num-cpus=1", f"--temp-dir={self._folder}"]
-        self._head = self._start([*head, "--include-dashboard=false"])
-        for _ in range(self._wanted):
-            self.add_worker()
+        try:
+            self._start([*head, "--include-dashboard=false"])
+            for _ in range(self._wanted):
+                self.add_worker()
+        except BaseException:
+            self._stop()
+            raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for node in (*self.workers, self._head):
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        for node in reversed(self._nodes):  # workers before the head
             self._kill(node)
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -55,9 +60,11 @@ class RayCluster:
     def _start(self, arguments: list[str]) -> subprocess.Popen[bytes]:
         command = [str(Path(sys.executable).with_name("ray")), "start", *arguments, "--block"]
         limits = [f"--object-store-memory={OBJECT_STORE}", "--disable-usage-stats"]
-        environment = {**os.environ, "RAY_worker_niceness": "0"}
+        # A token in ~/.ray, left by another use of Ray, would make the head node demand it from the others.
+        environment = {**os.environ, "RAY_worker_niceness": "0", "RAY_AUTH_MODE": "disabled"}
         with open(Path(self._folder) / "start.log", "ab") as log:
             node = subprocess.Popen([*command, *limits], env=environment, stdout=log, stderr=log)
+        self._nodes.append(node)
         self._wait_until_ready(node)
         return node
 
