@@ -133,6 +133,7 @@ class StageProcesses:
             _signal_group(process, signal.SIGKILL)
 
     def _now_running(self) -> list[subprocess.Popen[str]]:
+        # Stages run in threads of Prefect: another one may start or end meanwhile.
         with self._lock:
             return list(self._running)
 
