@@ -47,6 +47,6 @@ def _wait(address: str, server: subprocess.Popen[bytes]) -> None:
         try:
             if requests.get(f"{address}/health", timeout=5).ok:
                 return
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):  # the server may accept before it can answer
             time.sleep(0.3)
     raise RuntimeError(Path("server.log").read_text()[-2000:])
