@@ -65,7 +65,7 @@ class PartKeys:
 
     def write(self, folder: Path, part: int) -> None:
         """Store the keys of part number `part`."""
-        arrays = {"keys": self.keys, "firsts": self.first_words, "key": self.key, "words": self.words}
+        arrays = {"keys": self.keys, "first_words": self.first_words, "key": self.key, "words": self.words}
         for name, array in arrays.items():
             save_integers(_file(folder, name, part), array)
 
@@ -94,7 +94,7 @@ class FirstOccurrences:
         for number in range(ranges):
             # Mapped: a part needs a slice of each of these files, which hold the keys of all parts.
             start, end = np.load(_file(folder, "bounds", number), mmap_mode="r")[part : part + 2].tolist()
-            slices.append(np.load(_file(folder, "owners", number), mmap_mode="r")[:, start:end])
+            slices.append(np.load(_file(folder, "first_occurrences", number), mmap_mode="r")[:, start:end])
         return cls(*np.concatenate(slices, axis=1, dtype=np.int64))
 
 
@@ -116,12 +116,12 @@ def compare_range(folder: str, parts: int, number: int, ranges: int) -> Result:
         mapped = np.load(_file(Path(folder), "keys", part), mmap_mode="r")
         start, end = (_keys_below(mapped[0], number + side, ranges) for side in (0, 1))
         keys.append(mapped[:, start:end].astype(np.uint64))
-        words.append(np.load(_file(Path(folder), "firsts", part), mmap_mode="r")[start:end].astype(np.int64))
+        words.append(np.load(_file(Path(folder), "first_words", part), mmap_mode="r")[start:end].astype(np.int64))
         counts.append(end - start)
     # Rows in the order of parts, which with a stable sort makes the first row of each key its first occurrence.
     part_of_key = np.repeat(np.arange(parts), counts)
     first = first_occurrences(np.concatenate(keys, axis=1), part_of_key, np.concatenate(words))
-    save_integers(_file(Path(folder), "owners", number), first)
+    save_integers(_file(Path(folder), "first_occurrences", number), first)
     save_integers(_file(Path(folder), "bounds", number), offsets_of(counts))
     return {"keys": sum(counts), "shared": int(np.count_nonzero(first[0] != UNSHARED))}
 
