@@ -28,7 +28,7 @@ from environments import environment
 
 sys.path.insert(0, str(ROOT))
 
-from gptoss.executor.tasks import LITTLE_WORK
+from gptoss.executor.tasks import MIN_BYTES_FOR_PROCESSES
 
 Outcomes = Mapping[str, Sequence[Outcome]]
 
@@ -96,11 +96,11 @@ def score(corpus: Corpus, outcome: Outcome) -> tuple[dict[float, Recall], float 
 def two_workers(corpus: Corpus, cores: Sequence[int]) -> bool:
     """Whether two workers can be measured: the engine does not start processes for little work."""
     size = sum(part.stat().st_size for part in corpus.parts)
-    if len(cores) > 1 and size < LITTLE_WORK:
+    if len(cores) > 1 and size < MIN_BYTES_FOR_PROCESSES:
         print(
             f"{TWO_WORKERS.name}: {size / 1e6:.0f} MB of Parquet are too little, give more --megabytes", file=sys.stderr
         )
-    return len(cores) > 1 and size >= LITTLE_WORK
+    return len(cores) > 1 and size >= MIN_BYTES_FOR_PROCESSES
 
 
 def two_worker_memory(sizes: Mapping[str, Corpus], cores: Sequence[int], outcomes: Outcomes) -> dict[str, float]:
