@@ -93,9 +93,10 @@ def section_modules(graph: ModuleGraph) -> dict[str, str]:
     found = {}
     for field in settings.body:
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-            classes = [n.id for n in ast.walk(field.annotation) if isinstance(n, ast.Name) and n.id.endswith("Config")]
-            if classes:
-                found[field.target.id.rstrip("_")] = module_of[classes[0]]
+            names = [node.id for node in ast.walk(field.annotation) if isinstance(node, ast.Name)]
+            modules = [module_of[name] for name in names if module_of.get(name, "").startswith("gptoss.config.")]
+            if modules:
+                found[field.target.id.rstrip("_")] = modules[0]
     return found
 
 

@@ -1,4 +1,4 @@
-"""A change of the code concerns exactly the stages whose bytes it may change: by their identities, and by DVC itself."""
+"""A change of code concerns exactly the stages whose bytes it may change: by their identities, and by DVC itself."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import yaml
 
 from gptoss.code_identity import stages as code_stages
 from gptoss.code_identity.stages import identities, write_identities
+from gptoss.config.extensions import ARCHITECTURES, OBJECTIVES, TOKENIZERS
 from gptoss.core.errors import UserError
 from tests.conftest import ROOT
 
@@ -73,8 +74,8 @@ REACHED_BY = {
     "gptoss/text/normalize.py": {"dedup", "decontaminate"},
     "gptoss/quality/rules/gopher.py": {"curate"},
     "gptoss/pii/phones.py": {"curate"},
-    "gptoss/tokenizer/bpe.py": {"tokenizer"},
-    "gptoss/tokenizer/chat_template.jinja": {"tokenizer", "shards"},
+    "gptoss/tokenizer/bpe.py": {"tokenizer", "publish"},
+    "gptoss/tokenizer/chat_template.jinja": {"tokenizer", "shards", "publish", "instruct", "register"},
     "gptoss/train/loss_scaling.py": {"pretrain"},
     "gptoss/train/optimizer.py": {"pretrain"},
     "gptoss/train/objectives/causal_lm.py": {"pretrain"},
@@ -116,6 +117,13 @@ def test_every_hashed_package_has_stages_and_rewording_changes_none(checkout: Pa
             assert changed(checkout, str(path), reworded) == set(), path
 
 
+BY_NAME = {*OBJECTIVES.values(), *ARCHITECTURES.values(), *TOKENIZERS.values()} | {
+    "gptoss.launch.worker",
+    "gptoss.evaluate.namespaces",
+}
+"""Modules that no import statement leads to."""
+
+
 def test_a_module_belongs_to_a_stage_only_if_its_imports_lead_there(checkout: Path) -> None:
     """Against grimp, which builds import graphs of its own; it also follows imports that only annotations use."""
     grimp = pytest.importorskip("grimp")
@@ -123,12 +131,10 @@ def test_a_module_belongs_to_a_stage_only_if_its_imports_lead_there(checkout: Pa
     for stage, digests in identities(checkout).items():
         name, _, reader = stage.partition("-")
         start = {f"stages.{name}"} | ({f"gptoss.formats.{reader}"} if reader else set())
-        start |= {"gptoss.train.loop", "gptoss.launch.worker", "gptoss.models.llama"} if name == "pretrain" else set()
-        start |= {"gptoss.models.llama"} if name in ("publish", "report") else set()
-        reachable = start.union(*(graph.find_upstream_modules(module) for module in start))
         modules = {key.replace("/", ".").removesuffix(".__init__") for key in digests if "." not in key}
-        by_name = {"gptoss.train.objectives.causal_lm", "gptoss.evaluate.namespaces"}  # loaded by name
-        assert modules - by_name - {m for m in modules if m.startswith("gptoss.config.")} <= reachable, stage
+        start |= BY_NAME & (modules | {"gptoss.launch.worker"} if name == "pretrain" else modules)
+        reachable = start.union(*(graph.find_upstream_modules(module) for module in start))
+        assert {module for module in modules if not module.startswith("gptoss.config.")} <= reachable, stage
 
 
 def test_identities_are_written_once_and_damage_of_the_cache_is_no_matter(checkout: Path) -> None:

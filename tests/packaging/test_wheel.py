@@ -1,4 +1,4 @@
-"""The package as `pip install .` gives it to a user: a wheel that holds the library with its templates and data files."""
+"""The package that `pip install .` gives to a user: a wheel of the library with its templates and data files."""
 
 from __future__ import annotations
 
