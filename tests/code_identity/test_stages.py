@@ -17,7 +17,7 @@ import yaml
 
 from gptoss.code_identity import stages as code_stages
 from gptoss.code_identity.stages import identities, write_identities
-from gptoss.config.extensions import ARCHITECTURES, OBJECTIVES, TOKENIZERS
+from gptoss.config.extensions import ARCHITECTURES, OBJECTIVES, READERS, TOKENIZERS
 from gptoss.core.errors import UserError
 from tests.conftest import ROOT
 
@@ -64,7 +64,7 @@ def changed(checkout: Path, path: str, change: Callable[[Path], None] = append_s
     return {stage for stage in after if after[stage] != before[stage]}
 
 
-FORMATS = {"ingest-arxiv", "ingest-gutenberg", "ingest-mediawiki", "ingest-warc"}
+FORMATS = {f"ingest-{reader}" for reader in READERS}
 REACHED_BY = {
     "gptoss/formats/warc.py": {"ingest-warc"},
     "gptoss/formats/wikitext.py": {"ingest-mediawiki"},
