@@ -19,9 +19,10 @@ MODULES = {
     for path in sorted((ROOT / package).rglob("*.py"))
 }
 HEAVY = {
-    "accelerate", "daft", "datasets", "dvc", "fastwarc", "gguf", "huggingface_hub", "lm_eval", "matplotlib", "jinja2", "mlflow",
-    "model_signing", "numba", "numpy", "pandas", "peft", "phonenumbers", "prefect", "pyarrow", "pydantic", "pypi_simple",
-    "ray", "requests", "resiliparse", "safetensors", "scipy", "sentencepiece", "tokenizers", "torch", "transformers", "trl",
+    "accelerate", "daft", "datasets", "dvc", "fastwarc", "gguf", "huggingface_hub", "jinja2", "lm_eval",
+    "matplotlib", "mlflow", "model_signing", "numba", "numpy", "pandas", "peft", "phonenumbers", "prefect",
+    "pyarrow", "pydantic", "pypi_simple", "ray", "requests", "resiliparse", "safetensors", "scipy", "sentencepiece",
+    "tokenizers", "torch", "transformers", "trl",
 }  # fmt: skip
 """Libraries that take more than a tenth of a second to import."""
 MAX_LINES, MAX_STAGE_LINES = 300, 80

