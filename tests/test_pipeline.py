@@ -42,7 +42,7 @@ def clone(folder: Path) -> Path:
     """A fresh clone with the small parameters. Downloaded archives are shared to spare the registry, and what was
     compiled of these very sources to spare a minute."""
     subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
-    shutil.copytree(ROOT / "stages", folder / "stages", dirs_exist_ok=True)
+    shutil.copytree(ROOT / "gptoss", folder / "gptoss", dirs_exist_ok=True)
     values = yaml.safe_load((ROOT / "profiles" / "tiny.yaml").read_text())
     for section, changes in SMALL.items():
         values[section] |= changes
