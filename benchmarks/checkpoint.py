@@ -1,10 +1,11 @@
-"""What a checkpoint costs training: the time it stands still, against a save that it waits for.
+"""How long training pauses for an asynchronous checkpoint, compared with a synchronous one.
 
     python benchmarks/checkpoint.py [--parameters 75000000] [--rounds 5] [--folder FOLDER]
 
-Two gloo ranks of one thread hold the weights of 75M parameters and Adam's two moments in float32 (900 MB), sharded,
-as `gptoss/train/checkpoint.py` saves them. Between saves they take steps that are matrix products and one sum. In
-turns: a save that is waited for (`save`, then `commit`), and one that is written while steps go on.
+Two gloo ranks with one thread each hold the weights of 75M parameters and Adam's two moments in float32 (900 MB),
+sharded, as `gptoss/train/checkpoint.py` saves them. Between saves they take synthetic steps: matrix products and one
+all-reduce. Synchronous saves (`save`, then `commit` immediately) and saves that are written while steps continue
+alternate.
 """
 
 from __future__ import annotations
@@ -25,26 +26,26 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 RANKS = 2
+# With the weights and two moments these are 36 tensors, of 25 MB each at the default size.
 COLUMNS = 1024
 LAYERS = 12
 
 
 def rank(parameters: int, rounds: int, folder: Path) -> None:
-    """One rank; rank 0 prints what was measured."""
+    """Run one rank; rank 0 prints the measurements."""
     import torch
     from torch.distributed.tensor import Shard, distribute_tensor
 
-    from gptoss.config.cluster import CheckpointsConfig as Policy
-    from gptoss.config.cluster import ClusterConfig
+    from gptoss.config.cluster import CheckpointsConfig, ClusterConfig
     from gptoss.train.checkpoint import Checkpoints
     from gptoss.train.parallel_context import init_parallel_context
 
-    on = ClusterConfig.model_validate({
+    cluster = ClusterConfig.model_validate({
         "nodes": 1, "processes_per_node": RANKS, "threads_per_process": 1, "device": "cpu", "launcher": "torchrun",
         "mesh": {"pp": 1, "dp_replicate": 1, "dp_shard": RANKS}, "micro_batch": 1, "activation_checkpointing": "none",
         "checkpoints": {"every_steps": 1, "keep": 1}, "log_every_steps": 1, "parallel_stages": 1,
     })  # fmt: skip
-    with init_parallel_context(on) as parallel:
+    with init_parallel_context(cluster) as parallel:
         rows = parameters // LAYERS // COLUMNS
         tensors = {
             f"{kind}.layers.{layer}.weight": distribute_tensor(
@@ -53,63 +54,69 @@ def rank(parameters: int, rounds: int, folder: Path) -> None:
             for kind in ("model", "exp_avg", "exp_avg_sq")
             for layer in range(LAYERS)
         }
-        checkpoints = Checkpoints(folder, Policy(every_steps=1, keep=1), parallel)
+        checkpoints = Checkpoints(folder, CheckpointsConfig(every_steps=1, keep=1), parallel)
         matrix = torch.randn(768, 768)
 
         def step(done: bool) -> float:
+            """One synthetic step; returns the number of ranks that are done."""
             for _ in range(4):
                 matrix @ matrix
             return parallel.all_reduce_sum([float(done)])[0]
 
-        measured: dict[str, list[float]] = {"waited": [], "stalled": [], "written": [], "step": [], "step_writing": []}
+        seconds: dict[str, list[float]] = {"sync": [], "stall": [], "async": [], "step": [], "step_writing": []}
         for number in range(2 * rounds + 2):
-            waited = number % 2 == 0
+            synchronous = number % 2 == 0
             for _ in range(5):
-                began = time.perf_counter()
+                start = time.perf_counter()
                 step(False)
-                measured["step"].append(time.perf_counter() - began)
-            begins = time.perf_counter()
+                seconds["step"].append(time.perf_counter() - start)
+            save_start = time.perf_counter()
             checkpoints.save(number + 1, tensors, {})
-            stalled = time.perf_counter() - begins
-            while not waited:
-                began = time.perf_counter()
+            stall = time.perf_counter() - save_start
+            while not synchronous:
+                start = time.perf_counter()
+                # Summed over ranks: all leave the loop at the same step, because `commit` is collective.
                 if step(checkpoints.written) == RANKS:
                     break
-                measured["step_writing"].append(time.perf_counter() - began)
-            began = time.perf_counter()
-            checkpoints.commit(written=not waited)
-            ends = time.perf_counter()
-            if number >= 2:  # the first of each makes buffers
-                measured["waited" if waited else "stalled"].append(ends - begins if waited else stalled + ends - began)
-                measured["written"] += [] if waited else [ends - begins]
+                seconds["step_writing"].append(time.perf_counter() - start)
+            start = time.perf_counter()
+            checkpoints.commit(written=not synchronous)
+            end = time.perf_counter()
+            if number < 2:
+                continue  # the first save of each kind allocates its buffers
+            if synchronous:
+                seconds["sync"].append(end - save_start)
+            else:
+                seconds["stall"].append(stall + end - start)
+                seconds["async"].append(end - save_start)
         checkpoints.close()
         size = sum(path.stat().st_size for path in folder.rglob("*.distcp"))
     if parallel.rank == 0:
-        print(json.dumps(result(measured, size)))
+        print(json.dumps(result(seconds, size)))
 
 
-def result(measured: dict[str, list[float]], size: int) -> dict[str, Any]:
-    """Medians, in seconds."""
-    middle = {key: statistics.median(values) for key, values in measured.items()}
+def result(seconds: dict[str, list[float]], size: int) -> dict[str, Any]:
+    """The JSON object: medians in seconds, and ratios of them. `size`: bytes of one checkpoint."""
+    medians = {key: statistics.median(values) for key, values in seconds.items()}
     return {
         "checkpoint_mb": round(size / 1e6),
-        "sync_seconds": round(middle["waited"], 3),
-        "stall_seconds": round(middle["stalled"], 3),
-        "stall_ratio": round(middle["stalled"] / middle["waited"], 3),
-        "async_seconds": round(middle["written"], 3),
-        "step_slowdown_while_writing": round(middle["step_writing"] / middle["step"], 2),
-        "mb_per_second": round(size / 1e6 / middle["waited"]),
+        "sync_seconds": round(medians["sync"], 3),
+        "stall_seconds": round(medians["stall"], 3),
+        "stall_ratio": round(medians["stall"] / medians["sync"], 3),
+        "async_seconds": round(medians["async"], 3),
+        "step_slowdown_while_writing": round(medians["step_writing"] / medians["step"], 2),
+        "mb_per_second": round(size / 1e6 / medians["sync"]),
     }
 
 
 def main() -> None:
-    """Start the ranks; the last line is one JSON object."""
+    """Start the ranks; the last line of the output is one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parameters", type=int, default=75_000_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--folder", type=Path, help="where checkpoints go (a temporary folder)")
+    parser.add_argument("--folder", type=Path, help="the disk to write to (default: the temporary folder)")
     options = parser.parse_args()
-    if "RANK" in os.environ:
+    if "RANK" in os.environ:  # a process started below
         rank(options.parameters, options.rounds, options.folder)
         return
     folder = Path(tempfile.mkdtemp(dir=options.folder))

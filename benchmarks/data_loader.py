@@ -1,11 +1,10 @@
-"""How fast batches are read, and how long the training step of `params.yaml` waits for them.
+"""Throughput of the data loader, and how long the training step of `params.yaml` waits for batches.
 
     python benchmarks/data_loader.py [--tokens 50000000] [--seconds 15]
 
-Shards of random tokens of four sources in a temporary folder, read at three contexts in proportion to tokens and by a
-mixture, one thread, files in the page cache. Then the real step (`gptoss.train.step`) on one process: the wait for
-each batch beside the whole step, with the thread that reads ahead and with each batch read when it is needed. The last
-line is JSON.
+Reads shards of random tokens from four sources at three context lengths, in proportion to tokens and by a mixture, with
+one thread and files in the page cache. Then runs the real step (`gptoss.train.step`) in one process and measures the
+wait for each batch, with prefetching and with batches read on demand. The last line of the output is JSON.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ MIXTURE = {"books": 0.3, "code": 0.1, "papers": 0.2, "web": 0.4}
 CONTEXTS = (256, 2_048, 8_192)
 BATCH_TOKENS = 2**19
 WARM_UP = 5
-"""Steps before the clock starts."""
+"""Steps before the measurement starts."""
 
 
 def write_shards(folder: Path, tokens: int, vocab_size: int) -> None:
-    """A training and a validation split of random tokens, four files each."""
+    """Write a training and a validation split of random tokens, four files each."""
     from gptoss.tables.token_files import INDEX, token_dtype
 
     folder.mkdir(parents=True)
@@ -48,6 +47,7 @@ def write_shards(folder: Path, tokens: int, vocab_size: int) -> None:
             part.tofile(folder / name)
             digest = hashlib.sha256(part.tobytes()).hexdigest()
             shards.append({"file": name, "tokens": len(part), "sha256": digest})
+        # Sources are contiguous ranges of a split, in alphabetical order, as the stage `shards` writes them.
         ends = np.round(np.cumsum([0, *SHARES.values()]) * size).astype(int).tolist()
         sources = {
             name: {"start": start, "tokens": stop - start}
@@ -59,7 +59,7 @@ def write_shards(folder: Path, tokens: int, vocab_size: int) -> None:
 
 
 def settings(**changes: Any) -> Any:
-    """`params.yaml` with the sources of this benchmark and changes of `model` and `pretrain`."""
+    """`params.yaml` with the sources of this benchmark; `section__key=value` overrides a value."""
     from gptoss.config.section import check, load_yaml
     from gptoss.config.settings import Settings
 
@@ -67,33 +67,34 @@ def settings(**changes: Any) -> Any:
     source = next(iter(values["sources"].values()))
     values["sources"] = dict.fromkeys(SHARES, source)
     for key, value in changes.items():
-        section, name = key.split("__")
+        section, name = key.split("__")  # keyword arguments cannot contain a dot
         values[section][name] = value
     return check(Settings, values, origin="params.yaml")
 
 
-def reading_rate(context: int, mixture: dict[str, float] | None, seconds: float) -> float:
-    """Tokens a second of one thread that does nothing but read batches."""
+def read_rate(context: int, mixture: dict[str, float] | None, seconds: float) -> float:
+    """Tokens per second of one thread that only reads batches."""
     from gptoss.core import paths
     from gptoss.tables.token_files import TokenSplit
     from gptoss.train.batches import read_windows
     from gptoss.train.mixture import SampleOrder
 
     split = TokenSplit.open(paths.SHARDS, "train")
-    made = settings(
+    # `steps` is only an upper bound: the loop below stops by time.
+    config = settings(
         model__context=context, pretrain__batch_tokens=BATCH_TOKENS, pretrain__steps=10**6, pretrain__mixture=mixture,
         instruct__max_length=256,
     )  # fmt: skip
-    order, sequences = SampleOrder(split, made), made.sequences_per_step
-    began, batches = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
+    order, sequences = SampleOrder(split, config), config.sequences_per_step
+    start, batches = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
         read_windows(split, order.starts(batches * sequences, sequences), context)
         batches += 1
-    return batches * BATCH_TOKENS / (time.perf_counter() - began)
+    return batches * BATCH_TOKENS / (time.perf_counter() - start)
 
 
-def waits(folder: Path, seconds: float) -> dict[str, float]:
-    """Medians of a step and of its wait for the batch, in seconds: read ahead, and read when needed."""
+def wait_times(folder: Path, seconds: float) -> dict[str, float]:
+    """Median seconds of a step and of its wait for the batch, prefetched and read on demand."""
     from gptoss.config.cluster import load_cluster
     from gptoss.train.parallel_context import init_parallel_context
     from gptoss.train.run_config import RunConfig
@@ -106,14 +107,16 @@ def waits(folder: Path, seconds: float) -> dict[str, float]:
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": "29431",
     }
-    on = load_cluster()
-    made = settings(pretrain__steps=10**6, pretrain__mixture=MIXTURE)
-    precision = made.pretrain.precision
-    run_config = RunConfig(settings=made, cluster=on, precision=precision, state=folder, attempt="benchmark")
+    cluster = load_cluster()
+    config = settings(pretrain__steps=10**6, pretrain__mixture=MIXTURE)
+    run_config = RunConfig(
+        settings=config, cluster=cluster, precision=config.pretrain.precision, state=folder, attempt="benchmark"
+    )
     measured: dict[str, list[float]] = {"step": [], "wait": [], "wait_without_thread": []}
-    with init_parallel_context(on) as parallel:
+    with init_parallel_context(cluster) as parallel:
         trainer = Trainer(run_config, parallel)
         began, step = time.monotonic(), 0
+        # At least WARM_UP measured steps, however slow the machine is.
         while step < 2 * WARM_UP or time.monotonic() - began < seconds:
             step += 1
             start = time.perf_counter()
@@ -121,7 +124,7 @@ def waits(folder: Path, seconds: float) -> dict[str, float]:
             if step > WARM_UP:
                 measured["step"].append(time.perf_counter() - start)
                 measured["wait"].append(trainer.data_seconds)
-        trainer.batches.close()
+        trainer.batches.close()  # stops the prefetching thread, which would otherwise share the core
         for number in range(1, 201):
             start = time.perf_counter()
             trainer.batches.read(number)
@@ -143,16 +146,17 @@ def main() -> None:
     vocab_size = load_settings(ROOT / "params.yaml").tokenizer.padded_vocab_size
     result: dict[str, Any] = {"tokens_per_second": {}}
     with tempfile.TemporaryDirectory() as folder:
+        # Paths are relative to the working directory: a scratch folder keeps the checkout's `data` untouched.
         (Path(folder) / "infra").symlink_to(ROOT / "infra")
         os.chdir(folder)
         write_shards(paths.SHARDS, arguments.tokens, vocab_size)
         for context in CONTEXTS:
             for name, mixture in (("proportional", None), ("mixture", MIXTURE)):
-                rate = reading_rate(context, mixture, arguments.seconds / 6)
+                rate = read_rate(context, mixture, arguments.seconds / 6)
                 result["tokens_per_second"][f"{name}-{context}"] = round(rate)
                 print(f"{name}, context {context}: {rate:,.0f} tokens/s", file=sys.stderr, flush=True)
-        seconds = waits(Path(folder), arguments.seconds)
-        os.chdir(ROOT)
+        seconds = wait_times(Path(folder), arguments.seconds)
+        os.chdir(ROOT)  # the temporary folder cannot be removed while it is the working directory
     result["seconds"] = {key: round(value, 6) for key, value in seconds.items()}
     result["waited_share_of_a_step"] = round(seconds["wait"] / seconds["step"], 5)
     result["share_without_thread"] = round(seconds["wait_without_thread"] / seconds["step"], 5)

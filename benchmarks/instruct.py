@@ -1,11 +1,11 @@
-"""Instruct's training loop against trl's SFTTrainer: one core, the same base, conversations, adapter and settings.
+"""Speed of instruction tuning compared with trl's SFTTrainer: one core, same base, conversations, adapter, settings.
 
     python benchmarks/instruct.py [--base FOLDER] [--rounds N] [--epochs N]
 
-FOLDER is a published base model (`gpt-oss/tiny` of a default run). Both learn the assistant's tokens alone. Each round
-trains each contestant anew in a process of its own; the figures are tokens of the conversations, not of padding, a
-second from the first step to the last, medians. `packed`: several conversations in a row (ours with a mask between
-them; trl's packing needs FlashAttention for that, so it has no counterpart here).
+FOLDER is a published base model (`gpt-oss/tiny` of a default run). Both compute the loss on the assistant's tokens
+only. Each round trains each contestant from scratch in a separate process. Figures are medians of tokens of the
+conversations (without padding) per second, from the first step to the last. `ours_packed` puts several conversations
+into one sequence with a mask between them; trl's packing needs FlashAttention for that, so it has no counterpart here.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ sys.path.insert(0, str(ROOT))
 CONTESTANTS = ("ours", "ours_packed", "trl")
 
 
-def options(epochs: int, packing: bool) -> Any:
-    """The tiny profile's settings of Instruct."""
+def load_config(epochs: int, packing: bool) -> Any:
+    """Settings of the tiny profile with these values of `instruct`."""
     from gptoss.config.section import check, load_yaml
     from gptoss.config.settings import Settings
 
@@ -35,8 +35,8 @@ def options(epochs: int, packing: bool) -> Any:
     return check(Settings, values, origin="tiny")
 
 
-def prepared(base: Path, settings: Any) -> tuple[Any, Any, Any]:
-    """The model with its adapter, its tokenizer, and the encoded conversations."""
+def prepare(base: Path, settings: Any) -> tuple[Any, Any, Any]:
+    """Load the model with its adapter, the tokenizer, and the encoded conversations."""
     import torch
 
     from gptoss.finetune import adapters, examples
@@ -52,10 +52,10 @@ def prepared(base: Path, settings: Any) -> tuple[Any, Any, Any]:
 
 
 def train_ours(base: Path, settings: Any, folder: Path) -> float:
-    """Seconds of training, without the measurements on held-out conversations that only ours makes."""
+    """Seconds of training, without the loss on held-out conversations, which only ours computes."""
     from gptoss.finetune import training
 
-    model, tokenizer, encoded = prepared(base, settings)
+    model, tokenizer, encoded = prepare(base, settings)
     training.held_out_loss = lambda *_: 0.0
     started = time.perf_counter()
     training.train(
@@ -73,7 +73,8 @@ def train_trl(base: Path, settings: Any, folder: Path) -> float:
     from gptoss.finetune import training
 
     disable_progress_bars()
-    model, tokenizer, encoded = prepared(base, settings)
+    model, tokenizer, encoded = prepare(base, settings)
+    # The private function on purpose: both must train with the same arguments, also after a change of ours.
     arguments = training._arguments(settings.instruct, settings.seed, folder).to_dict()
     same = ("num_train_epochs", "per_device_train_batch_size", "learning_rate", "lr_scheduler_type", "warmup_steps",
             "weight_decay", "max_grad_norm", "seed", "full_determinism", "logging_steps", "save_steps",
@@ -92,9 +93,9 @@ def train_trl(base: Path, settings: Any, folder: Path) -> float:
 
 
 def run(contestant: str, base: Path, epochs: int) -> dict[str, float]:
-    """Train once in this process."""
-    settings = options(epochs, packing=contestant == "ours_packed")
-    tokens = epochs * prepared(base, settings)[2].counts()["tokens"]
+    """Train one contestant in this process."""
+    settings = load_config(epochs, packing=contestant == "ours_packed")
+    tokens = epochs * prepare(base, settings)[2].counts()["tokens"]
     with tempfile.TemporaryDirectory() as folder:
         train = train_trl if contestant == "trl" else train_ours
         cpu = time.process_time()
@@ -102,20 +103,20 @@ def run(contestant: str, base: Path, epochs: int) -> dict[str, float]:
         return {"tokens_per_second": tokens / seconds, "tokens_per_cpu_second": tokens / (time.process_time() - cpu)}
 
 
-def contest(base: Path, rounds: int, epochs: int) -> dict[str, Any]:
-    """All contestants in turns."""
-    figures: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+def run_in_turns(base: Path, rounds: int, epochs: int) -> dict[str, Any]:
+    """Run all contestants in turns, each run in a new process."""
+    wall: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
     cpu: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
     for number in range(rounds):
         for name in CONTESTANTS:
             command = [sys.executable, __file__, "--run", name, "--base", str(base), "--epochs", str(epochs)]
-            said = json.loads(
+            rates = json.loads(
                 subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
             )
-            figures[name].append(said["tokens_per_second"])
-            cpu[name].append(said["tokens_per_cpu_second"])
-            print(f"round {number + 1}: {name} {said['tokens_per_second']:,.0f} tokens/s", file=sys.stderr)
-    speeds = {name: round(statistics.median(values)) for name, values in figures.items()}
+            wall[name].append(rates["tokens_per_second"])
+            cpu[name].append(rates["tokens_per_cpu_second"])
+            print(f"round {number + 1}: {name} {rates['tokens_per_second']:,.0f} tokens/s", file=sys.stderr)
+    speeds = {name: round(statistics.median(values)) for name, values in wall.items()}
     by_cpu = {name: statistics.median(values) for name, values in cpu.items()}
     return {
         "ratio_trl": round(speeds["ours"] / speeds["trl"], 3),
@@ -127,18 +128,18 @@ def contest(base: Path, rounds: int, epochs: int) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Run all contestants, or the one named by `--run`, and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, default=ROOT / "gpt-oss" / "tiny")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--run", choices=CONTESTANTS, help=argparse.SUPPRESS)
-    chosen = parser.parse_args()
-    found = (
-        run(chosen.run, chosen.base, chosen.epochs)
-        if chosen.run
-        else contest(chosen.base, chosen.rounds, chosen.epochs)
-    )
-    print(json.dumps(found))
+    arguments = parser.parse_args()
+    if arguments.run:
+        result = run(arguments.run, arguments.base, arguments.epochs)
+    else:
+        result = run_in_turns(arguments.base, arguments.rounds, arguments.epochs)
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Tokens a second of the training step of `params.yaml` in each layout that two cores can run, against one process.
+"""Throughput of the training step of `params.yaml` in every parallel layout that two cores can run, and in one process.
 
     python benchmarks/layouts.py [--seconds 8] [--rounds 1] [--only NAME...]
 
-The real step (`gptoss.train.step`) on random tokens; processes over gloo, one thread each, except `one`, which has
-a thread for every core and shards nothing. Layouts take turns; the median of the rounds counts. The last line is JSON.
+Runs the real step (`gptoss.train.step`) on random tokens in processes connected by gloo, one thread each, except `one`,
+which has one thread per core and does not shard. Layouts take turns; figures are medians over the rounds. The last line
+of the output is JSON.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 INTERLEAVED = {"schedule": "interleaved_1f1b", "stages_per_rank": 2}
 ZERO_BUBBLE = {"schedule": "zero_bubble", "stages_per_rank": 1}
+# The default step has 16 sequences. Without a pipeline a rank takes its share as one micro-batch; pipelines split it
+# into several, because their stages overlap only between micro-batches.
 LAYOUTS: dict[str, dict[str, Any]] = {
     "one": {"micro_batch": 16},
     "one-compiled": {"micro_batch": 16, "compile": True},
@@ -36,7 +39,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 }
 AXES = ("pp", "dp_replicate", "dp_shard", "tp")
 WARM_UP = 5
-"""Steps before the clock starts."""
+"""Steps before the measurement starts."""
 
 
 def cluster(layout: dict[str, Any]) -> dict[str, Any]:
@@ -52,8 +55,10 @@ def cluster(layout: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(name: str, seconds: float) -> tuple[float, float] | None:
-    """Tokens a second, and tokens a second of processor time of all ranks, of one layout, in processes of its own;
-    None when the settings cannot be divided so."""
+    """Tokens per second, and tokens per CPU second of all ranks, of one layout in new processes.
+
+    Returns None when the settings cannot be divided over the layout.
+    """
     from gptoss.config.cluster import ClusterConfig
     from gptoss.config.settings import load_settings
     from gptoss.core.errors import UserError
@@ -66,7 +71,7 @@ def measure(name: str, seconds: float) -> tuple[float, float] | None:
             precision=settings.pretrain.precision, state=Path(folder), attempt=name,
         )  # fmt: skip
         try:
-            run_config.layout  # noqa: B018 - raises when the settings do not divide
+            run_config.layout  # noqa: B018 - raises when the settings cannot be divided
         except UserError as error:
             print(f"{name}: {error.problem}", file=sys.stderr)
             return None
@@ -79,19 +84,19 @@ def measure(name: str, seconds: float) -> tuple[float, float] | None:
         }  # fmt: skip
         probe.close()
         command = [sys.executable, __file__, "--rank", folder, "--seconds", str(seconds)]
-        parallel = [
+        processes = [
             subprocess.Popen(command, env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
             for rank in range(run_config.cluster.mesh.size)
         ]
-        codes = [rank.wait() for rank in parallel]
+        codes = [process.wait() for process in processes]
         if any(codes):
-            sys.exit(f"{name}: a rank failed")
+            sys.exit(f"error: {name}: a rank failed (exit codes {codes})")
         rate, by_cpu = json.loads((Path(folder) / "rates.json").read_text())
         return rate, by_cpu
 
 
 def run_rank(folder: Path, seconds: float) -> None:
-    """Train on random tokens for some seconds; rank 0 decides when it is enough."""
+    """Train on random tokens; rank 0 decides for all ranks when the time is over."""
     import torch
     from torch import Tensor
 
@@ -99,9 +104,9 @@ def run_rank(folder: Path, seconds: float) -> None:
     from gptoss.train.run_config import RunConfig
     from gptoss.train.step import Trainer
 
-    class OnRandomTokens(Trainer):
+    class RandomTokenTrainer(Trainer):
         def open_data(self) -> None:
-            """There are no shards."""
+            """Do nothing: there are no shards."""
 
         def batch(self, step: int) -> tuple[Tensor, Tensor]:
             shape = (self.run_config.layout.sequences_per_rank, self.run_config.settings.model.context + 1)
@@ -110,16 +115,17 @@ def run_rank(folder: Path, seconds: float) -> None:
 
     run_config = RunConfig.read(folder / "run.json")
     with init_parallel_context(run_config.cluster) as parallel:
-        trainer = OnRandomTokens(run_config, parallel)
+        trainer = RandomTokenTrainer(run_config, parallel)
         for step in range(1, WARM_UP + 1):
             trainer.step(step)
-        began, used, step = time.monotonic(), time.process_time(), WARM_UP
-        while parallel.broadcast_object(time.monotonic() - began < seconds):
+        start, start_cpu, step = time.monotonic(), time.process_time(), WARM_UP
+        # Broadcast: ranks whose clocks disagree would otherwise run a different number of steps and hang.
+        while parallel.broadcast_object(time.monotonic() - start < seconds):
             step += 1
             trainer.step(step)
         tokens = (step - WARM_UP) * run_config.settings.pretrain.batch_tokens
-        wall = time.monotonic() - began
-        (cpu,) = parallel.all_reduce_sum([time.process_time() - used])
+        wall = time.monotonic() - start
+        (cpu,) = parallel.all_reduce_sum([time.process_time() - start_cpu])
         if parallel.rank == 0:
             (folder / "rates.json").write_text(json.dumps([tokens / wall, tokens / cpu]))
 

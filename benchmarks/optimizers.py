@@ -1,9 +1,9 @@
-"""Seconds of one optimizer step on a CPU: AdamW fused, for each tensor list (foreach) and tensor by tensor, and Muon.
+"""Seconds per optimizer step on a CPU: AdamW in PyTorch's three implementations (fused, foreach, plain), and Muon.
 
     python benchmarks/optimizers.py [--profile 125m] [--layers 2] [--rounds 7]
 
-The parameters of some layers of a profile with its embeddings, float32, all threads, in turns, medians. The last line
-is JSON.
+Uses the parameters of the first layers of a profile and its embeddings in float32, with all threads. Optimizers take
+turns; figures are medians. The last line of the output is JSON.
 """
 
 from __future__ import annotations
@@ -48,9 +48,10 @@ def main() -> None:
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(arguments.rounds + 1):
         for name, step in steps.items():
-            began = time.perf_counter()
+            start = time.perf_counter()
             step()
-            seconds[name].append(time.perf_counter() - began)
+            seconds[name].append(time.perf_counter() - start)
+    # The first step allocates the moments.
     medians = {name: statistics.median(measured[1:]) for name, measured in seconds.items()}
     result = {"parameters": sum(parameter.numel() for _, parameter in named), "threads": torch.get_num_threads()}
     print(json.dumps(result | {f"seconds_{name}": round(value, 4) for name, value in medians.items()}))

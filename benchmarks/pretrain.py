@@ -1,12 +1,13 @@
-"""Tokens a second of our whole training loop against HF Trainer, litgpt and nanochat, on the CPU of this machine.
+"""Throughput of our whole training loop compared with HF Trainer, litgpt and nanochat, on the CPU of this machine.
 
     python benchmarks/pretrain.py [--rounds 5] [--nanochat FOLDER] [--folder .benchmarks]
 
-The same model of 9.5M parameters, tokens, float32 and micro-batches; eager mode, and ours compiled beside it; one
-thread each. All are started once, then take turns (one step each, `peers/train_step.py`, `peers/train_loop.py`) after
-a step that does not count, in another order each round; figures are medians of the rounds. Ours is the loop as it runs
-in the stage, with data, logging, clipping and checkpoints; HF Trainer logs and saves as often; litgpt and nanochat run
-in a bare loop of forward, backward, clip and step. The last line of the output is one JSON object.
+All train the same model of 9.5M parameters on the same tokens in float32 with the same micro-batches and one thread, in
+eager mode; ours also runs compiled. All are started once and then take turns of one step (`peers/train_step.py`,
+`peers/train_loop.py`), in a different order each round. The first step is not measured; figures are medians over the
+rounds. Ours is the loop of the stage with data, logging, clipping and checkpoints. HF Trainer logs every step and saves
+as often as ours; litgpt and nanochat run in a bare loop of forward, backward, clip and step. The last line of the
+output is one JSON object.
 """
 
 from __future__ import annotations
@@ -35,9 +36,11 @@ MODEL = {
     "context": 512, "rope_theta": 10000.0, "rope_scaling": None, "norm_eps": 1e-5, "tie_embeddings": False,
 }  # fmt: skip
 VOCABULARY, SEQUENCES, MICRO_BATCH, SAVE_EVERY = 4096, 4, 2, 4
+# Parameters in matrix products: all but those of the input embedding, which is a lookup.
 MULTIPLIED = 8_426_752
-"""Parameters without the input embedding: 6 operations a token each, and 6 for each position, head and width."""
-FLOPS_A_TOKEN = 6 * MULTIPLIED + 6 * 10 * 512 * 256
+# Forward and backward cost 6 operations per such parameter. Attention costs 12 per layer, context position and hidden
+# unit (Chowdhery et al. 2022, appendix B), of which a causal mask needs half.
+FLOPS_PER_TOKEN = 6 * MULTIPLIED + 6 * 10 * 512 * 256
 
 
 def main() -> None:
@@ -45,31 +48,33 @@ def main() -> None:
     arguments = _arguments()
     folder = arguments.folder.resolve() / "pretrain"
     contestants = start(folder, arguments.nanochat)
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in contestants}
+    turns: dict[str, list[dict[str, float]]] = {name: [] for name in contestants}
     peaks = []
     for number in range(arguments.rounds + 1):
         for name in random.Random(number).sample(sorted(contestants), len(contestants)):
             process = contestants[name]
-            slow = name == "native_half"  # one step takes as long as all others together: one, without a warm-up
+            # One step takes as long as those of all others together: it is measured once, without a warm-up.
+            slow = name == "native_half"
             if slow and number:
                 continue
             turn = take_turn(process)
             if number or slow:
-                found[name].append(turn)
-        peaks.append(peak())
+                turns[name].append(turn)
+        # Every round: the processor's clock rate changes with its load and temperature.
+        peaks.append(matmul_peak())
     for process in contestants.values():
         process.kill()
-    print(json.dumps(figures(found, max(peaks)), indent=None))
+    print(json.dumps(figures(turns, max(peaks))))
 
 
 def start(folder: Path, nanochat: Path | None) -> dict[str, Any]:
-    """Every contestant, ready for its first turn."""
+    """Start every contestant and wait until it is ready for its first turn."""
     write_data(folder)
-    shape = {
+    config = {
         "model": MODEL, "vocabulary": VOCABULARY, "context": 512, "sequences": SEQUENCES, "micro_batch": MICRO_BATCH,
         "threads": 1, "steps": 1, "save_every": SAVE_EVERY, "folder": str(folder),
     }  # fmt: skip
-    (folder / "shape.json").write_text(json.dumps(shape))
+    (folder / "config.json").write_text(json.dumps(config))
     peers: dict[str, tuple[Path | str, str]] = {
         name: (sys.executable, str(ROOT)) for name in ("ours_bare", "hugging_face")
     }
@@ -78,24 +83,24 @@ def start(folder: Path, nanochat: Path | None) -> dict[str, Any]:
     if nanochat:
         peers["nanochat"] = sys.executable, str(nanochat.resolve())
     else:
-        print("nanochat is left out: it is on no index; give a checkout with --nanochat", file=sys.stderr)
-    plans = {
+        print("nanochat is left out: it is not on PyPI; name a checkout with --nanochat", file=sys.stderr)
+    loops = {  # precision, processes, threads per process
         "ours": ("float32", 1, 1), "ours_half": ("float16", 1, 1), "native_half": ("float16", 1, 1),
         "two_threads": ("float32", 1, 2), "two_processes": ("float32", 2, 1), "ours_compiled": ("float32", 1, 1),
     }  # fmt: skip
-    running = {name: loop(folder, name, *run_config) for name, run_config in plans.items()}
+    running = {name: start_loop(folder, name, *options) for name, options in loops.items()}
     for name, (python, path) in peers.items():
-        command = [str(python), str(PEERS / "train_step.py"), name, "shape.json", "data/shards/train-00000.bin"]
+        command = [str(python), str(PEERS / "train_step.py"), name, "config.json", "data/shards/train-00000.bin"]
         running[name] = _start(name, command, folder, {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"})
     for name, process in list(running.items()):
         if process.stdout.readline().strip() != "ready":
-            print(f"{name} does not run here, so nothing is compared with it", file=sys.stderr)
+            print(f"{name} failed to start, so it is left out: see {folder / name}.log", file=sys.stderr)
             del running[name]
     return running
 
 
-def loop(folder: Path, name: str, precision: str, processes: int, threads: int) -> Any:
-    """Our loop on some processes; the first one keeps the pace."""
+def start_loop(folder: Path, name: str, precision: str, processes: int, threads: int) -> Any:
+    """Start our loop and return its first process, which waits for turns; the others follow it."""
     sys.path.insert(0, str(ROOT))
     from gptoss.config.cluster import ClusterConfig
     from gptoss.config.section import load_yaml
@@ -112,6 +117,7 @@ def loop(folder: Path, name: str, precision: str, processes: int, threads: int) 
         "checkpoints": {"every_steps": SAVE_EVERY, "keep": 1}, "log_every_steps": 10,
         "compile": name == "ours_compiled",
     }  # fmt: skip
+    # The process id: a checkpoint of an earlier run would be resumed.
     state = folder / f"state-{name}-{os.getpid()}"
     state.mkdir()
     run_config = RunConfig(
@@ -124,7 +130,7 @@ def loop(folder: Path, name: str, precision: str, processes: int, threads: int) 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    parallel = [
+    ranks = [
         _start(name, command, folder, {
             "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(threads), "RANK": str(rank), "LOCAL_RANK": str(rank),
             "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
@@ -132,11 +138,11 @@ def loop(folder: Path, name: str, precision: str, processes: int, threads: int) 
         })
         for rank in range(processes)
     ]  # fmt: skip
-    return parallel[0]
+    return ranks[0]
 
 
 def _start(name: str, command: list[str], folder: Path, variables: dict[str, str]) -> Any:
-    log = open(folder / f"{name}.log", "a")  # noqa: SIM115 - the child's
+    log = open(folder / f"{name}.log", "a")  # noqa: SIM115 - the child process writes to it
     return subprocess.Popen(
         command, cwd=folder, env=os.environ | variables, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=log,
@@ -144,22 +150,23 @@ def _start(name: str, command: list[str], folder: Path, variables: dict[str, str
 
 
 def take_turn(process: Any) -> dict[str, float]:
-    """One turn of a contestant; lines of its libraries are passed over."""
+    """Let a contestant take one turn; lines that its libraries print are skipped."""
     process.stdin.write("go\n")
     process.stdin.flush()
     for line in process.stdout:
         if line.startswith('{"seconds"'):
             turn: dict[str, float] = json.loads(line)
             return turn
-    raise SystemExit("a contestant died; see the logs in the folder of the benchmark")
+    raise SystemExit("error: a contestant exited; see the logs in the folder of the benchmark")
 
 
 def write_data(folder: Path) -> None:
-    """Shards of random tokens: speed does not depend on what they say."""
+    """Write shards of random tokens: the speed does not depend on their values."""
     shards = folder / "data" / "shards"
     shards.mkdir(parents=True, exist_ok=True)
     splits = {}
     for split, count in (("train", 2_000_000), ("validation", 40_000)):
+        # From 4 on: the ids below are special tokens.
         tokens = np.random.default_rng(1).integers(4, VOCABULARY, count).astype("<u2")
         file = f"{split}-00000.bin"
         tokens.tofile(shards / file)
@@ -172,26 +179,26 @@ def write_data(folder: Path) -> None:
     (shards / "index.json").write_text(json.dumps(index))
 
 
-def peak() -> float:
-    """Operations a second of a float32 matrix product on one core, the best of some."""
+def matmul_peak() -> float:
+    """Operations per second of the fastest of ten float32 matrix products on one core."""
     import torch
 
     torch.set_num_threads(1)
     a = torch.randn(1024, 1024)
     best = float("inf")
     for _ in range(10):
-        began = time.perf_counter()
+        start = time.perf_counter()
         a @ a
-        best = min(best, time.perf_counter() - began)
+        best = min(best, time.perf_counter() - start)
     return float(2 * 1024**3 / best)
 
 
-def figures(found: dict[str, list[dict[str, float]]], peak_flops: float) -> dict[str, Any]:
+def figures(turns: dict[str, list[dict[str, float]]], peak_flops: float) -> dict[str, Any]:
     """The comparison, by wall time and by CPU time."""
     tokens = SEQUENCES * 512
 
     def speeds(key: str) -> dict[str, float]:
-        return {name: tokens / median(turn[key] for turn in turns) for name, turns in found.items() if turns}
+        return {name: tokens / median(turn[key] for turn in taken) for name, taken in turns.items() if taken}
 
     result: dict[str, Any] = {}
     for suffix, key in (("", "seconds"), ("_by_cpu_seconds", "cpu_seconds")):
@@ -205,7 +212,7 @@ def figures(found: dict[str, list[dict[str, float]]], peak_flops: float) -> dict
             f"loop_overhead{suffix}": round(speed["ours_bare"] / speed["ours"] - 1, 3),
             f"fp16_over_fp32{suffix}": round(speed["ours_half"] / speed["ours"], 3),
             f"fp16_over_native_half{suffix}": round(speed["ours_half"] / speed["native_half"], 1),
-            f"fraction_of_matmul_peak{suffix}": round(speed["ours"] * FLOPS_A_TOKEN / peak_flops, 3),
+            f"fraction_of_matmul_peak{suffix}": round(speed["ours"] * FLOPS_PER_TOKEN / peak_flops, 3),
         }
     wall = speeds("seconds")
     result["two_process_ratio"] = round(wall["two_processes"] / wall["two_threads"], 3)
@@ -215,7 +222,7 @@ def figures(found: dict[str, list[dict[str, float]]], peak_flops: float) -> dict
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--nanochat", type=Path, help="a checkout of nanochat")
+    parser.add_argument("--nanochat", type=Path, help="a checkout of nanochat; without it, nanochat is left out")
     parser.add_argument("--folder", type=Path, default=Path(".benchmarks"))
     return parser.parse_args()
 

@@ -1,11 +1,11 @@
-"""Publishing against `cp`: float32 safetensors to float16, streamed, on the disk that holds the cache folder.
+"""Publishing compared with `cp`: float32 safetensors streamed to float16, on the disk that holds the cache folder.
 
     python benchmarks/publish.py [--megabytes 2000] [--shard-megabytes 250] [--cache FOLDER]
 
-The source is random, in files of twice the shard size. Ours reads 4 bytes a value and writes 2, hashes them, and
-fsyncs every file. `cp` copies what ours wrote (reads 2, writes 2) and then fsyncs; beside it, `cp` of the source
-(reads 4, writes 4). In turns, from a warm page cache, medians. Ours runs in a process of its own, whose peak is
-reported, with and without what importing takes.
+The source has random weights in files of twice the shard size. Ours reads 4 bytes per value, writes 2, hashes them, and
+fsyncs every file. `cp` with fsync copies what ours wrote (reads 2, writes 2) and also the source (reads 4, writes 4).
+They take turns with a warm page cache; figures are medians. Ours runs in a separate process; its peak memory is
+reported with and without what the imports take.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 ROUNDS = 5
 COLUMNS = 4096
+# Run by `python -c`: a new process has no memory of the other contestants in its peak.
 OURS = """
 import json, sys, time
 from pathlib import Path
@@ -34,7 +35,7 @@ from gptoss.publish import weights
 from gptoss.core.atomic_files import atomic_folder
 
 torch.set_num_threads(1)
-torch.zeros(8).half()
+torch.zeros(8).half()  # loads the cast before the clock starts
 base, started = peak(), time.perf_counter()
 with atomic_folder(Path(sys.argv[2])) as folder:  # fsyncs every file, as the stage does
     converted = weights.convert(Path(sys.argv[1]), folder, int(sys.argv[3]))
@@ -43,7 +44,7 @@ print(json.dumps({"seconds": time.perf_counter() - started, "base": base, "peak"
 
 
 def write_source(folder: Path, total: int, file_bytes: int) -> None:
-    """Random float32 safetensors of `total` bytes in files of `file_bytes`, two tensors of half a file each."""
+    """Write random float32 safetensors of `total` bytes: files of `file_bytes` with two tensors each."""
     import torch
 
     from gptoss.core.atomic_files import atomic_folder, write_json
@@ -65,18 +66,18 @@ def write_source(folder: Path, total: int, file_bytes: int) -> None:
 
 
 def ours(source: Path, target: Path, shard_bytes: int) -> dict[str, float]:
-    """Seconds, and peak memory in bytes, of a conversion in a process of its own."""
+    """Seconds of a conversion in a new process, and its peak memory in bytes before (`base`) and after (`peak`)."""
     shutil.rmtree(target, ignore_errors=True)
     command = [sys.executable, "-c", OURS, str(source), str(target), str(shard_bytes)]
-    done = subprocess.run(
+    completed = subprocess.run(
         command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True, check=True
     )
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    result: dict[str, float] = json.loads(completed.stdout.splitlines()[-1])
+    return result
 
 
 def copy(source: Path, target: Path) -> float:
-    """Seconds of `cp`, without reflinks, and fsync of every file."""
+    """Seconds of `cp` and fsync of every file; without reflinks, which would copy nothing."""
     shutil.rmtree(target, ignore_errors=True)
     started = time.perf_counter()
     subprocess.run(["cp", "-r", "--reflink=never", source, target], check=True)
@@ -87,9 +88,9 @@ def copy(source: Path, target: Path) -> float:
 
 
 def main() -> None:
-    """Measure, and print one JSON object."""
+    """Measure and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megabytes", type=int, default=2000, help="float32 bytes of the source, in MB")
+    parser.add_argument("--megabytes", type=int, default=2000, help="size of the source in 10^6 bytes of float32")
     parser.add_argument("--shard-megabytes", type=int, default=250)
     parser.add_argument("--cache", type=Path, default=ROOT / ".benchmarks")
     options = parser.parse_args()

@@ -1,10 +1,10 @@
-"""Wikitext to text: ours against mwparserfromhell's `strip_code`, one core, the same pages, words compared.
+"""Wikitext to text compared with mwparserfromhell's `strip_code`: same pages, one core, speed and shared words.
 
     python benchmarks/wikitext.py [DUMP.xml.bz2] [--cache FOLDER]
 
-Without a dump, the one of the `wikipedia` source in params.yaml. The peer runs in an environment of its own, made once
-in the cache folder. Runs are interleaved and the median of the ratios counts. The peer keeps what ours removes on
-purpose (tables, citations, file captions), so the figure of interest is how much of our text it has, too.
+The default dump is that of the `wikipedia` source in params.yaml. The peer runs in a separate environment in the cache
+folder. Both take turns; the ratio is a median. The peer keeps what ours removes on purpose (tables, citations, file
+captions), so the interesting figure is how much of our text the peer also has.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ json.dump(texts, open(sys.argv[2], "w"))
 
 
 def articles(dump: str) -> tuple[list[str], dict[str, str]]:
-    """Wikitext of the articles of a dump, and its namespaces."""
+    """Wikitext of all articles of a dump, and the namespaces of its wiki."""
     from gptoss.config.source import SourceConfig
     from gptoss.formats.mediawiki_xml import Export, pages
     from gptoss.sources.compression import HashingStream, decompressed
@@ -48,16 +48,16 @@ def articles(dump: str) -> tuple[list[str], dict[str, str]]:
     source = SourceConfig(format="mediawiki", urls=(dump,), license="", language="")
     export = Export()
     with RawFileOpener(Path()) as raw, raw.open(expand_urls(source, 0)[0]) as stream:
-        found = [
+        texts = [
             page.text
             for page in pages(decompressed(HashingStream(stream)), export)
             if page.namespace == "0" and not page.is_redirect and page.text
         ]
-    return found, export.site.namespaces
+    return texts, export.site.namespaces
 
 
 def ours(pages: list[str], namespaces: dict[str, str]) -> tuple[float, list[str]]:
-    """Processor seconds and texts."""
+    """CPU seconds and texts of our converter."""
     from gptoss.formats.wikitext import plain_text
 
     started = time.process_time()
@@ -65,16 +65,16 @@ def ours(pages: list[str], namespaces: dict[str, str]) -> tuple[float, list[str]
     return time.process_time() - started, texts
 
 
-def peers(pages: list[str], cache: Path) -> tuple[float, list[str]]:
-    """The same of mwparserfromhell."""
+def peer(pages: list[str], cache: Path) -> tuple[float, list[str]]:
+    """CPU seconds and texts of mwparserfromhell, in a process of its environment."""
     python = environment(cache / "mwparserfromhell", ("mwparserfromhell==0.7.2",))
     if python is None:
-        sys.exit("without mwparserfromhell there is nothing to compare with")
+        sys.exit("error: without mwparserfromhell there is nothing to compare with")
     with tempfile.TemporaryDirectory() as folder:
-        given, made = Path(folder) / "pages.json", Path(folder) / "texts.json"
-        given.write_text(json.dumps(pages))
-        done = subprocess.run([python, "-c", PEER, given, made], check=True, stderr=subprocess.PIPE, text=True)
-        return float(done.stderr.split()[-1]), json.loads(made.read_text())
+        source, target = Path(folder) / "pages.json", Path(folder) / "texts.json"
+        source.write_text(json.dumps(pages))
+        completed = subprocess.run([python, "-c", PEER, source, target], check=True, stderr=subprocess.PIPE, text=True)
+        return float(completed.stderr.split()[-1]), json.loads(target.read_text())
 
 
 def main() -> None:
@@ -92,10 +92,11 @@ def main() -> None:
     theirs: list[str] = []
     for _ in range(ROUNDS):
         my_seconds, mine = ours(pages, namespaces)
-        their_seconds, theirs = peers(pages, arguments.cache)
+        their_seconds, theirs = peer(pages, arguments.cache)
         seconds.append(my_seconds)
         ratios.append(their_seconds / my_seconds)
     counts = [(Counter(WORD.findall(a)), Counter(WORD.findall(b))) for a, b in zip(mine, theirs, strict=True)]
+    # Multisets of words: the order of paragraphs and white space do not matter.
     shared = sum((a & b).total() for a, b in counts)
     result = {
         "articles": len(pages),

@@ -1,7 +1,7 @@
-"""Text that is found on any Debian machine: documentation, manual pages and licences, then what Python brings.
+"""Text found on any Debian machine: documentation, manual pages and licences, then Python's library and packages.
 
-Files are read in order of their paths, so one machine always gives the same text; another machine gives other text,
-which is why a result carries what its corpus was made of.
+Files are read in the order of their paths, so a machine always gives the same text. Another machine gives another text,
+which is why a result lists what its corpus was made of.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ PROSE = (
 MAX_FILE_BYTES = 16 * 2**20
 MIN_WORDS = 100
 MIN_LETTERS = 0.6
-"""Of the characters of a piece that are no white space; below are tables, hex dumps and key material."""
+"""Of the characters of a piece other than white space; pieces below are tables, hex dumps and key material."""
 MEDIAN_CHARACTERS = 2_000
 SPREAD = 0.8
-"""Sizes of pieces are log-normal, as those of web pages: a mean of 2.8 KB with this spread of the logarithm."""
+"""Standard deviation of the logarithm of sizes: they are log-normal, like those of web pages, with a mean of 2.8 KB."""
 CHARACTERS = range(600, 20_000)
 
 _CODE = {".py", ".pyi", ".pm", ".pl", ".pod"}
@@ -52,38 +52,39 @@ class Piece:
 
     text: str
     words: list[str]
-    """Of the normalised text: lowercase, split at every run of characters that are not `\\w`."""
+    """Words of the normalised text: lowercase, split at every run of characters that are not `\\w`."""
     url: str
-    kind: str
-    """Top folder it was found in."""
+    origin: str
+    """Top folder in which it was found."""
 
 
 def words_of(text: str) -> list[str]:
-    """The normalised words: the definition all exact similarities of this benchmark are computed by."""
+    """The normalised words, with which all exact similarities of this benchmark are computed."""
     return _WORD.findall(text.lower())
 
 
 def pieces(seed: int) -> Iterator[Piece]:
-    """All pieces of all files that are text, prose first."""
-    for path, kind in text_files():
+    """All pieces of all text files, prose first."""
+    for path, origin in text_files():
         text = read_text(path)
         if text is None:
             continue
+        # One generator per file: pieces do not depend on which other files the machine has.
         sizes = random.Random(f"{seed} {path}")
-        for number, part in enumerate(cut(text, sizes)):
-            words = words_of(part)
-            if len(words) >= MIN_WORDS and _letters(part) >= MIN_LETTERS:
-                yield Piece(part, words, f"file://{path}#{number}", kind)
+        for number, piece in enumerate(cut(text, sizes)):
+            words = words_of(piece)
+            if len(words) >= MIN_WORDS and _letter_fraction(piece) >= MIN_LETTERS:
+                yield Piece(piece, words, f"file://{path}#{number}", origin)
 
 
 def text_files() -> Iterator[tuple[Path, str]]:
-    """Files whose name says that they are text, with the top folder they lie in; each file once."""
+    """Files with the name of a text file, and the top folder of each; every file once."""
     libraries = [sysconfig.get_path("stdlib"), *site.getsitepackages()]
-    seen: set[Path] = set()
+    visited: set[Path] = set()  # resolved, because Debian links equal files of related packages to each other
     for root in (*PROSE, *sorted(set(libraries))):
         for path in sorted(Path(root).rglob("*")):
-            if _is_text(path) and path.is_file() and (real := path.resolve()) not in seen:
-                seen.add(real)
+            if _is_text(path) and path.is_file() and (real := path.resolve()) not in visited:
+                visited.add(real)
                 yield path, root if root in PROSE else "python"
 
 
@@ -94,7 +95,7 @@ def _is_text(path: Path) -> bool:
 
 
 def read_text(path: Path) -> str | None:
-    """The text of a file: unpacked, without roff requests and HTML tags; None when it is not UTF-8 text."""
+    """Text of a file, decompressed, without roff requests and HTML tags; None when it is not UTF-8 text."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             return None
@@ -115,13 +116,13 @@ def read_text(path: Path) -> str | None:
 def cut(text: str, sizes: random.Random) -> Iterator[str]:
     """Cut at the ends of lines into pieces of random sizes."""
     lines: list[str] = []
-    length, wanted = 0, _size(sizes)
+    length, target = 0, _size(sizes)
     for line in text.splitlines(keepends=True):
         lines.append(line)
         length += len(line)
-        if length >= wanted:
+        if length >= target:
             yield "".join(lines)
-            lines, length, wanted = [], 0, _size(sizes)
+            lines, length, target = [], 0, _size(sizes)
     if length >= CHARACTERS.start:
         yield "".join(lines)
 
@@ -131,6 +132,6 @@ def _size(sizes: random.Random) -> int:
     return min(max(drawn, CHARACTERS.start), CHARACTERS.stop)
 
 
-def _letters(text: str) -> float:
+def _letter_fraction(text: str) -> float:
     letters = sum(map(len, re.findall(r"[^\W\d_]+", text)))
     return letters / max(1, sum(map(len, text.split())))

@@ -1,4 +1,4 @@
-"""What our rules say about documents, rule by rule, and how often datatrove's recorded decisions are the same."""
+"""Decisions of our quality rules on documents, rule by rule, and how often datatrove's decisions are the same."""
 
 from __future__ import annotations
 
@@ -60,8 +60,9 @@ PUBLISHED = {
     "fineweb": OFF.model_copy(update={"fineweb": FINEWEB}),
     "chain": QualityConfig(gopher=GOPHER, repetition=REPETITION, c4=C4_RULES, fineweb=FINEWEB),
 }
-"""Each family with the published bounds, and all of them."""
+"""Each family alone with the published bounds, and all families together."""
 WITHOUT_TERMINAL = "c4 without terminal_punctuation"
+# C4 with every rule off: a rule is switched on alone in a copy.
 BARE_C4 = C4Config(
     min_sentences=0,
     min_words_per_line=0,
@@ -83,42 +84,45 @@ BOUNDS = {
     "terminal_punctuation_line_fraction <": 0.12, "short_line_fraction >": 0.67, "repeated_line_characters >": 0.01,
     "newline_to_word_ratio >": 0.3,
 }  # fmt: skip
-"""Rules that are a bound on a measure, each alone."""
+"""Rules that compare one measure with a bound: measure and side on which a document is removed, bound."""
 
 
 @dataclass(frozen=True)
-class Verdicts:
-    """What rules say about documents."""
+class RuleDecisions:
+    """Decisions of rules on documents."""
 
     kept: dict[str, Flags]
-    """By rule, bool [documents]."""
+    """bool [documents] by rule: true where it keeps the document."""
     texts: dict[str, list[str]]
-    """By family that changes texts: the first 8 hex digits of the SHA-256 of the text of documents kept, or zeros."""
+    """By family that changes texts: first 8 hex digits of the SHA-256 of a kept document's text, or zeros."""
 
 
-def verdicts(documents: Sequence[str]) -> Verdicts:
-    """Apply every family, and every rule alone, to the documents, as if all were English."""
+def apply_all_rules(documents: Sequence[str]) -> RuleDecisions:
+    """Apply every family, and every rule alone, to the documents; all are treated as English."""
     texts = pa.array(documents, pa.large_string())
     languages = pa.array(["en"] * len(documents))
-    judged = {name: apply_rules(texts, languages, quality) for name, quality in PUBLISHED.items() if name != "chain"}
+    results = {name: apply_rules(texts, languages, quality) for name, quality in PUBLISHED.items() if name != "chain"}
     for name, changes in {
         WITHOUT_TERMINAL: C4_RULES.model_copy(update={"terminal_punctuation": False}),
         "lorem_ipsum >": BARE_C4.model_copy(update={"drop_lorem_ipsum": True}),
         "curly_brackets >": BARE_C4.model_copy(update={"drop_curly_brackets": True}),
         "sentences <": BARE_C4.model_copy(update={"min_sentences": 5}),
     }.items():
-        judged[name] = apply_rules(texts, languages, OFF.model_copy(update={"c4": changes}))
-    kept = {name: judgement.reason.is_null().to_numpy(zero_copy_only=False) for name, judgement in judged.items()}
-    measures = {name: values for judgement in judged.values() for name, values in judgement.measures.items()}
+        results[name] = apply_rules(texts, languages, OFF.model_copy(update={"c4": changes}))
+    kept = {name: result.reason.is_null().to_numpy(zero_copy_only=False) for name, result in results.items()}
+    # One pass computes the measures of a family; each bound is then a comparison.
+    measures = {name: values for result in results.values() for name, values in result.measures.items()}
     for rule, bound in BOUNDS.items():
         values = measures[rule[:-2]]
         kept[rule] = ~(values < bound if rule.endswith("<") else values > bound)
-    return Verdicts(kept, {name: _digests(judged[name]) for name in ("c4", WITHOUT_TERMINAL)})
+    return RuleDecisions(kept, {name: _digests(results[name]) for name in ("c4", WITHOUT_TERMINAL)})
 
 
-def agreement(ours: Verdicts, rules: Sequence[str], decisions: Sequence[str]) -> dict[str, float]:
-    """By rule: of the documents for which datatrove decided (a character each: `1` kept, `0` removed, `-` failed), the
-    share with the same decision."""
+def agreement(ours: RuleDecisions, rules: Sequence[str], decisions: Sequence[str]) -> dict[str, float]:
+    """Share of equal decisions by rule, of the documents that datatrove decided on.
+
+    `decisions`: a string per document with a character per rule, `1` kept, `0` removed, `-` datatrove failed.
+    """
     shares = {}
     for column, rule in enumerate(rules):
         theirs = np.array([row[column] for row in decisions])
@@ -127,8 +131,8 @@ def agreement(ours: Verdicts, rules: Sequence[str], decisions: Sequence[str]) ->
     return shares
 
 
-def _digests(judgement: RuleResults) -> list[str]:
+def _digests(result: RuleResults) -> list[str]:
     return [
         "0" * 8 if reason is not None else hashlib.sha256(text.encode()).hexdigest()[:8]
-        for text, reason in zip(judgement.texts.to_pylist(), judgement.reason.to_pylist(), strict=True)
+        for text, reason in zip(result.texts.to_pylist(), result.reason.to_pylist(), strict=True)
     ]

@@ -1,5 +1,8 @@
-"""Documents on which quality rules can be compared: real text of four kinds, made-up text, and seeded changes to both
-that bring documents near the bounds of the rules. A pure function of the files that are there; no dependencies.
+"""Documents for comparing quality rules: real text of four kinds, synthetic text, and seeded changes to both that bring
+documents near the bounds of the rules.
+
+A pure function of the files that exist, with no dependencies. `tests/quality/datatrove.parquet` has datatrove's
+decisions on these documents by hash, so a change of a document here leaves the recorded one without a counterpart.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ MACHINE = Path("/usr/share/common-licenses")
 SYLLABLES = "a be ca do en fa ging ha ing jo ka lo men no or pe qui ra se tion u ver wa xi yo za str th ed er"
 FREQUENT = "the of and to in is that it was for on are with as be at have from this by The It but not they"
 LONGEST = 7000
-"""Characters of a document."""
+"""Characters of the longest document."""
 LINES = (
     "Please enable JavaScript to go on.",
     "This site uses cookies, see our privacy policy and the terms of use.",
@@ -32,16 +35,19 @@ LINES = (
     "Read more...",
     "",
 )
-"""Lines that the rules of C4 are about."""
+"""Lines that the rules of C4 look for."""
 
 
 def documents(data: Path | None, seed: int = 1) -> Iterator[str]:
-    """All documents: those under the sample data folder `data` (where it is there), those of the machine, made-up
-    ones; each also in two changed forms."""
+    """Documents from the sample data folder `data` (if given), from this machine, and synthetic ones.
+
+    Each is followed by two variants of it with seeded changes.
+    """
     for text in _originals(data, seed):
         if not text.strip():
             continue
         yield text
+        # Seeded by the text: its variants do not depend on which other files exist.
         generator = random.Random(f"{seed} {digest(text)}")
         for _ in range(2):
             changed = text
@@ -52,19 +58,19 @@ def documents(data: Path | None, seed: int = 1) -> Iterator[str]:
 
 
 def digest(text: str) -> str:
-    """First 64 bits of SHA-256, hex."""
+    """First 64 bits of the SHA-256, in hex."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _originals(data: Path | None, seed: int) -> Iterator[str]:
-    """Texts before any change; those of a file do not depend on which other files are there."""
-    kinds: tuple[tuple[str, Callable[[Path, random.Random], Iterator[str]]], ...] = (
+    """Texts before any change; those of a file do not depend on which other files exist."""
+    readers: tuple[tuple[str, Callable[[Path, random.Random], Iterator[str]]], ...] = (
         ("gutenberg/*.txt", _book),
         ("arxiv/*/arXiv_src*.jsonl", _papers),
         ("wikipedia/en*.bz2", _wiki),
         ("common_crawl/*.warc.gz", _web),
     )
-    for pattern, read in kinds if data is not None else ():
+    for pattern, read in readers if data is not None else ():
         for path in sorted((data / "corpora").glob(pattern)):
             yield from read(path, random.Random(f"{seed} {path.name}"))
     for path in sorted(MACHINE.glob("*")):
@@ -72,17 +78,17 @@ def _originals(data: Path | None, seed: int) -> Iterator[str]:
             yield from _cut(path.read_text("utf-8", errors="replace"), random.Random(f"{seed} {path.name}"), 6)
     generator = random.Random(seed)
     for _ in range(150):
-        yield _made_up(generator)
+        yield _synthetic(generator)
 
 
 def _book(path: Path, generator: random.Random) -> Iterator[str]:
     yield from _cut(path.read_text("utf-8", errors="replace").replace("\r\n", "\n"), generator, 60)
 
 
-def _cut(text: str, generator: random.Random, most: int) -> Iterator[str]:
-    """Up to `most` documents of a few paragraphs each; every other one without line breaks within paragraphs."""
+def _cut(text: str, generator: random.Random, limit: int) -> Iterator[str]:
+    """Up to `limit` documents of a few paragraphs each; every other one without line breaks within paragraphs."""
     paragraphs = [part.strip("\n") for part in re.split(r"\n{2,}", text) if part.strip()]
-    for number in range(min(most, 1 + len(paragraphs) // 12)):
+    for number in range(min(limit, 1 + len(paragraphs) // 12)):
         start = generator.randrange(max(1, len(paragraphs)))
         part = paragraphs[start : start + generator.choice((1, 2, 3, 5, 8, 12, 20))]
         if number % 2:
@@ -113,7 +119,7 @@ def _web(path: Path, generator: random.Random) -> Iterator[str]:
         yield from _cut(html.unescape(body), generator, 3)
 
 
-def _made_up(generator: random.Random) -> str:
+def _synthetic(generator: random.Random) -> str:
     lines = []
     for _ in range(generator.randrange(1, 12)):
         words = []
@@ -131,8 +137,8 @@ def _made_up(generator: random.Random) -> str:
 
 def _repeat_lines(text: str, generator: random.Random) -> str:
     lines = text.split("\n")
-    again = generator.choices(lines, k=max(1, int(len(lines) * generator.random() * 0.7)))
-    for line in again:
+    repeated = generator.choices(lines, k=max(1, int(len(lines) * generator.random() * 0.7)))
+    for line in repeated:
         lines.insert(generator.randrange(len(lines) + 1), line)
     return "\n".join(lines)
 
@@ -201,11 +207,11 @@ def _drop_ends(text: str, generator: random.Random) -> str:
 
 
 def _shuffle_marks(text: str, generator: random.Random) -> str:
-    places = [i for i, character in enumerate(text) if character in ".,;:!?\"'()-"]
-    marks = [text[i] for i in places]
+    positions = [i for i, character in enumerate(text) if character in ".,;:!?\"'()-"]
+    marks = [text[i] for i in positions]
     generator.shuffle(marks)
     characters = list(text)
-    for i, mark in zip(places, marks, strict=True):
+    for i, mark in zip(positions, marks, strict=True):
         characters[i] = mark
     return "".join(characters)
 
@@ -229,8 +235,10 @@ def _long_words(text: str, generator: random.Random) -> str:
 
 
 def _capitals(text: str, generator: random.Random) -> str:
-    kept = set(generator.sample(("the", "be", "to", "of", "and", "that", "have", "with"), k=generator.randrange(4)))
-    return " ".join(word if word.lower() in kept else word.upper() for word in text.split(" "))
+    unchanged = set(
+        generator.sample(("the", "be", "to", "of", "and", "that", "have", "with"), k=generator.randrange(4))
+    )
+    return " ".join(word if word.lower() in unchanged else word.upper() for word in text.split(" "))
 
 
 CHANGES: tuple[Callable[[str, random.Random], str], ...] = (

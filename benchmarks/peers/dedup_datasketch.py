@@ -1,5 +1,5 @@
-"""datasketch: `MinHash.generator` over the word 5-grams and `MinHashLSH`, as its documentation shows; a document that
-finds another goes."""
+"""datasketch: `MinHash.generator` over word 5-grams and `MinHashLSH`, as its documentation shows; a document that
+matches an earlier one is removed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ def main(documents: str, target: str) -> None:
     index = MinHashLSH(num_perm=BANDS * ROWS, params=(BANDS, ROWS))
     labels: list[int] = []
     for position, sketch in enumerate(MinHash.generator(shingle_sets(documents), num_perm=BANDS * ROWS)):
-        found = index.query(sketch)
-        if found:
-            labels.append(min(found))
+        matches = index.query(sketch)
+        if matches:
+            labels.append(min(matches))
         else:
             labels.append(position)
+            # Only kept documents: matching a removed one would chain documents that are not similar.
             index.insert(position, sketch)
     report(clock.stop(), labels, target)
 

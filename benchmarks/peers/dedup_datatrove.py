@@ -1,5 +1,8 @@
-"""datatrove: its MinHash pipeline up to the removal ids (steps 1 to 3; not the rewriting of the documents), with its
-own normalisation, by its `LocalPipelineExecutor`. With `--split` its word tokenizer (spaCy) is `str.split`."""
+"""datatrove: its MinHash pipeline up to the ids of removed documents (steps 1 to 3, without rewriting the documents) on
+its `LocalPipelineExecutor`, with its own normalisation.
+
+`--split` replaces its word tokenizer (spaCy), which takes most of its time, by `str.split`.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,8 @@ BANDS, ROWS, NGRAM = 14, 8, 5
 ENGLISH = "eng"
 
 
-class Split(WordTokenizer):
-    """Words are what white space separates."""
+class WhitespaceTokenizer(WordTokenizer):
+    """Splits words at white space."""
 
     def word_tokenize(self, text: str) -> list[str]:
         return text.split()
@@ -40,7 +43,8 @@ class Split(WordTokenizer):
 def main(documents: str, target: str, *options: str) -> None:
     """Label the documents."""
     logger.remove()
-    tokenizer = Split(ENGLISH) if "--split" in options else ENGLISH
+    tokenizer = WhitespaceTokenizer(ENGLISH) if "--split" in options else ENGLISH
+    # Before the clock starts, like the imports of the others.
     load_word_tokenizer(tokenizer).word_tokenize("load the tokenizer")
     with tempfile.TemporaryDirectory() as scratch:
         clock = Clock()
@@ -51,7 +55,7 @@ def main(documents: str, target: str, *options: str) -> None:
 
 
 def run(documents: str, scratch: str, tokenizer: str | WordTokenizer) -> None:
-    """Steps 1 to 3."""
+    """Run steps 1 to 3."""
     config = MinhashConfig(n_grams=NGRAM, num_buckets=BANDS, hashes_per_bucket=ROWS)
     reader = JsonlReader(str(Path(documents).parent))
     sign = MinhashDedupSignature(f"{scratch}/signatures", config=config, language=tokenizer)
@@ -62,9 +66,10 @@ def run(documents: str, scratch: str, tokenizer: str | WordTokenizer) -> None:
 
 
 def read_labels(documents: str, folder: Path) -> list[int]:
-    """From its files of removed documents and of clusters to the document kept in place of each."""
+    """Position of the document kept in place of each document, from its files of removed documents and of clusters."""
     with open(documents, "rb") as lines:
         labels = list(range(sum(1 for _ in lines)))
+    # Little-endian uint32: positions of removed documents, and pairs of a position and its cluster.
     removed = {position for (position,) in struct.iter_unpack("<I", (folder / "000000.remove").read_bytes())}
     clusters = dict(struct.iter_unpack("<2I", (folder / "000000.clusters").read_bytes()))
     kept = {cluster: position for position, cluster in clusters.items() if position not in removed}

@@ -1,4 +1,4 @@
-"""This pipeline: `find_duplicates` over Parquet parts, on as many workers as asked for. Run in its own environment."""
+"""This pipeline: `find_duplicates` on Parquet files with `--workers` processes, in this environment."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import daft  # noqa: F401 - what the engine and the kernels import is imported before the clock starts, as by the peers
+import daft  # noqa: F401 - imports of the engine and the kernels are done before the clock starts, as in the peers
 import numpy as np
-import pandas  # noqa: F401 - which Arrow imports when it first meets an array of NumPy
+import pandas  # noqa: F401 - Arrow imports it when it first converts a NumPy array
 from measure import Clock, report
 
 import gptoss.text.kernels.hashing
@@ -23,11 +23,12 @@ from gptoss.dedup.find_duplicates import find_duplicates
 def main() -> None:
     """Label the documents."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("documents", type=Path, help="folder of Parquet parts")
+    parser.add_argument("documents", type=Path, help="folder of Parquet files")
     parser.add_argument("labels")
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
-    parts = sorted(arguments.documents.glob("documents-*.parquet"))
+    files = sorted(arguments.documents.glob("documents-*.parquet"))
+    # The peers' parameters, and nothing that they do not do: no index, no substrings.
     config = load_settings().dedup.model_copy(
         update={"ngram": 5, "bands": 14, "rows": 8, "threshold": 0.7, "known": (), "index": False, "substrings": None}
     )
@@ -35,7 +36,7 @@ def main() -> None:
     state = Path(tempfile.mkdtemp(dir=Path(arguments.labels).parent))
     try:
         clock = Clock()
-        decisions = find_duplicates(parts, config, 1234, state, cluster)
+        decisions = find_duplicates(files, config, 1234, state, cluster)
         measured = clock.stop()
     finally:
         shutil.rmtree(state, ignore_errors=True)

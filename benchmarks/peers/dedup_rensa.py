@@ -1,4 +1,5 @@
-"""rensa: `RMinHash` sketches of the word 5-grams in an `RMinHashLSH` index; a document that finds another goes."""
+"""rensa: `RMinHash` sketches of word 5-grams in an `RMinHashLSH` index; a document that matches an earlier one is
+removed."""
 
 from __future__ import annotations
 
@@ -21,11 +22,12 @@ def main(documents: str, target: str) -> None:
     for position, grams in enumerate(shingle_sets(documents)):
         sketch = RMinHash(num_perm=BANDS * ROWS, seed=SEED)
         sketch.update(grams)
-        found = index.query(sketch)
-        if found:
-            labels.append(min(found))
+        matches = index.query(sketch)
+        if matches:
+            labels.append(min(matches))
         else:
             labels.append(position)
+            # Only kept documents: matching a removed one would chain documents that are not similar.
             index.insert(position, sketch)
     report(clock.stop(), labels, target)
 

@@ -1,4 +1,4 @@
-"""What the peers that take shingles read: the word n-grams of JSON lines."""
+"""Word n-grams of JSON lines, for the peers that expect shingles."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ WORDS = re.compile(r"\w+")
 
 
 def word_grams(documents: str, size: int) -> Iterator[Iterable[tuple[str, ...]]]:
-    """The n-grams of the lowercase words of each document."""
+    """Yield the n-grams of the lowercase words of each document."""
     with open(documents, "rb") as lines:
         for line in lines:
-            found = WORDS.findall(orjson.loads(line)["text"].lower())
-            yield zip(*(found[start:] for start in range(size)), strict=False)
+            words = WORDS.findall(orjson.loads(line)["text"].lower())
+            yield zip(*(words[start:] for start in range(size)), strict=False)

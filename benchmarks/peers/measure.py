@@ -1,8 +1,8 @@
-"""What every contestant reports of itself: it imports this, so it needs nothing but Python.
+"""Time and memory of a contestant. Every contestant imports this module, so it only needs Python's standard library.
 
-A contestant is a script run as `python SCRIPT DOCUMENTS LABELS [OPTIONS]` on one core. It starts the clock when its
-libraries are imported, reads the documents, stops the clock when it knows which documents go, and then writes, for each
-document in order, the position of the document kept in its place: its own when it is kept.
+A contestant is a script that runs as `python SCRIPT DOCUMENTS LABELS [OPTIONS]` on one core. It starts the clock after
+importing its libraries, reads the documents, and stops the clock when it knows which documents are removed. Then it
+writes, for each document in order, the position of the document kept in its place (its own if it is kept).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pathlib import Path
 
 
 class Clock:
-    """Runs from its creation to `stop`: wall seconds, and CPU seconds of this process and its ended children."""
+    """Measures from its creation: wall seconds, and CPU seconds of this process and its terminated children."""
 
     def __init__(self) -> None:
         self._wall, self._cpu = time.perf_counter(), cpu_seconds()
 
     def stop(self) -> dict[str, float]:
-        """The measurement so far."""
+        """The measurement so far, with the peak memory of the process."""
         return {
             "seconds": time.perf_counter() - self._wall,
             "cpu_seconds": cpu_seconds() - self._cpu,
@@ -31,13 +31,14 @@ class Clock:
 
 
 def cpu_seconds() -> float:
-    """CPU seconds of this process and its ended children."""
+    """CPU seconds of this process and its terminated children."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 
 
 def peak_rss_mb() -> float:
-    """Most memory this process had resident, MB. Not `ru_maxrss`: that one starts with what the parent had."""
+    """Peak resident memory of this process, in 10^6 bytes."""
+    # Not `ru_maxrss`, which a child process inherits from its parent across `exec`.
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
 

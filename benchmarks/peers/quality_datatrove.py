@@ -1,8 +1,9 @@
 """datatrove: its quality filters as shipped, and each of their rules alone.
 
-`decide DOCUMENTS TARGET`: for each document (JSON lines) what each filter says: `1` kept, `0` removed, `-` failed, and
-digests of the texts that C4's filter leaves. `time DOCUMENTS FILTER`: seconds for all documents, documents loaded and
-the tokenizer made before; `chain` is the four filters in FineWeb's order, each seeing what the one before kept.
+`decide DOCUMENTS TARGET` writes the decision of each filter on each document (JSON lines): `1` kept, `0` removed, `-`
+failed, and digests of the texts after C4's filter. `time DOCUMENTS FILTER` prints the seconds for all documents,
+without loading the documents and the tokenizer. `chain` is the four filters in FineWeb's order, each applied to what
+the previous one kept.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from datatrove.pipeline.filters import (
 )
 from datatrove.utils.text import split_into_parts, split_into_words
 
+# Arguments that switch all rules of a filter off: a rule is measured alone by switching it on again.
 NO_GOPHER = dict.fromkeys(
     ("min_doc_words", "max_doc_words", "min_avg_word_length", "max_avg_word_length", "max_symbol_word_ratio",
      "max_bullet_lines_ratio", "max_ellipsis_lines_ratio", "max_non_alpha_words_ratio", "min_stop_words")
@@ -81,13 +83,13 @@ RULES = {
     "repeated_line_characters >": partial(fineweb, char_duplicates_ratio=0.01),
     "newline_to_word_ratio >": partial(fineweb, new_line_ratio=0.3),
 }
-"""Each rule of the filters alone (all others off), by measure and side."""
+"""Each rule of the filters alone (all others off), by measure and the side of the bound that it removes."""
 TEXTS = ("c4", "c4 without terminal_punctuation")
-"""Filters whose resulting text is compared."""
+"""Filters that change texts, which are compared."""
 
 
 def decide(documents: str, target: str) -> None:
-    """Write the versions and rules, then a line of decisions and digests for each document."""
+    """Write a line with versions and rules, then a line of decisions and digests per document."""
     filters = {name: make() for name, make in RULES.items()}
     versions = {name: importlib.metadata.version(name) for name in ("datatrove", "spacy")}
     with open(documents) as lines, open(target, "w") as out:
@@ -100,7 +102,7 @@ def decide(documents: str, target: str) -> None:
                 try:
                     kept = rule.filter(document) is True
                     decisions += "01"[kept]
-                except ZeroDivisionError:
+                except ZeroDivisionError:  # some rules divide by a count that is zero here
                     kept = False
                     decisions += "-"
                 if name in TEXTS:
@@ -109,11 +111,12 @@ def decide(documents: str, target: str) -> None:
 
 
 def measure(documents: str, name: str) -> None:
-    """Print the seconds of one filter, or of the chain, and how many documents it kept."""
+    """Print the seconds of one filter, or of the chain, and the number of documents kept."""
     with open(documents) as lines:
         kept = [Document(text=json.loads(line), id="") for line in lines]
     filters = [make() for make in FAMILIES.values()] if name == "chain" else [FAMILIES[name]()]
-    split_into_words("Makes the tokenizer.")
+    split_into_words("Loads the tokenizer.")
+    # Its cache of split texts stays on, as shipped, but starts empty.
     split_into_parts.cache_clear()
     start, cpu = time.perf_counter(), time.process_time()
     for rule in filters:

@@ -1,5 +1,5 @@
-"""Ours: `time DOCUMENTS FAMILY`, seconds for all documents with the published bounds of one family of rules, or of all
-(`chain`), kernels compiled and tables made before; repeated until it can be measured."""
+"""Ours: `time DOCUMENTS FAMILY` prints the seconds for all documents with the published bounds of one family of rules,
+or of all families (`chain`), without compiling kernels and building tables."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from filters.agreement import PUBLISHED
 from gptoss.quality.rule_families import apply_rules
 from gptoss.tables.batches import BATCH_BYTES
 
-LEAST_SECONDS = 1.0
+MIN_SECONDS = 1.0  # passes are repeated for this long, because one takes a few hundredths of a second
 
 
 def measure(documents: str, name: str) -> None:
-    """Print the seconds of one pass over the documents, in batches as the stage makes them, and how many it kept."""
+    """Print the seconds of one pass over the documents, in batches of the stage's size, and the number kept."""
     with open(documents) as lines:
         batches = _batches([json.loads(line) for line in lines])
     quality = PUBLISHED[name]
-    apply_rules(*batches[0], quality)
+    apply_rules(*batches[0], quality)  # compiles the kernels
     start, cpu, passes = time.perf_counter(), time.process_time(), 0
-    while passes == 0 or time.perf_counter() - start < LEAST_SECONDS:
+    while passes == 0 or time.perf_counter() - start < MIN_SECONDS:
         kept = sum(apply_rules(texts, languages, quality).reason.null_count for texts, languages in batches)
         passes += 1
     seconds = {

@@ -1,6 +1,7 @@
 """Our whole training loop as a contestant of `benchmarks/pretrain.py`: `train_loop.py RUN_CONFIG.json STEPS [native]`.
 
-Answers as `train_step.py` does; with several ranks, the first keeps the pace and the others wait for it in the sums.
+Takes turns as `train_step.py` does. With several ranks only the first waits for turns; the others wait for it in the
+collectives of the step.
 """
 
 from __future__ import annotations
@@ -23,22 +24,23 @@ from train_step import Turns
 
 
 def main(config_file: str, steps: str, arithmetic: str = "ours") -> None:
-    """Train until there are no more turns. `native`: half products as the processor offers them, not ours."""
+    """Train until there are no more turns. `native`: float16 matrix products by the processor's own kernels."""
     run_config = RunConfig.read(Path(config_file))
     turns = Turns(int(steps))
 
-    class Paced(Trainer):
+    class TurnTakingTrainer(Trainer):
         def step(self, *arguments: Any) -> Any:
             if os.environ["RANK"] == "0":
                 turns.step()
             return super().step(*arguments)
 
-    loop.Trainer = Paced  # type: ignore[misc]
+    # The stage's loop has no hook before a step, and needs none but for this benchmark.
+    loop.Trainer = TurnTakingTrainer  # type: ignore[misc]
     if arithmetic == "native":
         attention.upcasts = precision.upcasts = lambda tensor: False
     with init_parallel_context(run_config.cluster) as parallel:
-        heartbeat = Watchdog(None, run_config.state, parallel.rank)
-        loop.train(run_config, parallel, StopRequest(lambda: None), heartbeat, {"restarts": 0})
+        watchdog = Watchdog(None, run_config.state, parallel.rank)
+        loop.train(run_config, parallel, StopRequest(lambda: None), watchdog, {"restarts": 0})
 
 
 if __name__ == "__main__":

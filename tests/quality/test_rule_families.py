@@ -11,7 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.filters.agreement import C4_RULES, FINEWEB, GOPHER, OFF, PUBLISHED, REPETITION, agreement, verdicts
+from benchmarks.filters.agreement import (
+    C4_RULES,
+    FINEWEB,
+    GOPHER,
+    OFF,
+    PUBLISHED,
+    REPETITION,
+    agreement,
+    apply_all_rules,
+)
 from benchmarks.filters.documents import digest, documents
 from gptoss.config.curate import QualityConfig
 from gptoss.quality.rule_families import RuleResults, apply_rules
@@ -232,7 +241,7 @@ def test_decisions_and_texts_are_those_of_datatrove() -> None:
     decisions = [row["decisions"] for row in rows]
     for column, rule in enumerate(rules):
         assert {"0", "1"} <= {row[column] for row in decisions}, f"{rule}: one outcome only"
-    ours = verdicts(texts)
+    ours = apply_all_rules(texts)
     shares = agreement(ours, rules, decisions)
     assert {rule: share for rule, share in shares.items() if share < LEAST_AGREEMENT} == {}
     for name, found in ours.texts.items():

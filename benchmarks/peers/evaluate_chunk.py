@@ -1,7 +1,7 @@
-"""`evaluate_part.py SIDE MODEL PART BATCH`: evaluate one part of `benchmarks/evaluate.py` and print what it gave.
+"""`evaluate_chunk.py SIDE MODEL CHUNK BATCH`: evaluate one chunk of `benchmarks/evaluate.py` and print the result.
 
-Loading the model is not measured. `ours` runs the harness of `stages/evaluate`; `stock` runs the task that lm-eval
-ships through lm-eval's evaluator and adapter, on the same items as the hub has them.
+Loading the model is not measured. `ours` runs the harness of `stages/evaluate`. `stock` runs the task file that lm-eval
+ships with lm-eval's evaluator and adapter, on the same items in the form of the hub.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ TASKS = {
 MAX_NEW_TOKENS = 256
 
 
-def main(side: str, model: Path, part: Path, batch_size: int) -> None:
-    """Print `{"cpu_seconds", "items": [{score, log_likelihoods, text}]}`."""
+def main(side: str, model: Path, chunk: Path, batch_size: int) -> None:
+    """Print `{"seconds", "cpu_seconds", "peak_rss_mb", "items": [{score, log_likelihoods, text}]}`."""
     from gptoss.eval_items.suites import load_suite
 
-    name, _, rest = part.name.partition("-")
+    name, _, rest = chunk.name.partition("-")
     subset = rest.rpartition("-")[0]
     task = load_suite("gpt4").tasks[name]  # type: ignore[index]
-    result = {"ours": ours, "stock": stock}[side](model, part, name, subset, task, batch_size)
+    result = {"ours": ours, "stock": stock}[side](model, chunk, name, subset, task, batch_size)
     print(json.dumps(result))
 
 
-def ours(model: Path, part: Path, name: Any, subset: str, task: Any, batch_size: int) -> dict[str, Any]:
-    """Our harness on the frozen items."""
+def ours(model: Path, chunk: Path, name: Any, subset: str, task: Any, batch_size: int) -> dict[str, Any]:
+    """Evaluate the frozen items with our harness."""
     from gptoss.evaluate import harness
     from gptoss.evaluate.published_model import load
 
     lm = harness.language_model(load(model), batch_size)
     entries = [
         {"subset": subset, "split": role, "role": role, "path": f"{role}.parquet", "rows": rows,
-         "sha256": sha256_file(part / f"{role}.parquet")}
-        for role, rows in ((role, len(some)) for role, some in read_json(part / "raw.json").items())
+         "sha256": sha256_file(chunk / f"{role}.parquet")}
+        for role, rows in ((role, len(items)) for role, items in read_json(chunk / "raw.json").items())
     ]  # fmt: skip
     clock = Clock()
-    found = harness.run_task(lm, "gpt4", name, task, entries, part, limit=None, max_new_tokens=MAX_NEW_TOKENS)
+    result = harness.run_task(lm, "gpt4", name, task, entries, chunk, limit=None, max_new_tokens=MAX_NEW_TOKENS)
     return {
         **clock.stop(),
         "items": [
@@ -57,13 +57,13 @@ def ours(model: Path, part: Path, name: Any, subset: str, task: Any, batch_size:
                 "log_likelihoods": sample.get("log_likelihoods", []),
                 "text": sample.get("generated", ""),
             }
-            for sample in found["samples"]
+            for sample in result["samples"]
         ],
     }
 
 
-def stock(model: Path, part: Path, name: str, subset: str, task: Any, batch_size: int) -> dict[str, Any]:
-    """lm-eval's task file, evaluator and adapter; only the data set is handed over instead of downloaded."""
+def stock(model: Path, chunk: Path, name: str, subset: str, task: Any, batch_size: int) -> dict[str, Any]:
+    """Evaluate with lm-eval's task file, evaluator and adapter; the data set is passed in instead of downloaded."""
     import datasets
     import lm_eval
     import torch
@@ -78,18 +78,22 @@ def stock(model: Path, part: Path, name: str, subset: str, task: Any, batch_size
     config.pop("tag", None)
     scored = config.get("test_split") or config["validation_split"]
     pool = config.get("fewshot_split") or config["training_split"]
+    # lm-eval opens every split that the file names, and only these two are passed in.
     for split in ("training_split", "validation_split", "test_split"):
         if config.get(split) not in (None, scored, pool):
             config.pop(split)
-    raw = read_json(part / "raw.json")
+    raw = read_json(chunk / "raw.json")
     splits = {scored: datasets.Dataset.from_list(raw["evaluated"]), pool: datasets.Dataset.from_list(raw["fewshot"])}
     config |= {"num_fewshot": task.shots, "dataset_path": None, "custom_dataset": lambda **_: splits}
     clock = Clock()
     built = ConfigurableTask(config=config)
-    built.set_fewshot_seed(1234)
-    results = evaluate(lm=lm, task_dict={"tasks": {name: built}, "groups": {}}, bootstrap_iters=1)
+    built.set_fewshot_seed(1234)  # lm-eval's default
+    results = evaluate(
+        lm=lm, task_dict={"tasks": {name: built}, "groups": {}}, bootstrap_iters=1
+    )  # standard errors are not part of the comparison
     measured = clock.stop()
     generated = "generation_kwargs" in config and config["output_type"] == "generate_until"
+    # A generated answer has one sample per filter; ours uses only the strict one.
     samples = [one for one in results["samples"][name] if not generated or one["filter"] == "strict-match"]
     return {
         **measured,
