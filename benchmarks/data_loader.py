@@ -27,8 +27,8 @@ SHARES = {"books": 0.05, "code": 0.1, "papers": 0.15, "web": 0.7}
 MIXTURE = {"books": 0.3, "code": 0.1, "papers": 0.2, "web": 0.4}
 CONTEXTS = (256, 2_048, 8_192)
 BATCH_TOKENS = 2**19
+# Steps before the measurement starts.
 WARM_UP = 5
-"""Steps before the measurement starts."""
 
 
 def write_shards(folder: Path, tokens: int, vocab_size: int) -> None:
@@ -60,8 +60,8 @@ def write_shards(folder: Path, tokens: int, vocab_size: int) -> None:
 
 def settings(**changes: Any) -> Any:
     """`params.yaml` with the sources of this benchmark; `section__key=value` overrides a value."""
-    from gptoss.config.section import check, load_yaml
     from gptoss.config.settings import Settings
+    from gptoss.config.yaml_sections import check, load_yaml
 
     values = load_yaml(ROOT / "params.yaml")
     source = next(iter(values["sources"].values()))

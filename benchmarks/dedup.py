@@ -30,8 +30,8 @@ sys.path.insert(0, str(ROOT))
 
 from gptoss.executor.tasks import MIN_BYTES_FOR_PROCESSES
 
+# Successful runs by name of the contestant.
 Runs = Mapping[str, Sequence[RunResult]]
-"""Successful runs by name of the contestant."""
 
 
 def main() -> None:

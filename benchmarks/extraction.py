@@ -31,17 +31,17 @@ from environments import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ("trafilatura==2.0.0", "lxml_html_clean==0.4.6")
+# FineWeb was made with `trafilatura_precision`.
 SETTINGS: dict[str, dict[str, Any]] = {
     "trafilatura_fast": {"fast": True},
     "trafilatura": {},
     "trafilatura_precision": {"favor_precision": True},
 }
-"""FineWeb was made with `trafilatura_precision`."""
 OURS = "ours"
 WORD = re.compile(r"\w+")
 MAX_PAGES = 1_000
+# Bytes of a page of this machine's documentation.
 MIN_PAGE, MAX_PAGE = 2_000, 1_000_000
-"""Bytes of a page of this machine's documentation."""
 
 Texts = Mapping[str, str]
 

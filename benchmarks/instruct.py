@@ -27,8 +27,8 @@ CONTESTANTS = ("ours", "ours_packed", "trl")
 
 def load_config(epochs: int, packing: bool) -> Any:
     """Settings of the tiny profile with these values of `instruct`."""
-    from gptoss.config.section import check, load_yaml
     from gptoss.config.settings import Settings
+    from gptoss.config.yaml_sections import check, load_yaml
 
     values = load_yaml(ROOT / "profiles" / "tiny.yaml")
     values["instruct"] |= {"epochs": epochs, "packing": packing}

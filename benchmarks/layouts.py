@@ -38,8 +38,8 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "pp2-dp2": {"pp": 2, "dp_shard": 2, "micro_batch": 4},
 }
 AXES = ("pp", "dp_replicate", "dp_shard", "tp")
+# Steps before the measurement starts.
 WARM_UP = 5
-"""Steps before the measurement starts."""
 
 
 def cluster(layout: dict[str, Any]) -> dict[str, Any]:

@@ -30,8 +30,8 @@ def main() -> None:
     import torch
 
     from gptoss.config.profiles import compose
-    from gptoss.config.section import check
     from gptoss.config.settings import Settings
+    from gptoss.config.yaml_sections import check
     from gptoss.models.decoder import Decoder
     from gptoss.train.optimizer import Optimizer
 

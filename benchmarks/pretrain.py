@@ -103,8 +103,8 @@ def start_loop(folder: Path, name: str, precision: str, processes: int, threads:
     """Start our loop and return its first process, which waits for turns; the others follow it."""
     sys.path.insert(0, str(ROOT))
     from gptoss.config.cluster import ClusterConfig
-    from gptoss.config.section import load_yaml
     from gptoss.config.settings import Settings
+    from gptoss.config.yaml_sections import load_yaml
     from gptoss.train.run_config import RunConfig
 
     values = load_yaml(ROOT / "profiles" / "tiny.yaml")

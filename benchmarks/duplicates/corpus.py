@@ -25,8 +25,8 @@ from duplicates.distinct import DistinctFilter, recombined
 from duplicates.plant import MIN_WORDS, SHARES, exact_copy, near_copy
 from duplicates.text import pieces
 
+# Part of the name of the cached corpus: raise it when a change of the code below changes the corpus.
 VERSION = 1
-"""Part of the name of the cached corpus: raise it when a change of the code below changes the corpus."""
 SIZES = {"all": 1, "tenth": 10, "thirtieth": 30}
 FILES = 16
 VOCABULARY = 20_000  # words drawn, with repetition, from which edits take theirs

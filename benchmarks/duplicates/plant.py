@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from duplicates.distinct import NGRAM
 from duplicates.text import words_of
 
+# Share of the documents by similarity bin, 12 % together; 1.0 are exact copies. Most are planted where recall varies
+# most, so that its standard error is below 0.01 there.
 SHARES = {
     1.0: 0.015,
     0.95: 0.004,
@@ -21,12 +23,10 @@ SHARES = {
     0.60: 0.005,
     0.50: 0.004,
 }
-"""Share of the documents by similarity bin, 12 % together; 1.0 are exact copies. Most are planted where recall varies
-most, so that its standard error is below 0.01 there."""
+# A copy of bin b has a similarity in [b, b + 0.02).
 WIDTH = 0.02
-"""A copy of bin b has a similarity in [b, b + 0.02)."""
+# One edit changes five 5-grams: in shorter texts it moves the similarity by too much to hit a bin.
 MIN_WORDS = 250
-"""One edit changes five 5-grams: in shorter texts it moves the similarity by too much to hit a bin."""
 ATTEMPTS = 12
 
 _SPLIT = re.compile(r"(\w+)")

@@ -31,11 +31,11 @@ PROSE = (
 )
 MAX_FILE_BYTES = 16 * 2**20
 MIN_WORDS = 100
+# Of the characters of a piece other than white space; pieces below are tables, hex dumps and key material.
 MIN_LETTERS = 0.6
-"""Of the characters of a piece other than white space; pieces below are tables, hex dumps and key material."""
 MEDIAN_CHARACTERS = 2_000
+# Standard deviation of the logarithm of sizes: they are log-normal, like those of web pages, with a mean of 2.8 KB.
 SPREAD = 0.8
-"""Standard deviation of the logarithm of sizes: they are log-normal, like those of web pages, with a mean of 2.8 KB."""
 CHARACTERS = range(600, 20_000)
 
 _CODE = {".py", ".pyi", ".pm", ".pl", ".pod"}

@@ -53,6 +53,7 @@ FINEWEB = FineWebConfig(
     max_newline_to_word_ratio=0.3,
 )
 OFF = QualityConfig(gopher=None, repetition=None, c4=None, fineweb=None)
+# Each family alone with the published bounds, and all families together.
 PUBLISHED = {
     "gopher": OFF.model_copy(update={"gopher": GOPHER}),
     "repetition": OFF.model_copy(update={"repetition": REPETITION}),
@@ -60,7 +61,6 @@ PUBLISHED = {
     "fineweb": OFF.model_copy(update={"fineweb": FINEWEB}),
     "chain": QualityConfig(gopher=GOPHER, repetition=REPETITION, c4=C4_RULES, fineweb=FINEWEB),
 }
-"""Each family alone with the published bounds, and all families together."""
 WITHOUT_TERMINAL = "c4 without terminal_punctuation"
 # C4 with every rule off: a rule is switched on alone in a copy.
 BARE_C4 = C4Config(
@@ -74,6 +74,7 @@ BARE_C4 = C4Config(
     drop_lorem_ipsum=False,
     drop_curly_brackets=False,
 )
+# Rules that compare one measure with a bound: measure and side on which a document is removed, bound.
 BOUNDS = {
     "words <": 50, "words >": 300, "mean_word_length <": 3, "mean_word_length >": 10, "symbol_to_word_ratio >": 0.1,
     "bullet_line_fraction >": 0.9, "ellipsis_line_fraction >": 0.3, "alphabetic_word_fraction <": 0.8,
@@ -84,7 +85,6 @@ BOUNDS = {
     "terminal_punctuation_line_fraction <": 0.12, "short_line_fraction >": 0.67, "repeated_line_characters >": 0.01,
     "newline_to_word_ratio >": 0.3,
 }  # fmt: skip
-"""Rules that compare one measure with a bound: measure and side on which a document is removed, bound."""
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,13 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+# Text found on any Debian machine.
 MACHINE = Path("/usr/share/common-licenses")
-"""Text found on any Debian machine."""
 SYLLABLES = "a be ca do en fa ging ha ing jo ka lo men no or pe qui ra se tion u ver wa xi yo za str th ed er"
 FREQUENT = "the of and to in is that it was for on are with as be at have from this by The It but not they"
+# Characters of the longest document.
 LONGEST = 7000
-"""Characters of the longest document."""
+# Lines that the rules of C4 look for.
 LINES = (
     "Please enable JavaScript to go on.",
     "This site uses cookies, see our privacy policy and the terms of use.",
@@ -35,7 +36,6 @@ LINES = (
     "Read more...",
     "",
 )
-"""Lines that the rules of C4 look for."""
 
 
 def documents(data: Path | None, seed: int = 1) -> Iterator[str]:

@@ -48,15 +48,16 @@ gopher = partial(GopherQualityFilter, **NO_GOPHER)
 repetition = partial(GopherRepetitionFilter, **NO_REPETITION)
 c4 = partial(C4QualityFilter, **NO_C4)
 fineweb = partial(FineWebQualityFilter, **NO_FINEWEB)
+# In the order of FineWeb's pipeline.
 FAMILIES = {
     "repetition": GopherRepetitionFilter,
     "gopher": GopherQualityFilter,
     "c4": C4QualityFilter,
     "fineweb": FineWebQualityFilter,
 }
-"""In the order of FineWeb's pipeline."""
 TOP = ((2, 0.2), (3, 0.18), (4, 0.16))
 DUPLICATE = ((5, 0.15), (6, 0.14), (7, 0.13), (8, 0.12), (9, 0.11), (10, 0.10))
+# Each rule of the filters alone (all others off), by measure and the side of the bound that it removes.
 RULES = {
     **FAMILIES,
     "c4 without terminal_punctuation": partial(C4QualityFilter, filter_no_terminal_punct=False),
@@ -83,9 +84,8 @@ RULES = {
     "repeated_line_characters >": partial(fineweb, char_duplicates_ratio=0.01),
     "newline_to_word_ratio >": partial(fineweb, new_line_ratio=0.3),
 }
-"""Each rule of the filters alone (all others off), by measure and the side of the bound that it removes."""
+# Filters that change texts, which are compared.
 TEXTS = ("c4", "c4 without terminal_punctuation")
-"""Filters that change texts, which are compared."""
 
 
 def decide(documents: str, target: str) -> None:
