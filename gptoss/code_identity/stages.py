@@ -1,7 +1,7 @@
 """Code identity per stage: `data/code/STAGE.yaml`, for ingest one file per source format.
 
 A stage's modules are those its file loads, directly or not, and the modules of the configuration sections that
-`dvc.yaml` lists under its `params`. Modules that only execute, observe or compose (`NO_RESULT`) are followed but not
+`dvc.yaml` lists under its `params`. Modules that only execute, observe or compose (`NOT_HASHED`) are followed but not
 hashed.
 """
 
@@ -25,7 +25,9 @@ from gptoss.core.errors import UserError
 FOLDER = Path("data/code")
 CACHE = paths.RUNS / "code-syntax.json"
 SETTINGS = "gptoss.config.settings"
-NO_RESULT = (
+# Modules whose edits rerun nothing. They are followed, because some of them start code that is hashed, but not hashed.
+# In return they must not decide bytes of outputs: what does so is in a module of its own (`HASHED_ALL_THE_SAME`).
+NOT_HASHED = (
     "gptoss.core.*",  # files, errors, progress, processes
     "gptoss.tracking.*",  # MLflow, provenance, the runner of stages
     "gptoss.executor.*",  # where tasks run; what they compute is in the functions they call
@@ -34,10 +36,11 @@ NO_RESULT = (
     "gptoss.code_identity.*",
     "gptoss.config.cluster",  # where a run executes
     "gptoss.config.profiles",  # writes params.yaml, whose values are tracked themselves
+    "gptoss.config.yaml_sections",  # reads configuration, and explains mistakes in it
     EXTENSIONS,  # tables of names; the module that is selected is hashed
     SETTINGS,  # composes the sections; a stage's sections are hashed by its `params`
 )
-"""Modules that change no byte of any output (DESIGN: identity is not execution)."""
+HASHED_ALL_THE_SAME = ("gptoss.core.canonical_json", "gptoss.core.checksums")
 
 
 def write_identities(root: Path = Path()) -> bool:
@@ -101,8 +104,8 @@ def section_modules(graph: ModuleGraph) -> dict[str, str]:
 
 
 def _variants(stage: str, graph: ModuleGraph, params: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, set[str]]]]:
-    """The files of a stage, and the extensions that each selects of every table. `ingest` has one file per reader, so a
-    reader is code of the sources of its format alone."""
+    """The files of a stage, and which modules each selects from the extension tables. `ingest` has one file per reader,
+    so that a reader counts only for sources of its format."""
     tables, keys = extension_tables(graph)
     selected = {
         table: {entries[value] for value in _values(params, keys[table].split(".")) if value in entries}
@@ -116,7 +119,7 @@ def _variants(stage: str, graph: ModuleGraph, params: Mapping[str, Any]) -> Iter
 
 
 def extension_tables(graph: ModuleGraph) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
-    """The tables of `gptoss/config/extensions.py`, and the key of `params.yaml` that selects of each."""
+    """The tables of `gptoss/config/extensions.py`, and for each the key of `params.yaml` that selects from it."""
     values: dict[str, dict[str, str]] = {}
     for node in _parse(graph, EXTENSIONS).body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) and isinstance(node.targets[0], ast.Name):
@@ -147,16 +150,17 @@ def _digests(graph: ModuleGraph, start: set[str], selected: Mapping[str, set[str
         imported = graph.syntax(name).from_extensions
         for table in imported if "load" in imported else ():
             waiting |= selected.get(table, set()) - reached
-    hashed = [name for name in reached if not changes_no_result(name) and graph.syntax(name).digest]
+    hashed = [name for name in reached if is_hashed(name) and graph.syntax(name).digest]
     digests = {graph.modules[name].key: graph.syntax(name).digest for name in hashed}
     files = {file for name in hashed for file in graph.files(name)}
     digests |= {file.relative_to(graph.root).as_posix(): _md5(file) for file in files}
     return dict(sorted(digests.items()))
 
 
-def changes_no_result(name: str) -> bool:
-    """Whether a module is one of `NO_RESULT`."""
-    return any(fnmatchcase(name, pattern) or f"{name}.*" == pattern for pattern in NO_RESULT)
+def is_hashed(name: str) -> bool:
+    """Whether a module is part of the identity of the stages that reach it."""
+    excluded = any(fnmatchcase(name, pattern) or f"{name}.*" == pattern for pattern in NOT_HASHED)
+    return name in HASHED_ALL_THE_SAME or not excluded
 
 
 def _md5(path: Path) -> str:

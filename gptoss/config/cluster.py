@@ -11,7 +11,8 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from gptoss.config.section import Section, check, load_yaml
+from gptoss.config.section import Section
+from gptoss.config.yaml_sections import check, load_yaml
 from gptoss.core.errors import UserError
 
 CLUSTERS = Path("infra/clusters")

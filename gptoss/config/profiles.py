@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gptoss.config.section import load_yaml
+from gptoss.config.yaml_sections import load_yaml
 from gptoss.core.errors import UserError
 
 PROFILES = Path("profiles")

@@ -23,10 +23,11 @@ from gptoss.config.model import ModelConfig
 from gptoss.config.pretrain import PretrainConfig
 from gptoss.config.publish import PublishConfig
 from gptoss.config.register import RegisterConfig
-from gptoss.config.section import Section, check, load_yaml
+from gptoss.config.section import Section
 from gptoss.config.shards import ShardsConfig
 from gptoss.config.source import Sources
 from gptoss.config.tokenizer import FIM_TOKENS, TokenizerConfig
+from gptoss.config.yaml_sections import check, load_yaml
 
 PARAMS = Path("params.yaml")
 # NumPy's legacy seeding, which transformers' `set_seed` uses, accepts no more.

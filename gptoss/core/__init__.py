@@ -1,1 +1,1 @@
-"""Errors, paths, atomic files, checksums, progress, memory, processes. Changes no result."""
+"""Errors, paths, atomic files, checksums, progress, memory, processes. Not part of a stage's code identity."""

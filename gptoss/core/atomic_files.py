@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gptoss.core.canonical_json import canonical_json
+
 
 def _partial(path: Path) -> Path:
     # Beside the target, because a rename is atomic only within one file system. The dot hides it from globs.
@@ -95,9 +97,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically, with sorted keys and two spaces, so that equal values have equal bytes."""
-    # allow_nan=False: NaN is no JSON, and a metric that is NaN is a bug of the stage.
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write `canonical_json` atomically."""
+    write_text(path, canonical_json(value))
 
 
 def read_json(path: Path) -> Any:

@@ -6,7 +6,7 @@ progress is judged by the results on disk and not by how the scheduler ended:
 - a task whose result exists is never run again, so a stage that was killed continues;
 - a task that was lost with its node is scheduled again;
 - only files pass from one task to the next, so the output bytes are the same on one core, on all cores and on a
-  cluster. This package therefore changes no result.
+  cluster. This package therefore decides no byte of a result.
 """
 
 from __future__ import annotations

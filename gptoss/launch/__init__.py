@@ -1,1 +1,1 @@
-"""Start, follow and end the ranks of a training run: torchrun, Slurm, watchdog, failures. Changes no result."""
+"""Start, follow and end the ranks of a training run: torchrun, Slurm, watchdog, failures. Not part of a stage's code identity."""

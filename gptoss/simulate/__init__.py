@@ -1,1 +1,1 @@
-"""Simulates the memory of one rank of a large mesh on one machine. Changes no result."""
+"""Simulates the memory of one rank of a large mesh on one machine. Not part of a stage's code identity."""

@@ -65,6 +65,7 @@ def changed(checkout: Path, path: str, change: Callable[[Path], None] = append_s
 
 
 FORMATS = {f"ingest-{reader}" for reader in READERS}
+STAGES = {path.stem for path in (ROOT / "stages").glob("[a-z]*.py")} - {"code", "ingest"}
 REACHED_BY = {
     "gptoss/formats/warc.py": {"ingest-warc"},
     "gptoss/formats/wikitext.py": {"ingest-mediawiki"},
@@ -99,6 +100,8 @@ REACHED_BY = {
     "gptoss/tracking/mlflow_run.py": set(),
     "gptoss/executor/scheduler.py": set(),
     "gptoss/core/atomic_files.py": set(),
+    "gptoss/core/canonical_json.py": STAGES | FORMATS,
+    "gptoss/config/yaml_sections.py": set(),
     "gptoss/simulate/live_storage.py": set(),
     "gptoss/cli/plan.py": set(),
     "gptoss/pipeline/stage_graph.py": set(),
