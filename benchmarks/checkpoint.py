@@ -55,6 +55,7 @@ def rank(parameters: int, rounds: int, folder: Path) -> None:
             for layer in range(LAYERS)
         }
         checkpoints = Checkpoints(folder, CheckpointsConfig(every_steps=1, keep=1), parallel)
+        # A step must keep its core busy, because writing and hashing compete for it in training too.
         matrix = torch.randn(768, 768)
 
         def step(done: bool) -> float:
@@ -64,6 +65,7 @@ def rank(parameters: int, rounds: int, folder: Path) -> None:
             return parallel.all_reduce_sum([float(done)])[0]
 
         seconds: dict[str, list[float]] = {"sync": [], "stall": [], "async": [], "step": [], "step_writing": []}
+        # Both kinds of saves alternate, so that a disk whose cache fills up slows both; the first of each is dropped.
         for number in range(2 * rounds + 2):
             synchronous = number % 2 == 0
             for _ in range(5):
@@ -120,6 +122,7 @@ def main() -> None:
         rank(options.parameters, options.rounds, options.folder)
         return
     folder = Path(tempfile.mkdtemp(dir=options.folder))
+    # Any free port: a fixed one could still be in TIME_WAIT from the previous run.
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

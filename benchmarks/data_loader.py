@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
+# Of the tokens. The mixture differs from it, so that sources are read at different rates.
 SHARES = {"books": 0.05, "code": 0.1, "papers": 0.15, "web": 0.7}
 MIXTURE = {"books": 0.3, "code": 0.1, "papers": 0.2, "web": 0.4}
 CONTEXTS = (256, 2_048, 8_192)
@@ -85,6 +86,7 @@ def read_rate(context: int, mixture: dict[str, float] | None, seconds: float) ->
         model__context=context, pretrain__batch_tokens=BATCH_TOKENS, pretrain__steps=10**6, pretrain__mixture=mixture,
         instruct__max_length=256,
     )  # fmt: skip
+    # Starts of windows are a pure function of the sample number, so computing them is part of the measured work.
     order, sequences = SampleOrder(split, config), config.sequences_per_step
     start, batches = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
@@ -100,6 +102,7 @@ def wait_times(folder: Path, seconds: float) -> dict[str, float]:
     from gptoss.train.run_config import RunConfig
     from gptoss.train.step import Trainer
 
+    # One rank without torchrun: the process group still needs its variables.
     os.environ |= {
         "RANK": "0",
         "LOCAL_RANK": "0",
@@ -125,6 +128,7 @@ def wait_times(folder: Path, seconds: float) -> dict[str, float]:
                 measured["step"].append(time.perf_counter() - start)
                 measured["wait"].append(trainer.data_seconds)
         trainer.batches.close()  # stops the prefetching thread, which would otherwise share the core
+        # Enough reads for a stable median of a few hundred microseconds each.
         for number in range(1, 201):
             start = time.perf_counter()
             trainer.batches.read(number)

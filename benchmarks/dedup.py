@@ -41,6 +41,7 @@ def main() -> None:
     if arguments.build_only:
         print(json.dumps(about))
         return
+    # Only cores that this process may use: a container may have fewer than the machine.
     cores = sorted(os.sched_getaffinity(0))
     pythons = {
         peer.name: environment(arguments.cache / peer.environment, peer.requirements)
@@ -105,6 +106,7 @@ def score(corpus: Corpus, result: RunResult) -> tuple[dict[float, Recall], float
 
 def two_workers(corpus: Corpus, cores: Sequence[int]) -> bool:
     """True if two workers can be measured: the task engine starts no processes for less than a minimum of input."""
+    # The engine counts bytes of its input files, not of text.
     size = sum(file.stat().st_size for file in corpus.files)
     if len(cores) > 1 and size < MIN_BYTES_FOR_PROCESSES:
         print(

@@ -29,6 +29,7 @@ GGUF = "gguf==0.19.0"
 ITEMS, PER_SUBJECT, CHUNK, BATCH = 50, 10, 5, 8
 # Enough to draw 25 examples from; a larger pool would only make the frozen files larger.
 FEWSHOT_POOL = 128
+# Five of MMLU's 57 subjects, with short and long questions.
 SUBJECTS = ("astronomy", "high_school_biology", "nutrition", "professional_law", "world_religions")
 TASKS = ("mmlu", "hellaswag", "arc_challenge", "winogrande", "gsm8k")
 MANY_SHOT = ("hellaswag", "arc_challenge")  # 10 and 25 shots: where sharing the prefix of prompts matters most
@@ -43,7 +44,7 @@ def main() -> None:
     model = make_model(folder)
     chunks = make_chunks(folder, arguments.mirror)
     deadline = time.monotonic() + 60 * arguments.minutes
-    log = folder / "measured.jsonl"
+    log = folder / "measurements.jsonl"
     measurements = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     done = {(measurement["side"], measurement["chunk"]) for measurement in measurements}
     for number, chunk in enumerate(chunks):
@@ -126,6 +127,7 @@ def read_items(folder: Path, split: str) -> list[Mapping[str, Any]]:
 
 def measure(side: str, model: Path, chunk: Path) -> dict[str, Any]:
     """Evaluate one chunk with one side in a separate process with one thread."""
+    # One thread for both: the benchmark compares work, not parallelism.
     threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
     environment = os.environ | threads | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "0"}
     command = [sys.executable, str(PEERS / "evaluate_chunk.py"), side, str(model), str(chunk), str(BATCH)]
@@ -145,6 +147,7 @@ def report(measurements: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         pairs = [(by_side["ours"][chunk], by_side["stock"][chunk]) for chunk in both]
         ours, theirs = ([item for one in side for item in one["items"]] for side in zip(*pairs, strict=True))
         seconds = [sum(one["cpu_seconds"] for one in side) for side in zip(*pairs, strict=True)]
+        # Both sum in float32 in another order, so equal scores may come from slightly different likelihoods.
         differences = [
             abs(a - b)
             for our, their in zip(ours, theirs, strict=True)

@@ -107,6 +107,7 @@ def run_in_turns(
 ) -> tuple[dict[str, list[float]], dict[str, Texts]]:
     """CPU seconds of every run by contestant, and the extracted texts."""
     stored = arguments.cache / "pages.pickle"
+    # Decompressed once and pickled: contestants spend no time on files.
     stored.write_bytes(pickle.dumps(dict(pages)))
     seconds: dict[str, list[float]] = {name: [] for name in (OURS, *SETTINGS)}
     texts: dict[str, Texts] = {}
@@ -147,6 +148,7 @@ def _trafilatura(name: str) -> Callable[[bytes], str]:
 
     import trafilatura
 
+    # Warnings about broken pages would be formatted and written within the measured time.
     logging.disable(logging.CRITICAL)
     return lambda page: trafilatura.extract(page, include_comments=False, **SETTINGS[name]) or ""
 
@@ -178,6 +180,7 @@ def figures(
     """The JSON object that this benchmark prints."""
     size = sum(map(len, pages.values())) / 1e6
     medians = {name: median(runs) for name, runs in seconds.items()}
+    # Without ground truth trafilatura is the reference, and so has no score of its own.
     reference = texts["trafilatura"] if truth is None else truth
     against = "article-extraction-benchmark" if truth else "trafilatura's own output in its default setting: no truth"
     scored = [name for name in medians if truth or name != "trafilatura"]

@@ -39,7 +39,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 }
 AXES = ("pp", "dp_replicate", "dp_shard", "tp")
 # Steps before the measurement starts.
-WARM_UP = 5
+WARM_UP = 5  # compilation and the first allocations happen in them
 
 
 def cluster(layout: dict[str, Any]) -> dict[str, Any]:
@@ -78,11 +78,12 @@ def measure(name: str, seconds: float) -> tuple[float, float] | None:
         run_config.write(Path(folder) / "run.json")
         probe.bind(("127.0.0.1", 0))
         environment = os.environ | {
+            # Without the interface name, gloo resolves the host name, which fails in some containers.
             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "GLOO_SOCKET_IFNAME": "lo",
             "WORLD_SIZE": str(run_config.cluster.mesh.size), "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": str(run_config.cluster.threads_per_process),
         }  # fmt: skip
-        probe.close()
+        probe.close()  # frees the port for rank 0
         command = [sys.executable, __file__, "--rank", folder, "--seconds", str(seconds)]
         processes = [
             subprocess.Popen(command, env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
@@ -125,6 +126,7 @@ def run_rank(folder: Path, seconds: float) -> None:
             trainer.step(step)
         tokens = (step - WARM_UP) * run_config.settings.pretrain.batch_tokens
         wall = time.monotonic() - start
+        # CPU seconds of all ranks: a layout that waits for the other core is not slower by this measure.
         (cpu,) = parallel.all_reduce_sum([time.process_time() - start_cpu])
         if parallel.rank == 0:
             (folder / "rates.json").write_text(json.dumps([tokens / wall, tokens / cpu]))
@@ -153,7 +155,7 @@ def main() -> None:
         for kind in (0, 1)
     )
     result: dict[str, Any] = {"tokens_per_second": {name: round(rate) for name, rate in walls.items()}}
-    if "one" in walls:
+    if "one" in walls:  # with --only there may be no reference
         result["ratio_to_one_process"] = {name: round(rate / walls["one"], 3) for name, rate in walls.items()}
         result["ratio_by_cpu_seconds"] = {name: round(rate / cpus["one"], 3) for name, rate in cpus.items()}
     print(json.dumps(result))

@@ -41,12 +41,13 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     for _, parameter in named:
         parameter.grad = torch.randn(parameter.shape, generator=generator) * 1e-3
+    # Ours for Muon: it updates matrices by Muon and the rest by AdamW, as in training.
     muon = Optimizer(named, settings.pretrain.model_copy(update={"optimizer": "muon"}))
     steps: dict[str, Callable[[], object]] = {"muon_and_adamw": lambda: muon.step(1e-4)}
     for name, options in (("fused", {"fused": True}), ("foreach", {"foreach": True}), ("plain", {"foreach": False})):
         steps[f"adamw_{name}"] = torch.optim.AdamW(module.parameters(), lr=1e-4, **options).step
     seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(arguments.rounds + 1):
+    for _ in range(arguments.rounds + 1):  # one more, for the warm-up
         for name, step in steps.items():
             start = time.perf_counter()
             step()

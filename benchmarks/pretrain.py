@@ -30,11 +30,13 @@ from environments import environment
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / "benchmarks" / "peers"
+# The same torch as ours: its kernels take most of the time.
 LITGPT = ("litgpt==0.5.13", "torch==2.13.0", "numpy")
 MODEL = {
     "architecture": "llama", "hidden_size": 256, "layers": 10, "heads": 8, "kv_heads": 4, "ffn_size": 704,
     "context": 512, "rope_theta": 10000.0, "rope_scaling": None, "norm_eps": 1e-5, "tie_embeddings": False,
 }  # fmt: skip
+# Two micro-batches per step: accumulation of gradients is part of the comparison.
 VOCABULARY, SEQUENCES, MICRO_BATCH, SAVE_EVERY = 4096, 4, 2, 4
 # Parameters in matrix products: all but those of the input embedding, which is a lookup.
 MULTIPLIED = 8_426_752
@@ -51,6 +53,7 @@ def main() -> None:
     turns: dict[str, list[dict[str, float]]] = {name: [] for name in contestants}
     peaks = []
     for number in range(arguments.rounds + 1):
+        # In another order each round: a contestant finds the caches as the one before it left them.
         for name in random.Random(number).sample(sorted(contestants), len(contestants)):
             process = contestants[name]
             # One step takes as long as those of all others together: it is measured once, without a warm-up.
@@ -62,6 +65,7 @@ def main() -> None:
                 turns[name].append(turn)
         # Every round: the processor's clock rate changes with its load and temperature.
         peaks.append(matmul_peak())
+    # Killed, because they wait for a turn; their checkpoints are not needed.
     for process in contestants.values():
         process.kill()
     print(json.dumps(figures(turns, max(peaks))))
@@ -110,6 +114,7 @@ def start_loop(folder: Path, name: str, precision: str, processes: int, threads:
     values = load_yaml(ROOT / "profiles" / "tiny.yaml")
     values["model"] = MODEL
     values["tokenizer"] |= {"vocab_size": VOCABULARY, "pad_to_multiple_of": 64}
+    # Never validate and never finish: the benchmark ends the processes.
     values["pretrain"] |= {"batch_tokens": SEQUENCES * 512, "steps": 10**6, "validate_every": 10**6}
     cluster = load_yaml(ROOT / "infra" / "clusters" / "single.yaml") | {
         "processes_per_node": processes, "threads_per_process": threads, "micro_batch": MICRO_BATCH,
@@ -127,6 +132,7 @@ def start_loop(folder: Path, name: str, precision: str, processes: int, threads:
     run_config.write(state / "run.json")
     arithmetic = "native" if name == "native_half" else "ours"
     command = [sys.executable, str(PEERS / "train_loop.py"), str(state / "run.json"), "1", arithmetic]
+    # Closed again before the ranks start; they need the port a few seconds later.
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -134,7 +140,7 @@ def start_loop(folder: Path, name: str, precision: str, processes: int, threads:
         _start(name, command, folder, {
             "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(threads), "RANK": str(rank), "LOCAL_RANK": str(rank),
             "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-            "GLOO_SOCKET_IFNAME": "lo",
+            "GLOO_SOCKET_IFNAME": "lo",  # otherwise gloo resolves the host name, which fails in some containers
         })
         for rank in range(processes)
     ]  # fmt: skip
@@ -195,7 +201,7 @@ def matmul_peak() -> float:
 
 def figures(turns: dict[str, list[dict[str, float]]], peak_flops: float) -> dict[str, Any]:
     """The comparison, by wall time and by CPU time."""
-    tokens = SEQUENCES * 512
+    tokens = SEQUENCES * 512  # of a turn
 
     def speeds(key: str) -> dict[str, float]:
         return {name: tokens / median(turn[key] for turn in taken) for name, taken in turns.items() if taken}
@@ -214,6 +220,7 @@ def figures(turns: dict[str, list[dict[str, float]]], peak_flops: float) -> dict
             f"fp16_over_native_half{suffix}": round(speed["ours_half"] / speed["native_half"], 1),
             f"fraction_of_matmul_peak{suffix}": round(speed["ours"] * FLOPS_PER_TOKEN / peak_flops, 3),
         }
+    # Two processes cost one core each, as two threads do, so this compares sharding with threading.
     wall = speeds("seconds")
     result["two_process_ratio"] = round(wall["two_processes"] / wall["two_threads"], 3)
     return result

@@ -28,6 +28,7 @@ from filters.documents import digest, documents
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = Path(__file__).resolve().parent / "peers"
+# `processing` brings the tokenizers of the filters; spaCy and NLTK are pinned because their versions change decisions.
 REQUIREMENTS = ("datatrove[processing]==0.10.1", "spacy==3.8.18", "nltk==3.10.4")
 RECORD = ROOT / "tests" / "quality" / "datatrove.parquet"
 # Names of datatrove's filters in the result, and of our families of rules.
@@ -47,6 +48,7 @@ def main() -> None:
     if python is None:
         sys.exit("error: without datatrove there is nothing to compare with")
     data = arguments.data if arguments.data.is_dir() else None
+    # Without repetitions: decisions are recorded by hash.
     texts = list(dict.fromkeys(documents(data)))
     if arguments.record:
         write_record(texts, datatrove_decisions(python, texts, arguments.folder))
@@ -62,6 +64,7 @@ def main() -> None:
         result[f"ratio_{name}"] = round(theirs / ours, 1)
         result[f"mb_per_s_{name}"] = round(megabytes / ours, 1)
         result[f"mb_per_s_datatrove_{name}"] = round(megabytes / theirs, 3)
+    # After the timing, which runs the same filters as shipped and keeps no decisions.
     header, rows = datatrove_decisions(python, texts, arguments.folder)
     result["agreement"] = agreement(apply_all_rules(texts), header["rules"], [row[0] for row in rows])
     print(json.dumps(result))
@@ -118,6 +121,7 @@ def write_record(texts: Sequence[str], decided: tuple[dict[str, Any], list[list[
 
 def _run(command: Sequence[object]) -> str:
     """Output of a command that runs on one core with one thread in every library."""
+    # The same core for both: cores of one machine may run at different clock rates.
     core = str(sorted(os.sched_getaffinity(0))[0])
     threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMBA", "ARROW")}
     completed = subprocess.run(

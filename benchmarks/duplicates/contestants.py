@@ -45,6 +45,7 @@ class Contestant:
         return self.script.removesuffix(".py")
 
 
+# Dependencies that affect the speed are pinned too: otherwise pip chooses newer ones in later runs.
 _DATATROVE = (
     "datatrove==0.10.1",
     "spacy==3.8.18",
@@ -57,6 +58,7 @@ _DATATROVE = (
 _DATASKETCH = ("datasketch==2.0.0", "orjson==3.13.0", "numpy==2.4.6", "scipy==1.17.1")
 _RENSA = ("rensa==0.5.0", "orjson==3.13.0")
 
+# `TENTH` shows how memory grows with the corpus, `TWO_WORKERS` how time falls with a second core.
 OURS = Contestant("ours", "dedup_ours.py", "all")
 TWO_WORKERS = Contestant("ours, 2 cores", "dedup_ours.py", "all", options=("--workers", "2"))
 TENTH = Contestant("ours, a tenth", "dedup_ours.py", "tenth")
@@ -96,6 +98,7 @@ def run(
             process = subprocess.Popen(
                 command, env=_variables(contestant.ours), cwd=ROOT, stdout=subprocess.PIPE, stderr=messages, text=True
             )
+            # From outside the process: sampling inside it would count as its own time.
             with MemorySampler(process.pid, sample_memory) as memory:
                 stdout, _ = process.communicate()
             if process.returncode:
@@ -112,6 +115,7 @@ def _variables(ours: bool) -> dict[str, str]:
     # Not this environment's packages for a peer: its own Python finds its own.
     variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     variables |= {f"{library}_NUM_THREADS": "1" for library in THREADS} | {"POLARS_MAX_THREADS": "1"}
+    # No network and no telemetry while measuring.
     variables |= {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "DAFT_ANALYTICS_ENABLED": "0"}
     return variables | ({"PYTHONPATH": str(ROOT)} if ours else {})
 
@@ -141,12 +145,12 @@ class MemorySampler:
 def _process_tree(process: psutil.Process) -> list[psutil.Process]:
     try:
         return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
+    except psutil.NoSuchProcess:  # it ended between two samples
         return []
 
 
 def _pss(process: psutil.Process) -> int:
     try:
         return int(process.memory_full_info().pss)
-    except psutil.Error:
+    except psutil.Error:  # it ended while it was being read
         return 0

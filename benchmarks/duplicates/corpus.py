@@ -129,7 +129,9 @@ def build(folder: Path, min_bytes: int, seed: int) -> None:
     if missing > 0:
         texts = [document.text for document in originals]
         documents.extend(_recombined(missing, seed + 1, texts, bytes_by_origin, len(originals)))
+    # Shuffled: a copy must not follow its original, nor documents of one file each other.
     random.Random(f"{seed} order").shuffle(documents)
+    # By family, so that a fraction of the corpus has whole pairs and the same share of duplicates.
     for size, divisor in SIZES.items():
         _write(folder / size, [document for document in documents if document.family % divisor == 0])
     (folder / "planted.json").write_text(json.dumps([list(vars(pair).values()) for pair in planted]))
@@ -179,13 +181,14 @@ def _copies(originals: Sequence[_Document], seed: int) -> tuple[list[_Document],
     rng = random.Random(f"{seed} copies")
     total = len(originals) / (1 - sum(SHARES.values()))
     vocabulary = _vocabulary(originals, rng)
+    # One generator for all bins: each original is copied at most once.
     candidates = (document for document in rng.sample(originals, len(originals)) if _long_enough(document))
     copies, planted = [], []
     for bin_, share in SHARES.items():
         remaining = round(total * share)
         for document in candidates:
             result = _copy(document, bin_, vocabulary, rng)
-            if result is None:
+            if result is None:  # no number of edits hits the bin: try the next original
                 continue
             text, jaccard = result
             copy = _Document(text, f"{document.url}?copy={bin_:g}", document.origin, document.family)
@@ -218,6 +221,7 @@ def _write(folder: Path, documents: Sequence[_Document]) -> None:
     (folder / "lines").mkdir(parents=True)
     rows = iter(documents)
     per_file = -(-len(documents) // FILES)
+    # In a folder of its own, because datatrove's reader takes every file of a folder.
     with (folder / "lines" / "documents.jsonl").open("w") as lines:
         for number in range(FILES):
             written = [_row(document) for document in islice(rows, per_file)]

@@ -33,6 +33,7 @@ class DistinctFilter:
 
     def add(self, words: Sequence[str]) -> bool:
         """True if the document is distinct from all documents kept so far; it is then added to them."""
+        # Words as numbers, by first occurrence: Python's string hashes differ between processes.
         numbers = np.fromiter(map(self._numbers.__getitem__, words), dtype=np.uint64, count=len(words))
         grams = np.unique(_grams(numbers))
         byte, bit = grams >> np.uint64(3), np.uint8(1) << (grams & np.uint64(7)).astype(np.uint8)

@@ -27,7 +27,7 @@ SHARES = {
 WIDTH = 0.02
 # One edit changes five 5-grams: in shorter texts it moves the similarity by too much to hit a bin.
 MIN_WORDS = 250
-ATTEMPTS = 12
+ATTEMPTS = 12  # of edits beyond the estimate, and of restarts
 
 _SPLIT = re.compile(r"(\w+)")
 _SEPARATORS = (" ", "  ", "\n", ", ", "; ", " - ", ": ", ". ", " ... ", "! ")
@@ -76,6 +76,7 @@ def near_copy(text: str, bin_: float, vocabulary: Sequence[str], rng: random.Ran
 
 def _edit(tokens: list[str], position: int, vocabulary: Sequence[str], rng: random.Random) -> None:
     word = rng.choice(vocabulary)
+    # Replacing is the most common difference between near duplicates, and keeps the length.
     kind = rng.choice(("replace", "replace", "delete", "insert"))
     if kind == "delete":
         tokens[position] = ""

@@ -13,6 +13,7 @@ from duplicates.corpus import Corpus
 from duplicates.plant import similarity
 from duplicates.text import words_of
 
+# The parameters of all contestants (peers/dedup_*.py).
 BANDS, ROWS = 14, 8
 THRESHOLD = 0.7
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+# In this order: the best prose comes first, because a small corpus uses only the first files.
 PROSE = (
     "/usr/share/common-licenses",
     "/usr/share/doc",
@@ -29,6 +30,7 @@ PROSE = (
     "/usr/share/gtk-doc",
     "/usr/lib/python3",
 )
+# Larger files are logs and data rather than documents; also the limit of decompression.
 MAX_FILE_BYTES = 16 * 2**20
 MIN_WORDS = 100
 # Of the characters of a piece other than white space; pieces below are tables, hex dumps and key material.
@@ -105,7 +107,7 @@ def read_text(path: Path) -> str | None:
         text = data.decode()
     except (OSError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError):
         return None
-    if "\0" in text:
+    if "\0" in text:  # binary data that happens to be valid UTF-8
         return None
     name = path.name.removesuffix(".gz")
     if name.endswith((".html", ".htm")):

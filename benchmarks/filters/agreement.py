@@ -15,6 +15,8 @@ from gptoss.quality.rule_families import RuleResults, apply_rules
 
 Flags = npt.NDArray[np.bool_]
 
+# Bounds as published: Rae et al. 2021, appendix A1 (Gopher); Raffel et al. 2020, section 2.2 (C4); Penedo et al. 2024,
+# section 3 (FineWeb).
 GOPHER = GopherConfig(
     min_words=50,
     max_words=100_000,
@@ -61,6 +63,7 @@ PUBLISHED = {
     "fineweb": OFF.model_copy(update={"fineweb": FINEWEB}),
     "chain": QualityConfig(gopher=GOPHER, repetition=REPETITION, c4=C4_RULES, fineweb=FINEWEB),
 }
+# FineWeb's variant: the rule removes too much text.
 WITHOUT_TERMINAL = "c4 without terminal_punctuation"
 # C4 with every rule off: a rule is switched on alone in a copy.
 BARE_C4 = C4Config(
@@ -113,7 +116,7 @@ def apply_all_rules(documents: Sequence[str]) -> RuleDecisions:
     # One pass computes the measures of a family; each bound is then a comparison.
     measures = {name: values for result in results.values() for name, values in result.measures.items()}
     for rule, bound in BOUNDS.items():
-        values = measures[rule[:-2]]
+        values = measures[rule[:-2]]  # the name without the side, " <" or " >"
         kept[rule] = ~(values < bound if rule.endswith("<") else values > bound)
     return RuleDecisions(kept, {name: _digests(results[name]) for name in ("c4", WITHOUT_TERMINAL)})
 
@@ -126,7 +129,7 @@ def agreement(ours: RuleDecisions, rules: Sequence[str], decisions: Sequence[str
     shares = {}
     for column, rule in enumerate(rules):
         theirs = np.array([row[column] for row in decisions])
-        decided = theirs != "-"
+        decided = theirs != "-"  # datatrove divides by zero on some documents, which are left out
         shares[rule] = float(np.mean(ours.kept[rule][decided] == (theirs[decided] == "1")))
     return shares
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 # Text found on any Debian machine.
 MACHINE = Path("/usr/share/common-licenses")
+# Synthetic words are random syllables; frequent words are needed by the rules on stop words.
 SYLLABLES = "a be ca do en fa ging ha ing jo ka lo men no or pe qui ra se tion u ver wa xi yo za str th ed er"
 FREQUENT = "the of and to in is that it was for on are with as be at have from this by The It but not they"
 # Characters of the longest document.
@@ -73,6 +74,7 @@ def _originals(data: Path | None, seed: int) -> Iterator[str]:
     for pattern, read in readers if data is not None else ():
         for path in sorted((data / "corpora").glob(pattern)):
             yield from read(path, random.Random(f"{seed} {path.name}"))
+    # Links name the same licences again.
     for path in sorted(MACHINE.glob("*")):
         if path.is_file() and not path.is_symlink():
             yield from _cut(path.read_text("utf-8", errors="replace"), random.Random(f"{seed} {path.name}"), 6)
@@ -107,13 +109,14 @@ def _wiki(path: Path, generator: random.Random) -> Iterator[str]:
     dump = bz2.decompress(path.read_bytes()).decode("utf-8")
     for number, match in enumerate(re.finditer(r"<text[^>]*>([^<]{500,})</text>", dump)):
         text = html.unescape(match[1])
-        if number % 2:
+        if number % 2:  # half of the pages keep their markup, which is rich in the symbols that rules count
             text = re.sub(r"'{2,}|\[\[(?:[^|\]]*\|)?|\]\]|<[^>]*>|\{\{[^{}]*\}\}", "", text)
         yield from _cut(text, generator, 3)
 
 
 def _web(path: Path, generator: random.Random) -> Iterator[str]:
     for page in gzip.decompress(path.read_bytes()).decode("utf-8", errors="replace").split("WARC/1.0\r\n"):
+        # Crude on purpose: navigation and broken lines are what the rules are for.
         body = re.sub(r"(?is)<(script|style).*?</\1>|<[^>]+>", "\n", page)
         yield "\n".join(line.strip() for line in html.unescape(body).splitlines() if line.strip())[:LONGEST]
         yield from _cut(html.unescape(body), generator, 3)
@@ -170,6 +173,7 @@ def _add_numbers(text: str, generator: random.Random) -> str:
 
 
 def _bullets(text: str, generator: random.Random) -> str:
+    # Around Gopher's bound of 0.9.
     share, mark = 0.75 + 0.25 * generator.random(), generator.choice(("- ", "• ", "  -"))
     return "\n".join(mark + line if generator.random() < share else line for line in text.split("\n"))
 
@@ -180,6 +184,7 @@ def _ellipsis_lines(text: str, generator: random.Random) -> str:
 
 
 def _wrap(text: str, generator: random.Random) -> str:
+    # From lines of one or two words to long ones: FineWeb's rules count short lines and newlines per word.
     width, lines, line = generator.randrange(8, 90), [], ""
     for word in text.split():
         if len(line) + len(word) > width:
@@ -192,13 +197,14 @@ def _wrap(text: str, generator: random.Random) -> str:
 def _sentences(text: str, generator: random.Random) -> str:
     parts = re.split(r"(?<=[.!?])\s+", text)
     start = generator.randrange(len(parts))
+    # Around C4's minimum of five sentences.
     return generator.choice((" ", "\n")).join(parts[start : start + generator.randrange(2, 9)])
 
 
 def _truncate(text: str, generator: random.Random) -> str:
     words = text.split(" ")
     start = generator.randrange(max(1, len(words) - 60))
-    return " ".join(words[start : start + generator.randrange(35, 75)])
+    return " ".join(words[start : start + generator.randrange(35, 75)])  # around Gopher's minimum of 50 words
 
 
 def _drop_ends(text: str, generator: random.Random) -> str:

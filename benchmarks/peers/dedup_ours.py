@@ -32,6 +32,7 @@ def main() -> None:
     config = load_settings().dedup.model_copy(
         update={"ngram": 5, "bands": 14, "rows": 8, "threshold": 0.7, "known": (), "index": False, "substrings": None}
     )
+    # A new state folder per run, or the run would resume finished steps.
     cluster = load_cluster("single").model_copy(update={"data_workers": arguments.workers})
     state = Path(tempfile.mkdtemp(dir=Path(arguments.labels).parent))
     try:

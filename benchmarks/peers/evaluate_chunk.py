@@ -88,9 +88,8 @@ def stock(model: Path, chunk: Path, name: str, subset: str, task: Any, batch_siz
     clock = Clock()
     built = ConfigurableTask(config=config)
     built.set_fewshot_seed(1234)  # lm-eval's default
-    results = evaluate(
-        lm=lm, task_dict={"tasks": {name: built}, "groups": {}}, bootstrap_iters=1
-    )  # standard errors are not part of the comparison
+    # One bootstrap sample: standard errors are not part of the comparison.
+    results = evaluate(lm=lm, task_dict={"tasks": {name: built}, "groups": {}}, bootstrap_iters=1)
     measured = clock.stop()
     generated = "generation_kwargs" in config and config["output_type"] == "generate_until"
     # A generated answer has one sample per filter; ours uses only the strict one.

@@ -40,11 +40,13 @@ def peak_rss_mb() -> float:
     """Peak resident memory of this process, in 10^6 bytes."""
     # Not `ru_maxrss`, which a child process inherits from its parent across `exec`.
     status = Path("/proc/self/status").read_text()
+    # In kibibytes.
     return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
 
 
 def report(measured: dict[str, float], labels: Iterable[int], target: str) -> None:
     """Write the labels and print the measurement, one JSON object."""
     with open(target, "wb") as file:
+        # 64-bit integers rather than JSON: a label per document, for millions of documents.
         array("q", labels).tofile(file)
     print(json.dumps(measured))

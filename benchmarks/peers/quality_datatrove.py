@@ -55,6 +55,7 @@ FAMILIES = {
     "c4": C4QualityFilter,
     "fineweb": FineWebQualityFilter,
 }
+# Published bounds by n of the most frequent n-gram, and of all duplicated n-grams (Rae et al. 2021, appendix A1).
 TOP = ((2, 0.2), (3, 0.18), (4, 0.16))
 DUPLICATE = ((5, 0.15), (6, 0.14), (7, 0.13), (8, 0.12), (9, 0.11), (10, 0.10))
 # Each rule of the filters alone (all others off), by measure and the side of the bound that it removes.
@@ -98,7 +99,7 @@ def decide(documents: str, target: str) -> None:
             text = json.loads(line)
             decisions, texts = "", []
             for name, rule in filters.items():
-                document = Document(text=text, id="")
+                document = Document(text=text, id="")  # new for each rule, because C4's filter changes the text
                 try:
                     kept = rule.filter(document) is True
                     decisions += "01"[kept]

@@ -25,6 +25,7 @@ from train_step import Turns
 
 def main(config_file: str, steps: str, arithmetic: str = "ours") -> None:
     """Train until there are no more turns. `native`: float16 matrix products by the processor's own kernels."""
+    # Turns are counted in optimizer steps, so that micro-batches and logging fall inside a turn.
     run_config = RunConfig.read(Path(config_file))
     turns = Turns(int(steps))
 
@@ -34,7 +35,7 @@ def main(config_file: str, steps: str, arithmetic: str = "ours") -> None:
                 turns.step()
             return super().step(*arguments)
 
-    # The stage's loop has no hook before a step, and needs none but for this benchmark.
+    # Replaced in the module: only this benchmark needs a hook before each step.
     loop.Trainer = TurnTakingTrainer  # type: ignore[misc]
     if arithmetic == "native":
         attention.upcasts = precision.upcasts = lambda tensor: False

@@ -43,6 +43,7 @@ def main(name: str, config_file: str, token_file: str) -> None:
         config = json.load(stream)
     torch.set_num_threads(config["threads"])
     tokens = torch.from_numpy(np.fromfile(token_file, dtype="<u2").astype(np.int64))
+    # Contiguous windows of context + 1 tokens: inputs and targets overlap in all but one.
     windows = tokens[: len(tokens) // (config["context"] + 1) * (config["context"] + 1)].view(-1, config["context"] + 1)
     CONTESTANTS[name](config, windows, Turns(config["steps"]))
 
@@ -59,7 +60,7 @@ def bare(model: torch.nn.Module, loss: Callable[..., Any], config: Any, windows:
             (loss(model, batch[:, :-1], batch[:, 1:]) * (rows / sequences)).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)  # the default of all the loops that are compared
 
 
 def ours_bare(config: Any, windows: Any, turns: Turns) -> None:
@@ -69,7 +70,7 @@ def ours_bare(config: Any, windows: Any, turns: Turns) -> None:
     from gptoss.models.decoder import Decoder, initial_value
     from gptoss.train.loss import ScaledLoss
 
-    keep_freed_memory()
+    keep_freed_memory()  # as the stage does
     model_config = ModelConfig.model_validate(config["model"])
     module = Decoder(model_config, config["vocabulary"], range(model_config.layers))
     with torch.no_grad():
