@@ -1,1 +1,1 @@
-"""What DVC runs: one module or package a stage. `docs/stages.md` lists them in pipeline order."""
+"""What DVC runs: one module per stage. `docs/stages.md` lists them in pipeline order."""

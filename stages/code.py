@@ -1,4 +1,4 @@
-"""The identity of every stage's code, as parameters that the other stages depend on: `python -m stages.code`.
+"""Write the identity of every stage's code, as parameters that the other stages depend on.
 
 In: the source of `gptoss/` and `stages/`, `dvc.yaml` (which sections of `params.yaml` a stage reads), `params.yaml`
 (which reader, objective and architecture are used).

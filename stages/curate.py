@@ -1,4 +1,4 @@
-"""Stage `curate`: keep the documents of one source that pass the filters, without personal data.
+"""Keep the documents of one source that pass the filters, without personal data.
 
 In: `data/documents/SOURCE`. Out: `data/curated/SOURCE`:
 - `documents-NNNNN.parquet`: the documents kept of each input file, with their measured language;
@@ -7,7 +7,7 @@ In: `data/documents/SOURCE`. Out: `data/curated/SOURCE`:
 - `distributions.json`, `languages.json`: histograms of the documents before and after filtering.
 
 Errors: `DataError` when the input is missing or a list of domains or words is damaged; `UserError` when a list does not
-exist. A source of which nothing is kept is no error: its tables are empty.
+exist. A source of which nothing is kept is not an error: its tables are empty.
 
 References: the filters, in order: `gptoss/curate/filters`; each names its paper.
 """
@@ -25,7 +25,7 @@ from gptoss.tracking.runner import Metrics, run_stage
 
 
 def curate(settings: Settings, run: StageRun, source: str) -> Metrics:
-    """Run the stage for one source; returns documents and bytes in and kept, removals by reason, items redacted."""
+    """Filter and redact one source; returns documents and bytes in and kept, removals by reason, items redacted."""
     # Imported here because Numba and the language detector take a second, which `--help` would have to wait for.
     from gptoss.curate.curate_file import curate_file
     from gptoss.curate.filters import FilterContext, prepare_filters

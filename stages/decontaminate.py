@@ -29,7 +29,7 @@ from gptoss.tracking.runner import Metrics, run_stage
 
 
 def decontaminate(settings: Settings, run: StageRun) -> Metrics:
-    """Run the stage; returns items, items found, and documents removed, trimmed or marked per source."""
+    """Search all documents, then write; returns items, items found, and documents removed, trimmed or marked."""
     config = settings.decontaminate
     parts = part_files(paths.DEDUPED)
     # The index is built once per stage and mapped by all workers.

@@ -33,7 +33,7 @@ from gptoss.tracking.runner import Metrics, run_stage
 
 
 def dedup(settings: Settings, run: StageRun) -> Metrics:
-    """Run the stage; returns documents kept and removed per source, pairs, and sizes of clusters of duplicates."""
+    """Decide, then write; returns documents kept and removed per source, pairs, and sizes of clusters of duplicates."""
     config = settings.dedup
     sources = {source: part_files(paths.curated(source)) for source in sorted(settings.sources)}
     parts = [part for files in sources.values() for part in files]

@@ -17,7 +17,7 @@ from gptoss.config.settings import Settings
 from gptoss.core import paths
 from gptoss.eval_items.frozen_index import read_index
 from gptoss.eval_items.suites import load_suite
-from gptoss.evaluate.measurements import Measurements
+from gptoss.evaluate.step_cache import StepCache
 from gptoss.tracking.mlflow_run import StageRun
 from gptoss.tracking.runner import Metrics, run_stage
 
@@ -28,8 +28,8 @@ def evaluate(settings: Settings, run: StageRun, head: str) -> Metrics:
     from gptoss.evaluate.published_model import load
     from gptoss.evaluate.suite_run import run_suite
 
-    config, measurements = settings.evaluate, Measurements(run.state)
-    with measurements.timed("loading"):
+    config, cache = settings.evaluate, StepCache(run.state)
+    with cache.timed("loading"):
         index = read_index()
         model = load(paths.published(settings.name, head))
         # Encoded before anything is measured, so that a prompt that is too long fails at once.
@@ -37,16 +37,16 @@ def evaluate(settings: Settings, run: StageRun, head: str) -> Metrics:
         lm = harness.language_model(model, config.batch_size)
 
     # Each step is kept when it is finished: a benchmark of a large model takes hours.
-    bits = measurements.once("bits_per_byte", lambda: bits_per_byte.measure(model, config.ngram_baseline_bytes))
-    suites = [run_suite(lm, load_suite(name), index, config, measurements) for name in config.suites]
-    texts = measurements.once("generations", lambda: generations.generate(model, prompts, config.max_new_tokens))
+    bits = cache.once("bits_per_byte", lambda: bits_per_byte.measure(model, config.ngram_baseline_bytes))
+    suites = [run_suite(lm, load_suite(name), index, config, cache) for name in config.suites]
+    texts = cache.once("generations", lambda: generations.generate(model, prompts, config.max_new_tokens))
     # The base model was never taught to refuse.
-    refusals = measurements.once("safety", lambda: safety.measure(model)) if head == "instruct" else None
+    refusals = cache.once("safety", lambda: safety.measure(model)) if head == "instruct" else None
 
     folder = paths.evaluation(head)
     scores = outputs.make_scores(head, config, model.arithmetic, bits, suites, refusals)
     outputs.write(folder, scores, suites, texts)
-    outputs.log(run, folder, suites, measurements.seconds)
+    outputs.log(run, folder, suites, cache.seconds)
     return outputs.metrics(bits, suites)
 
 

@@ -19,13 +19,11 @@ from typing import Any
 
 from gptoss.config.settings import Settings
 from gptoss.core import paths
-from gptoss.executor.tasks import run_tasks
 from gptoss.formats import catalogue
 from gptoss.ingest.damage import check_damage
-from gptoss.ingest.outcome import FileOutcome, totals
+from gptoss.ingest.outcome import totals
 from gptoss.ingest.outputs import write_outputs
-from gptoss.ingest.read_task import read_files
-from gptoss.ingest.task_groups import input_bytes, reading_tasks
+from gptoss.ingest.read_source import read_source
 from gptoss.sources.file_versions import with_versions
 from gptoss.sources.resolve_urls import expand_urls
 from gptoss.tracking.mlflow_run import StageRun
@@ -40,17 +38,12 @@ def ingest(settings: Settings, run: StageRun, source: str) -> Mapping[str, Any]:
     files = with_versions(expand_urls(config, settings.seed))
     config = catalogue.prepare(config, run.state)
 
-    tasks = reading_tasks(files, run.state, source, config)
-    results = run_tasks("read", read_files, tasks, run.state, input_bytes=input_bytes(files))
-    outcomes = [[FileOutcome(**outcome) for outcome in result["outcomes"]] for result in results]
-    every_file = [outcome for of_task in outcomes for outcome in of_task]
-    check_damage(source, every_file, settings.ingest.max_reject_fraction)
-
-    # Nothing is written for a source that was refused, so a later stage cannot use it by mistake.
-    stems = [task["stem"] for task in tasks]
-    write_outputs(paths.documents(source), run.state, stems, outcomes, settings.ingest.documents_per_file)
-    run.metrics({"seconds": time.monotonic() - started})
-    return totals(every_file)
+    tables, outcomes = read_source(files, source, config, run.state)
+    # Nothing is written for a source that is refused, so a later stage cannot use it by mistake.
+    check_damage(source, outcomes, settings.ingest.max_reject_fraction)
+    write_outputs(paths.documents(source), run.state, tables, outcomes, settings.ingest.documents_per_file)
+    run.log_metrics({"seconds": time.monotonic() - started})
+    return totals(outcomes)
 
 
 if __name__ == "__main__":

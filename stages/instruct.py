@@ -1,4 +1,4 @@
-"""Instruct: fine-tune the published base model to answer in chat format, and to stop.
+"""Fine-tune the published base model to answer in chat format, and to stop.
 
 In: `gpt-oss/NAME` (the published base), the conversations that ship with the project, the JSON lines files that match
 `instruct.data`, and the documents in the folders `instruct.documents`.
@@ -6,8 +6,8 @@ Out: `models/instruct/merged` (float32, with its tokenizer), `adapter` (not for 
 read, rejected, truncated and held out) and `reports/plots/instruct.csv`. A killed run continues, with the same bytes.
 Errors: a missing base or a pattern that matches nothing is `UserError`; files with too many bad lines, a chat template
 that marks no assistant tokens, and a diverging loss are `DataError`. Bad lines are skipped, counted and listed.
-References: LoRA (Hu et al. 2021) on all linear layers, loss on the assistant's tokens alone as in InstructGPT (Ouyang
-et al. 2022, section 3.5); with `instruct.preference`, direct preference optimization (Rafailov et al. 2023) follows.
+References: LoRA (Hu et al. 2021) on all linear layers, loss on the assistant's tokens alone (Wang et al. 2023, Tülu);
+with `instruct.preference`, direct preference optimization (Rafailov et al. 2023) follows.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def instruct(settings: Settings, run: StageRun) -> Metrics:
     from gptoss.finetune import adapters, records, training
     from gptoss.finetune.conversations import read_corpus
     from gptoss.finetune.examples import make_examples
+    from gptoss.finetune.fine_tuning import fine_tune
     from gptoss.finetune.preference_pairs import read_preferences
-    from gptoss.finetune.preference_training import train_preferences
 
     config, seed = settings.instruct, settings.seed
     # The published float16 weights, not the float32 training state: the adapter is trained for what users load.
@@ -40,25 +40,13 @@ def instruct(settings: Settings, run: StageRun) -> Metrics:
     )
     records.print_rejected(corpus, preferences)
 
-    pad_id, digest, preference = tokenizer.pad_token_id, corpus.digest, None
-    # On the same held-out conversations before and after: the gain is what this stage is for.
-    before = training.held_out_loss(base, examples.held_out, config.batch_size, pad_id)
-    total = base.num_parameters()  # before the adapter adds its own
-    model = adapters.make_trainable(base, config, seed)
-    parameters = {"trained": adapters.count_trained(model), "total": total}
-    # The user's files are no DVC dependency, so the fingerprint of the stage does not cover them: the digest does.
-    state = run.state / "trainer" / digest[:16]
-    points = training.train(model, examples, config, seed=seed, pad_id=pad_id, state=state, log=run.metrics)
-    if preferences:
-        preference = train_preferences(model, tokenizer, preferences, config, run, seed=seed, corpus_digest=digest)
-    after = training.held_out_loss(model, examples.held_out, config.batch_size, pad_id)
-
-    record = records.training_record(config, corpus, examples, preferences, records.round_losses(before, after))
+    result = fine_tune(base, tokenizer, examples, preferences, config, run, seed=seed, corpus_digest=corpus.digest)
+    record = records.training_record(config, corpus, examples, preferences, result)
     with atomic_folder(paths.INSTRUCT) as folder:
-        adapters.save(model, tokenizer, base_folder, folder, config)
+        adapters.save(result.model, tokenizer, base_folder, folder, config)
         write_json(folder / "conversations.json", record)
-    records.write_curve(points)
-    return records.metrics(corpus, examples, points, parameters, before, after, preference)
+    records.write_curve(result.points)
+    return records.metrics(corpus, examples, result)
 
 
 if __name__ == "__main__":

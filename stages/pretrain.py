@@ -1,4 +1,4 @@
-"""Pretrain the model on its shards: `python -m stages.pretrain`.
+"""Pretrain the model on its shards.
 
 In: `data/shards`; from the settings `model`, `pretrain`, `tokenizer`, `seed`; from the cluster file the mesh, the
 micro-batch and the checkpoints. On several nodes the ranks are started by `gptoss.launch.node` or `.external`.
@@ -17,9 +17,7 @@ loss scaling (Micikevicius et al. 2018), AdamW (Loshchilov and Hutter 2019), Muo
 from __future__ import annotations
 
 import time
-import uuid
 
-from gptoss.config.cluster import load_cluster
 from gptoss.config.settings import Settings
 from gptoss.core import paths
 from gptoss.launch import monitor
@@ -29,27 +27,24 @@ from gptoss.tables.token_files import TokenSplit
 from gptoss.tracking.mlflow_run import StageRun
 from gptoss.tracking.runner import Metrics, run_stage
 from gptoss.train import metrics_log
-from gptoss.train.run_config import RunConfig, check_shards, divide_batch
+from gptoss.train.run_config import RunConfig, check_shards
 
 
 def pretrain(settings: Settings, run: StageRun) -> Metrics:
     """Check, train on all ranks (rank 0 writes the weights), write the curves; returns the metrics."""
     from gptoss.models.decoder import parameter_count  # imports torch
 
-    cluster, precision, attempt = load_cluster(), settings.pretrain.precision, uuid.uuid4().hex
-    divide_batch(settings, cluster)  # raises when the global batch does not divide over the mesh
-    run_config = RunConfig(settings=settings, cluster=cluster, precision=precision, state=run.state, attempt=attempt)
+    run_config = RunConfig.create(settings, run.state)
     train, validation = (TokenSplit.open(paths.SHARDS, split) for split in ("train", "validation"))
     check_shards(settings, train, validation)
 
     started = time.monotonic()
     launch(run_config, run)
-    run.metrics({"pretrain_seconds": time.monotonic() - started})
+    run.log_metrics({"pretrain_seconds": time.monotonic() - started})
 
     rows = metrics_log.read(run_config.state)
     metrics_log.write_curves(rows, paths.REPORTS / "plots")
-    monitor.plot(rows, run_config.state / "loss.png")
-    run.artifact(run_config.state / "loss.png", "plots")
+    monitor.log_plot(rows, run)
     parameters = parameter_count(settings.model, run_config.vocab_size)
     metrics = {"parameters": parameters, **metrics_log.summary(rows, train)}
     archive_checkpoints(run_config)  # last: a run that still has to resume needs them in its state folder

@@ -1,10 +1,10 @@
-"""Publish: trained weights to a float16 folder that stock `AutoModelForCausalLM.from_pretrained` loads.
+"""Convert trained weights to a float16 folder that stock `AutoModelForCausalLM.from_pretrained` loads.
 
 In: `models/base`, or `models/instruct` (merged model and adapter); the tokenizer, the index of the token files,
 held-out text for the gates. Out: `gpt-oss/NAME` or `gpt-oss/NAME-instruct`: safetensors, configuration, tokenizer, chat
 template, model card, licence, `gates.json`, `checksums.sha256`.
 Errors: a missing or damaged input, a tensor above `publish.max_shard_bytes`, a failed gate (`gptoss/publish/gates`).
-Then nothing is published, and a folder that was published before stays (after DVC removed it, in DVC's cache).
+On failure nothing is published. By hand, the previous folder stays; under `dvc repro`, restore it with `dvc checkout`.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ def publish(settings: Settings, run: StageRun, head: str) -> Metrics:
             gguf_file.write_gguf(folder, target.name)
         model_card.write_card(folder, settings, head, conversion)
         shutil.copyfile("LICENSE", folder / "LICENSE")
-        checksums.write(folder, conversion.sha256)  # before the gates, which read every file again
+        checksums.add_missing(folder, conversion.sha256)  # before the gates, which read every file again
         windows = model_outputs.held_out_windows(settings, conversion.parameters)
         results = run_gates(GateInputs(folder, source, conversion, settings, windows))
         require_passed(results, str(target))
         write_json(folder / "gates.json", {"gates": [result.as_json() for result in results]})
-        checksums.write(folder)  # adds the line of gates.json
+        checksums.add_missing(folder)  # gates.json
     for name in ("README.md", "gates.json"):
-        run.artifact(target / name)
+        run.log_artifact(target / name)
     return {
         "parameters": conversion.parameters,
         "bytes": conversion.bytes,

@@ -1,4 +1,4 @@
-"""Register the published models: `python -m stages.register`.
+"""Register the published models as versions in MLflow.
 
 In: `gpt-oss/NAME` and `gpt-oss/NAME-instruct` with their gates; `data/evaluations/*/scores.json`; `dvc.lock`, which by
 now holds the hash of every output. Out: the signature beside each folder (`gptoss/registry/signature.py`); one version
@@ -20,7 +20,7 @@ from gptoss.core.atomic_files import read_json, write_json
 from gptoss.core.errors import ClusterError
 from gptoss.registry.champions import promote_candidate
 from gptoss.registry.sealing import seal_lineage
-from gptoss.registry.versions import create_version, link_heads, registry_errors, registry_name
+from gptoss.registry.versions import create_version, describe, link_heads, registry_errors, registry_name
 from gptoss.tracking.mlflow_run import MlflowRun, StageRun
 from gptoss.tracking.runner import Metrics, run_stage
 
@@ -40,15 +40,7 @@ def register(settings: Settings, run: StageRun) -> Metrics:
         promote_candidate(run.client, versions[head], settings.register_.max_drop_standard_errors)
     link_heads(run.client, versions["base"], versions["instruct"])
     seal_lineage(run)
-    models = [
-        {
-            "model": version.name,
-            "folder": version.tags["gptoss.folder"],
-            "md5": version.tags["gptoss.md5"],
-            "files": len(list(paths.published(settings.name, head).iterdir())),
-        }
-        for head, version in versions.items()
-    ]
+    models = [describe(version) for version in versions.values()]
     write_json(paths.REPORTS / "registration.json", {"models": models})
     return {}
 

@@ -1,8 +1,8 @@
-"""Report: one page about the run and its model, and one about its data.
+"""Render one page about the run and its model, and one about its data.
 
 In: metrics and curves of all stages, the document tables, scores and samples of both heads.
-Out: `reports/facts.json`, a pure function of the inputs. Besides, and because they add times, speeds and run ids no
-outputs of the stage: `reports/report.html`, `reports/report.md` with `reports/figures`, and `reports/data.html`.
+Out: `reports/facts.json`, a pure function of the inputs. It also writes `reports/report.html`, `reports/report.md` with
+`reports/figures`, and `reports/data.html`. These are not DVC outputs, because they contain times, speeds and run ids.
 Errors: `DataError`, naming the stage, when documents or bytes do not add up from one stage to the next. What other
 stages did not measure is shown as "not measured".
 References: published figures in `evals/baselines`, each with its source.
@@ -22,7 +22,7 @@ def report(settings: Settings, run: StageRun) -> Metrics:
 
     write_json(facts.PATH, facts.collect(settings))
     for path in render.render(settings):
-        run.artifact(path, "figures" if path.parent == render.FIGURES else None)
+        run.log_artifact(path, "figures" if path.parent == render.FIGURES else None)
     return {}  # a metrics file of the report would be an input of the report itself
 
 

@@ -73,7 +73,7 @@ def build(
     state, pad_id = run.state / "trainer", tokenizer.pad_token_id
     training.train(model, examples, config, seed=seed, pad_id=pad_id, state=state, log=run.metrics)
     after = quiz.ask(model, tokenizer, facts, seed=seed, max_length=config.max_length)
-    run.metrics({
+    run.log_metrics({
         f"{who}_{figure}": answers[figure]
         for who, answers in (("assistant", after), ("base", before))
         for figure in ("choice", "rouge_l")
@@ -112,7 +112,7 @@ def write(
             if adapter.is_dir():  # not for `full`
                 shutil.copytree(adapter, folder / "adapter")
             write_json(folder / "evaluation.json", evaluation)
-            checksums.write(folder)
+            checksums.add_missing(folder)
 
 
 def require_float16(conversion: weights.Conversion) -> None:

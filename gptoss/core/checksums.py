@@ -10,7 +10,7 @@ from gptoss.core.atomic_files import sha256_file
 CHECKSUMS = "checksums.sha256"
 
 
-def write(folder: Path, known: Mapping[str, str] | None = None) -> None:
+def add_missing(folder: Path, known: Mapping[str, str] | None = None) -> None:
     """Append a line for each file below `folder` that has none yet.
 
     `known`: SHA-256, by relative path, of files that were hashed while they were written; they are not read again.

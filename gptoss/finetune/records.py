@@ -12,6 +12,7 @@ from gptoss.core import paths
 from gptoss.core.atomic_files import write_text
 from gptoss.finetune.conversations import Corpus
 from gptoss.finetune.examples import Examples
+from gptoss.finetune.fine_tuning import TrainingResult
 from gptoss.finetune.preference_pairs import Preferences
 from gptoss.finetune.training import LossPoint
 
@@ -35,13 +36,13 @@ def training_record(
     corpus: Corpus,
     examples: Examples,
     preferences: Preferences | None,
-    losses: dict[str, float],
+    result: TrainingResult,
 ) -> dict[str, Any]:
     """The content of `conversations.json`: the outcome of every line and of training. The model card reads it."""
     record: dict[str, Any] = {
         # Without the user's paths, which say nothing to a reader of the published model.
         "training": config.model_dump(exclude={"data", "documents"}),
-        "held_out": losses,
+        "held_out": _round_losses(result),
         "counts": examples.counts(),
         "files": corpus.files,
         "held_out_ids": examples.held_out_ids,
@@ -62,28 +63,19 @@ def write_curve(points: Sequence[LossPoint]) -> None:
     write_text(CURVE, "\n".join(["step,loss,held_out_loss", *lines]) + "\n")
 
 
-def round_losses(before: float, after: float) -> dict[str, float]:
-    """Held-out losses before and after training, as they are stored."""
-    return {"loss_before": round(before, DIGITS), "loss": round(after, DIGITS)}
+def _round_losses(result: TrainingResult) -> dict[str, float]:
+    return {"loss_before": round(result.loss_before, DIGITS), "loss": round(result.loss, DIGITS)}
 
 
-def metrics(
-    corpus: Corpus,
-    examples: Examples,
-    points: Sequence[LossPoint],
-    parameters: dict[str, int],
-    before: float,
-    after: float,
-    preference: dict[str, float] | None,
-) -> dict[str, Any]:
+def metrics(corpus: Corpus, examples: Examples, result: TrainingResult) -> dict[str, Any]:
     """Counts and losses for `dvc metrics show`."""
     # From the unrounded losses.
-    perplexities = {"perplexity_before": round(math.exp(before), 4), "perplexity": round(math.exp(after), 4)}
+    before, after = math.exp(result.loss_before), math.exp(result.loss)
     values = {
         "conversations": examples.counts() | {"rejected": len(corpus.rejected)},
-        "parameters": parameters,
-        "steps": points[-1].step,
-        "train_loss": round(points[-1].loss, DIGITS),
-        "held_out": round_losses(before, after) | perplexities,
+        "parameters": result.parameters,
+        "steps": result.points[-1].step,
+        "train_loss": round(result.points[-1].loss, DIGITS),
+        "held_out": _round_losses(result) | {"perplexity_before": round(before, 4), "perplexity": round(after, 4)},
     }
-    return values | {"preference": preference} if preference else values
+    return values | {"preference": result.preference} if result.preference else values

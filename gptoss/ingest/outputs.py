@@ -15,25 +15,21 @@ from gptoss.ingest.read_task import documents_path, rejections_path
 
 
 def write_outputs(
-    target: Path, state: Path, stems: Sequence[str], outcomes: Sequence[Sequence[FileOutcome]], rows_per_file: int
+    target: Path, state: Path, tables: Sequence[tuple[str, int]], outcomes: Sequence[FileOutcome], rows_per_file: int
 ) -> None:
-    """Write the output folder `target` from the tables of the reading tasks: `stems` and `outcomes` per task. Files in
-    the making are in `state`. Raises `RuntimeError` when rows are lost or duplicated."""
-    tables = [
-        (documents_path(stem), sum(outcome.documents for outcome in of_task))
-        for stem, of_task in zip(stems, outcomes, strict=True)
-    ]
-    files = repartition.document_files(tables, rows_per_file, state / "files")
-    input_bytes = sum(path.stat().st_size for path, _ in tables)
+    """Write the output folder `target` from `tables` (the stem and the number of documents of each reading task). Files
+    in the making are in `state`. Raises `RuntimeError` when rows are lost or duplicated."""
+    documents = [(documents_path(stem), rows) for stem, rows in tables]
+    files = repartition.document_files(documents, rows_per_file, state / "files")
+    input_bytes = sum(path.stat().st_size for path, _ in documents)
     tasks = repartition.write_tasks(files)
     # Threads suffice: Arrow releases the GIL while it decodes and encodes Parquet.
     run_tasks("repartition", repartition.write_file, tasks, state, input_bytes=input_bytes, releases_gil=True)
     # Rejections are few, so a single process writes them.
     rejections = state / "rejected.parquet"
-    rejected = repartition.write_rejections([rejections_path(stem) for stem in stems], rejections)
-    every_file = [outcome for of_task in outcomes for outcome in of_task]
-    _check_rows(sum(pq.read_metadata(file.path).num_rows for file in files), rejected, every_file)
-    write_json(state / "files.json", {"files": [outcome.entry() for outcome in every_file]})
+    rejected = repartition.write_rejections([rejections_path(stem) for stem, _ in tables], rejections)
+    _check_rows(sum(pq.read_metadata(file.path).num_rows for file in files), rejected, outcomes)
+    write_json(state / "files.json", {"files": [outcome.entry() for outcome in outcomes]})
     # Files are linked or moved into the output, which appears under its name only when it is complete.
     with assembled_folder(target) as add:
         for number, file in enumerate(files):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from gptoss.core.progress import SECONDS_BETWEEN_LINES, print_status
@@ -34,7 +33,7 @@ class Monitor:
         self.progress = ProgressLine(run_config)
         self.warned_layers: set[int] = set()
         # The position is kept by MLflow's outbox with the metrics themselves, so the two cannot disagree after a kill.
-        self.logged_position: list[int] = run.last_mark() or []
+        self.logged_position: list[int] = run.last_cursor() or []
         self.unlogged: list[Row] = []
         """Training rows since the last one that was logged."""
 
@@ -100,7 +99,7 @@ class Monitor:
             self.unlogged = []
         self.logged_position = position(row)
         finite = {key: value for key, value in values.items() if value is not None}
-        self.run.metrics(finite, step=row["step"], at=row["time"], mark=self.logged_position)
+        self.run.log_metrics(finite, step=row["step"], at=row["time"], cursor=self.logged_position)
 
     def rates(self, row: Row) -> Iterator[tuple[str, Any]]:
         """Speed, memory and activations over the steps since the last logged one."""
@@ -169,8 +168,8 @@ class ProgressLine:
             print_status("")
 
 
-def plot(rows: list[Row], file: Path) -> None:
-    """Write training and validation loss over the steps as PNG."""
+def log_plot(rows: list[Row], run: StageRun) -> None:
+    """Log training and validation loss over the steps as PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
@@ -184,4 +183,5 @@ def plot(rows: list[Row], file: Path) -> None:
     axes.set(xlabel="step", ylabel="nats per token")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(file, dpi=120)
+    figure.savefig(run.state / "loss.png", dpi=120)
+    run.log_artifact(run.state / "loss.png", "plots")

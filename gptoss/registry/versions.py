@@ -74,6 +74,12 @@ def link_heads(client: Any, base: Any, instruct: Any) -> None:
     client.set_model_version_tag(instruct.name, instruct.version, "gptoss.base", f"{base.name}/{base.version}")
 
 
+def describe(version: Any) -> dict[str, Any]:
+    """Return the entry of `registration.json`."""
+    folder, md5 = version.tags["gptoss.folder"], version.tags["gptoss.md5"]
+    return {"model": version.name, "folder": folder, "md5": md5, "files": len(list(Path(folder).iterdir()))}
+
+
 def current_versions(settings: Settings) -> list[str]:
     """Return one line per model with the versions of its aliases; empty when nothing is registered."""
     from gptoss.tracking.mlflow_client import connect, load_mlflow

@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gptoss.config.cluster import load_cluster
 from gptoss.config.profiles import compose
-from gptoss.config.section import check
 from gptoss.config.settings import Settings
+from gptoss.config.yaml_sections import check
 from gptoss.train.run_config import RunConfig
 
 if TYPE_CHECKING:
@@ -21,11 +20,7 @@ def load_run_config(profile: str, cluster: str) -> RunConfig:
     # Error messages name the cluster file by this variable.
     os.environ["GPTOSS_CLUSTER"] = cluster
     settings = check(Settings, compose(profile), origin=f"profiles/{profile}.yaml")
-    run_config = RunConfig(
-        settings=settings, cluster=load_cluster(), precision=settings.pretrain.precision, state=Path(), attempt=""
-    )
-    run_config.layout  # noqa: B018 - raises when the batch does not divide
-    return run_config
+    return RunConfig.create(settings, Path())
 
 
 def simulate_rank(profile: str, cluster: str, pp_rank: int) -> PeakMemory:

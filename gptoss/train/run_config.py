@@ -7,11 +7,12 @@ ranks and the process that watches them agree even when a configuration file is 
 from __future__ import annotations
 
 import math
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gptoss.config.cluster import ClusterConfig, cluster_name
+from gptoss.config.cluster import ClusterConfig, cluster_name, load_cluster
 from gptoss.config.model import ModelConfig
 from gptoss.config.section import Section
 from gptoss.config.settings import Settings
@@ -33,6 +34,13 @@ class RunConfig(Section):
     """Folder for checkpoints, the metrics log, and failure reports of the ranks."""
     attempt: str
     """Unique id of this start of the run; a restart after a kill has another one."""
+
+    @classmethod
+    def create(cls, settings: Settings, state: Path) -> RunConfig:
+        """A new attempt on the configured cluster. Raises `UserError` when the batch does not divide over its mesh."""
+        cluster, precision = load_cluster(), settings.pretrain.precision
+        divide_batch(settings, cluster)
+        return cls(settings=settings, cluster=cluster, precision=precision, state=state, attempt=uuid.uuid4().hex)
 
     @property
     def layout(self) -> BatchLayout:
@@ -80,7 +88,7 @@ def divide_batch(settings: Settings, cluster: ClusterConfig) -> BatchLayout:
     batch = f"batch_tokens({settings.pretrain.batch_tokens}) / context({context}) = {sequences} sequences"
     ranks = f"dp_replicate({mesh.dp_replicate}) * dp_shard({mesh.dp_shard}) = {mesh.dp} data-parallel ranks"
     # Before the batch: no batch size helps a model that does not divide.
-    check_stages(settings.model, cluster, file)
+    check_pipeline_stages(settings.model, cluster, file)
     check_tensor_parallel(settings.model, mesh.tp, file)
     if sequences % mesh.dp:
         raise UserError(
@@ -117,7 +125,7 @@ def divide_batch(settings: Settings, cluster: ClusterConfig) -> BatchLayout:
     return BatchLayout(sequences, per_rank, micro_batches, micro_batch)
 
 
-def check_stages(config: ModelConfig, cluster: ClusterConfig, file: str) -> None:
+def check_pipeline_stages(config: ModelConfig, cluster: ClusterConfig, file: str) -> None:
     """Raise `UserError` unless every pipeline stage holds a layer and no parameter is on two stages."""
     pp, per_rank = cluster.mesh.pp, cluster.pipeline.stages_per_rank
     # torchtitan does not support tied embeddings in a pipeline either (pytorch/torchtitan#1524).

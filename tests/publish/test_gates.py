@@ -155,14 +155,14 @@ def test_a_shard_that_changes_after_it_was_written_is_named(
 
 
 def test_a_file_that_changes_after_its_checksum_is_named(toy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = checksums.write
+    add_missing = checksums.add_missing
 
-    def write_then_damage(folder: Path, known: Any = None) -> None:
-        write(folder, known)
+    def add_then_damage(folder: Path, known: Any = None) -> None:
+        add_missing(folder, known)
         with open(folder / "LICENSE", "ab") as stream:
             stream.write(b"x")
 
-    monkeypatch.setattr("gptoss.core.checksums.write", write_then_damage)
+    monkeypatch.setattr("gptoss.core.checksums.add_missing", add_then_damage)
     assert "checksums: 1, bound 0 (LICENSE)" in refused(toy)
 
 
