@@ -35,7 +35,7 @@ ARCHITECTURES = {
     "llama": "gptoss.models.llama",
     "gpt_neox": "gptoss.models.gpt_neox",
 }
-"""`model.architecture`: modules as `gptoss.models` describes them."""
+"""`model.architecture`: modules as `gptoss/models/architecture.py` describes them."""
 
 SELECTED_BY = {
     "READERS": "sources.*.format",

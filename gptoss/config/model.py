@@ -13,7 +13,8 @@ from gptoss.config.section import PositiveFloat, Section
 class RopeScalingConfig(Section):
     """Scaling of rotary positions to longer contexts; the keys are those of transformers' `rope_parameters`.
 
-    `linear`: Chen et al. 2023; `yarn`: Peng et al. 2023; `llama3`: Llama Team 2024, section 3.4.3.
+    `linear`: Chen et al. 2023; `yarn`: Peng et al. 2023; `llama3`: not in a paper, but in Meta's released code for
+    Llama 3.1 (`apply_scaling`) and in transformers (`_compute_llama3_parameters`).
     """
 
     type: Literal["linear", "llama3", "yarn"]

@@ -7,7 +7,7 @@ of their study, down to the uniform distribution over the 256 bytes:
 
 where h' is h without its first byte, N_i(h) how many bytes follow h exactly i times, and p_0 = 1/256. At the
 highest order c counts occurrences; below, it counts how many different bytes precede it, the Kneser–Ney
-counts. The discounts D are estimated from the counts of counts of each order (their equation 26). After a
+counts. The discounts D are estimated from the counts of counts of each order, as in their paper. After a
 context that does not occur in the training text, p_k is p_k-1. So p_k sums to 1 over the bytes for every context.
 
 In: training bytes and held-out bytes, each one text (`bits_per_byte.decode_text` puts nothing between documents). A

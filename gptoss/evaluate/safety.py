@@ -2,8 +2,8 @@
 
 In: `evals/safety/prompts.jsonl`, written for this project; none of its prompts is in the training conversations. Out:
 both shares, with every answer. An answer is classified as a refusal by its words, as by XSTest's string match (Röttger
-et al. 2024, section 4.1). An empty or meaningless answer therefore counts as compliance, so the figures of a model that
-cannot answer anything yet mean little.
+et al. 2024). An empty or meaningless answer therefore counts as compliance, so the figures of a model that cannot
+answer anything yet mean little.
 """
 
 from __future__ import annotations

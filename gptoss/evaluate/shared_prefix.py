@@ -2,9 +2,10 @@
 
 The answers of a many-shot question differ in their last few tokens after a thousand equal ones, and all questions of a
 subject may follow the same examples. Requests are sorted by their tokens; neighbours that share at least half of their
-tokens form a group; the keys and values of the shared prefix are computed once (as in Pope et al. 2022, section 3.5,
-for samples of one prompt), and every suffix of the group is run after them, `batch_size` suffixes at a time. Requests
-that share little run as in lm-eval, equal lengths together. Logits are computed for scored tokens only.
+tokens form a group; the keys and values of the shared prefix are computed once, as serving systems do (Kwon et al.
+2023, PagedAttention; Juravsky et al. 2024, Hydragen), and every suffix of the group is run after them, `batch_size`
+suffixes at a time. Requests that share little run as in lm-eval, equal lengths together. Logits are computed for scored
+tokens only.
 
 Prompts, cuts to the context and scores are lm-eval's; log-likelihoods agree with its own up to the rounding of float32
 sums (`benchmarks/evaluate.py` measures both).

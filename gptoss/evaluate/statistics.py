@@ -12,9 +12,9 @@ import numpy as np
 
 # Decimals of stored figures.
 DIGITS = 6
-# Of confidence, for the calibration error.
+# Intervals of confidence for the calibration error.
 BINS = 10
-# Of the bootstrap: Monte Carlo error of the interval's bounds is then below 1 % of its width.
+# Bootstrap samples: the Monte Carlo error of the interval's bounds is then below 1 % of its width.
 RESAMPLES = 10_000
 
 Sample = Mapping[str, Any]
@@ -81,7 +81,7 @@ def answer_lengths(samples: Sequence[Sample]) -> dict[str, Any] | None:
 
 def paired_bootstrap(new: Sequence[float], old: Sequence[float], seed: int) -> dict[str, Any]:
     """The difference in mean score of two models on the same items, with a 95 % interval of the percentile bootstrap
-    over items (Efron 1979; for paired systems: Koehn 2004, section 3.3) and the share of resamples in which the new
+    over items (Efron 1979; for paired systems: Koehn 2004) and the share of resamples in which the new
     model is not better.
 
     Raises `ValueError` if the models were not measured on equally many items."""

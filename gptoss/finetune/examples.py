@@ -1,8 +1,7 @@
 """Training examples from conversations: token ids, and labels on the assistant's tokens alone.
 
 The chat template marks what the assistant says with `{% generation %}`; only those tokens, the closing `<|im_end|>`
-among them, have a label, as in InstructGPT (Ouyang et al. 2022, section 3.5). Without that mask a model learns to ask
-its own questions.
+among them, have a label (as in Wang et al. 2023, Tülu). Without that mask a model learns to ask its own questions.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class Examples:
     truncated: int = 0
     """Conversations cut at `max_length`."""
     dropped: int = 0
-    """Of these, conversations that lost every answer."""
+    """Conversations, among the truncated ones, that lost every answer."""
 
     def counts(self) -> dict[str, int]:
         """Numbers of conversations and tokens for metrics."""

@@ -3,7 +3,7 @@
 Private, loopback and reserved IP addresses identify nobody and are kept. Version and section numbers that look like
 addresses are kept too, if the word before them says so.
 
-References: FineWeb redacts the same two kinds (Penedo et al. 2024, appendix). The replacements are reserved for
+References: FineWeb redacts the same two kinds (Penedo et al. 2024). The replacements are reserved for
 documentation by RFC 2606, 5737 and 3849.
 """
 
@@ -28,7 +28,7 @@ _RESERVED_DOMAIN = re.compile(r"(?i)(?:^|\.)(?:example\.(?:com|org|net)|example|
 _IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)")
 # Only 2000::/3 is assigned for global use (RFC 4291), which excludes most times, ratios and C++ names with colons.
 _IPV6 = re.compile(r"(?<![\w:.])[23][0-9a-fA-F]{3}:[0-9a-fA-F:]{2,34}(?![\w:])")
-# Words before a number of four parts that is no address: "version 1.2.3.4", "section 3.2.1.4".
+# Words before a number of four parts that is not an address: "version 1.2.3.4", "section 3.2.1.4".
 _NUMBERING_WORD = re.compile(
     r"(?i)(?:\b(?:version|ver|release|build|firmware|revision|rev|section|sec|chapter|clause|article|figure|table|rfc)"
     r"[.:]?|§)\s*\Z"

@@ -9,7 +9,7 @@ Three steps, each exact and bounded in memory:
 2. for every range of hashes, over all files, the number of documents per line (`count_documents`);
 3. the repeated lines, a small table, are removed from every file (`RepeatedLines`, `remove_lines`).
 
-References: CCNet (Wenzek et al. 2020, section 3.1) removes paragraphs that are repeated over a crawl.
+References: CCNet (Wenzek et al. 2020, section 3.2) removes paragraphs that are repeated over a crawl.
 """
 
 from __future__ import annotations

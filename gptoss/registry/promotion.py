@@ -25,7 +25,9 @@ from gptoss.registry.measurements import GATES_TAG, HeldOutBits, Measurements, T
 
 # Relative rise of bits per byte that is tolerated. Both models read the same text, so sampling of documents plays no
 # part; what remains is the variance between training runs (seed, order of data). An Instruct model is tuned away from
-# that text by design, so only damage is rejected. Both bounds are judgement, not measured.
+# that text by design, so only damage is rejected. Both bounds are judgement, not measured. They are constants, not keys
+# of `params.yaml` as `max_drop` is: that one is in standard errors, a unit in which a user can choose, while better
+# values here need a measurement of the variance between runs.
 MAX_BITS_RISE = {"base": 0.005, "instruct": 0.05}
 # Replaces the gates of a version that was registered before gates were recorded: they are not known to have passed.
 UNKNOWN_GATES: list[Mapping[str, Any]] = [{"name": "unknown to the registry", "passed": False}]
@@ -103,8 +105,9 @@ def first_version(comparison: Comparison) -> Finding:
 def no_score_fell(comparison: Comparison) -> Finding:
     """Reject a fall that exceeds the standard error of the difference by a factor of `max_drop`."""
     new, old, bound = comparison.candidate.scores, comparison.old.scores, comparison.max_drop
-    # Each score is tested by itself, without a correction for the number of scores: a bound of two standard errors
-    # rejects about one in forty unchanged scores, which errs on the side of keeping the champion.
+    # Errors are combined as if independent. Both models answer the same items, so the true error is smaller and a bound
+    # of two standard errors rejects fewer than one in forty unchanged scores. Each score is tested by itself, without a
+    # correction for their number: the more scores, the likelier one of them falls by chance.
     falls = tuple(text for key in comparison.comparable if (text := _fall(key, new[key], old[key], bound)))
     rows = f"none of {len(comparison.comparable)} comparable rows fell by more than {bound:g} standard errors"
     return Finding((rows,), against=falls)
@@ -186,8 +189,6 @@ def difference(new: TaskScore | None, old: TaskScore) -> str:
 
 def _fall(key: str, new: TaskScore, old: TaskScore, bound: float) -> str | None:
     drop = old.value - new.value if new.higher_is_better else new.value - old.value
-    # The two measurements are treated as independent. They share their items, so the true error is smaller and the
-    # rule errs on the side of promotion.
     error = math.hypot(new.stderr, old.stderr)
     if drop <= bound * error or drop <= 0:
         return None

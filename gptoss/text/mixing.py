@@ -18,7 +18,7 @@ def mix(values: Hashes) -> Hashes:
     """The output of SplitMix64 for the state `values`: a bijection of 64 bits in which every bit of the input reaches
     every bit of the output.
 
-    References: Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators (OOPSLA 2014), figure 16.
+    References: Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators (OOPSLA 2014).
     """
     # Adding the increment first keeps zero from being a fixed point of the finaliser.
     mixed = values + GOLDEN_GAMMA

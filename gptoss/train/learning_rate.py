@@ -27,5 +27,5 @@ def _decay_multiplier(step: int, config: PretrainConfig) -> float:
         progress = (step - config.warmup_steps) / (config.steps - config.warmup_steps)
         return 0.5 * (1 + math.cos(math.pi * progress))
     progress = max(0.0, 1 - (config.steps - step) / config.decay_steps)
-    # 1-sqrt ended at a lower loss than linear in Hägele et al. 2024 (section 4, decay over 20 % of the steps).
+    # 1-sqrt ended at a lower loss than linear in Hägele et al. 2024 (section 3, decay over 20 % of the steps).
     return 1 - progress if config.decay == "linear" else 1 - math.sqrt(progress)

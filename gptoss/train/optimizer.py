@@ -18,8 +18,9 @@ NamedParameters = Sequence[tuple[str, Tensor]]
 def has_weight_decay(name: str, parameter: Tensor) -> bool:
     """Weight decay applies to matrices, except the input embedding.
 
-    A norm's gain is a scale, for which zero is no meaningful prior. A row of the embedding has a gradient only where
-    its token occurs, so decay would shrink rare tokens for being rare (OLMo et al. 2024, section 3.3).
+    A norm's gain is a scale, for which zero is not a meaningful prior. Decayed embeddings become small, which makes the
+    gradients of early layers large (OLMo et al. 2024, OLMo 2). A reason of our own: a row of the embedding has a
+    gradient only where its token occurs, so decay would shrink rare tokens for being rare.
     """
     return parameter.dim() > 1 and ".embed_" not in name
 

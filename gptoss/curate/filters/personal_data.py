@@ -16,7 +16,7 @@ from gptoss.pii.redact import redact
 class RedactPersonalData(Filter):
     """Configured by `curate.personal_data`. Edits texts and titles, removes nothing.
 
-    References: FineWeb (Penedo et al. 2024, appendix) for email and IP addresses; `gptoss/pii` for the other kinds.
+    References: FineWeb (Penedo et al. 2024) for email and IP addresses; `gptoss/pii` for the other kinds.
     """
 
     name = "redact"

@@ -32,7 +32,7 @@ class RepeatedLinesFilter(Filter):
 
     Edits texts. Reason `repeated_lines` for a document of which no line is left.
 
-    References: CCNet (Wenzek et al. 2020, section 3.1), which removes paragraphs repeated over a crawl.
+    References: CCNet (Wenzek et al. 2020, section 3.2), which removes paragraphs repeated over a crawl.
     """
 
     name = "repeated_lines"

@@ -45,8 +45,9 @@ PHRASES = (
     "use of cookies", "use cookies",
 )  # fmt: skip
 CITATIONS = ("edit]", "citation needed]")  # after `[`
-# Bits of the phrases in a bit set: the first three of `PHRASES`, and all others (-8 has every bit from the fourth on).
-LOREM, JAVASCRIPT, CURLY, POLICY = 1, 2, 4, -8
+# Bits of the phrases in a bit set: one for each of the first three of `PHRASES`, and all the others together.
+LOREM, JAVASCRIPT, CURLY = 1, 2, 4
+POLICY = ~(LOREM | JAVASCRIPT | CURLY)
 # Positions in the array of settings: kernels take arrays, not configuration.
 MAX_WORD_LENGTH, REMOVE_CITATIONS, TERMINAL_PUNCTUATION, MIN_LINE_WORDS, WANTED_PHRASES = range(5)
 
