@@ -10,35 +10,35 @@ from dataclasses import dataclass
 from typing import Any
 
 from gptoss.core.errors import DataError, PipelineError
-from gptoss.publish.gates.activations_fit import ActivationsFit
+from gptoss.publish.gates.activations_fit_float16 import ActivationsFitFloat16
 from gptoss.publish.gates.chat_template import ChatTemplate
-from gptoss.publish.gates.checksums_match import ChecksumsMatch
+from gptoss.publish.gates.checksums import Checksums
 from gptoss.publish.gates.config_as_trained import ConfigAsTrained
 from gptoss.publish.gates.gate import INFINITY, Gate, GateInputs
+from gptoss.publish.gates.kl_float32_float16 import KlFloat32Float16
 from gptoss.publish.gates.loads_stock import LoadsStock
 from gptoss.publish.gates.logits_finite import LogitsFinite
-from gptoss.publish.gates.models_agree import ModelsAgree
-from gptoss.publish.gates.tensors_are_float16 import TensorsAreFloat16
+from gptoss.publish.gates.tensors_float16 import TensorsFloat16
 from gptoss.publish.gates.tokenizer_as_trained import TokenizerAsTrained
 from gptoss.publish.gates.tokenizer_round_trip import TokenizerRoundTrip
 from gptoss.publish.gates.vocabulary_fits import VocabularyFits
-from gptoss.publish.gates.weights_fit import WeightsFit
+from gptoss.publish.gates.weights_fit_float16 import WeightsFitFloat16
 
 # The order is that of `gates.json`. Gates that read only headers come first; checksums come last, because they read
 # every byte again, after everything that could have damaged a file.
 GATES: tuple[type[Gate], ...] = (
-    WeightsFit,
-    TensorsAreFloat16,
+    WeightsFitFloat16,
+    TensorsFloat16,
     ConfigAsTrained,
     LoadsStock,
-    ActivationsFit,
+    ActivationsFitFloat16,
     LogitsFinite,
-    ModelsAgree,
+    KlFloat32Float16,
     TokenizerAsTrained,
     TokenizerRoundTrip,
     VocabularyFits,
     ChatTemplate,
-    ChecksumsMatch,
+    Checksums,
 )
 # transformers prints whole configurations in some of its errors.
 MAX_REASON_CHARACTERS = 300

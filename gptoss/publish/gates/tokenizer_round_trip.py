@@ -28,7 +28,7 @@ class TokenizerRoundTrip(Gate):
 
     def measure(self, inputs: GateInputs) -> tuple[float, str]:
         tokenizer = inputs.tokenizer
-        # Without control tokens: in a rendered document they are separators, not text.
+        # Without special tokens: in a rendered document they are separators, not text.
         held_out = (tokenizer.decode(window, skip_special_tokens=True) for window in inputs.windows)
         texts = [*UNICODE_SAMPLES, *held_out]
         failed = [text for text in texts if tokenizer.decode(tokenizer(text)["input_ids"]) != text]

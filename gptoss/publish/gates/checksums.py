@@ -6,7 +6,7 @@ from gptoss.core import checksums
 from gptoss.publish.gates.gate import MAX_NAMES, Gate, GateInputs
 
 
-class ChecksumsMatch(Gate):
+class Checksums(Gate):
     """Number of files that differ from `checksums.sha256`, are missing, or are not listed."""
 
     name = "checksums"

@@ -6,7 +6,7 @@ from gptoss.publish.gates.gate import INFINITY, Gate, GateInputs, three_digits
 from gptoss.publish.weights import FLOAT16_MAX
 
 
-class ActivationsFit(Gate):
+class ActivationsFitFloat16(Gate):
     """The largest absolute activation of any module on held-out text."""
 
     name = "activations_fit_float16"

@@ -6,7 +6,7 @@ from gptoss.publish.gates.gate import MAX_NAMES, Gate, GateInputs
 from gptoss.publish.weights import tensor_dtypes
 
 
-class TensorsAreFloat16(Gate):
+class TensorsFloat16(Gate):
     """Number of tensors with another dtype."""
 
     name = "tensors_float16"

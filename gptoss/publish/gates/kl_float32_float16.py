@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 POSITIONS_PER_BLOCK = 64
 
 
-class ModelsAgree(Gate):
+class KlFloat32Float16(Gate):
     """KL(float32 || float16) of the next token, in nats per token, mean over all held-out positions."""
 
     name = "kl_float32_float16"

@@ -6,7 +6,7 @@ from gptoss.publish.gates.gate import INFINITY, MAX_NAMES, Gate, GateInputs, thr
 from gptoss.publish.weights import FLOAT16_MAX
 
 
-class WeightsFit(Gate):
+class WeightsFitFloat16(Gate):
     """The largest absolute weight, before the cast."""
 
     name = "weights_fit_float16"
