@@ -27,7 +27,7 @@ HEAVY = {
 """Libraries that take more than a tenth of a second to import."""
 MAX_LINES, MAX_STAGE_LINES = 300, 80
 MIN_COMMENT_SHARE = 0.05
-TABLES = {"exceptions.py", "symbols.py"}
+TABLES = {"tokenizer_exceptions.py", "symbols.py"}
 """Modules that are mostly tables of constants."""
 
 

@@ -1,6 +1,6 @@
 """Kernels below the tokenizer: characters of a text, exceptions, and what is split off the start and end of a word.
 
-    exception_pieces:  look up data[start:end] in the hash table of `exceptions.py`
+    exception_pieces:  look up data[start:end] in the hash table of `tokenizer_exceptions.py`
     prefix_size:       bytes of the mark that starts the word, by the rules of `words.py`
     suffix_size:       bytes of the mark, unit or 's that ends it
 
@@ -18,7 +18,7 @@ import numpy as np
 from gptoss.quality.rules import characters as ch
 from gptoss.quality.rules import utf8
 from gptoss.quality.rules.compiled import Bytes, Int64s, UInt32s, inlined
-from gptoss.quality.rules.exceptions import tokenizer_exceptions
+from gptoss.quality.rules.tokenizer_exceptions import tokenizer_exceptions
 
 # The table of exceptions is one int64 array, because kernels take arrays: three sections of 256, SLOTS and SLOTS.
 SLOTS = 4096  # a power of two, so that a mask replaces the remainder; 1,343 exceptions fill it to a third

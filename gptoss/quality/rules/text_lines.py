@@ -64,7 +64,7 @@ def count_characters(data: Bytes, start: int, end: int) -> int:
 
 @inlined
 def table_slots(entries: int) -> int:
-    """Slots of a hash table for so many entries: at most half of them are filled, which keeps probing short."""
+    """Slots of a hash table for `entries` entries: at most half of them are filled, which keeps probing short."""
     slots = SMALLEST_TABLE
     while slots < 2 * entries:
         slots *= 2

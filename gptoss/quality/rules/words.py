@@ -9,7 +9,7 @@ itself takes most of the time of datatrove's filters, so its rules are compiled 
         other run: split off prefixes and suffixes, split the rest at infixes, rejoin exceptions
 
 The definition, for a run:
-1. If it is one of `exceptions.tokenizer_exceptions()`, it is those pieces.
+1. If it is one of `tokenizer_exceptions.tokenizer_exceptions()`, it is those pieces.
 2. Otherwise a prefix and a suffix are split off repeatedly, until neither is found or the rest is such an exception.
    Prefixes: a mark of `characters.PREFIX`, two or more full stops, `+` not before a digit, `US$ C$ A$`.
    Suffixes: a mark of `characters.SUFFIX`, `'s 'S ’s ’S`, two or more full stops, one full stop after

@@ -6,7 +6,7 @@ import re
 
 from gptoss.quality.rules import characters as ch
 from gptoss.quality.rules.affixes import UNITS
-from gptoss.quality.rules.exceptions import tokenizer_exceptions
+from gptoss.quality.rules.tokenizer_exceptions import tokenizer_exceptions
 from gptoss.quality.rules.words import LONGEST_JOIN
 
 CLASSES = ch.class_table()

@@ -1,4 +1,4 @@
-"""The compiled kernels against plain Python that says the same in the obvious way."""
+"""The compiled kernels against straightforward plain Python."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gptoss.quality.rules.text_lines import count_repeated, line_end, split_piec
 from gptoss.quality.rules.web_addresses import is_address
 from tests.quality.rules.reference_tokenizer import ADDRESS
 from tests.quality.rules.test_words import words
-from tests.quality.test_rule_families import cleaned, judged, measured
+from tests.quality.test_rule_families import cleaned, measured, run_rules
 
 TEXTS = st.text("ab 1.-#•…?!\"'{[]\n\r\t\u0085\u2028\u3000é’", max_size=60)
 WORDS = st.lists(st.sampled_from(["the", "of", "a", "bb", "café", "1", "The"]), max_size=40)
@@ -106,7 +106,7 @@ def test_ngram_measures_are_those_of_plain_python(tokens: list[str]) -> None:
         max_duplicate_ngram_characters=tuple((n, 1.0) for n in sizes),
     )
     text = " ".join(tokens)
-    found = judged([text], OFF.model_copy(update={"repetition": config})).measures
+    found = run_rules([text], OFF.model_copy(update={"repetition": config})).measures
     for n in sizes:
         top, repeated = ngram_measures(tokens, n) if len(tokens) >= n else (0, 0)
         assert found[f"top_{n}gram"][0] == pytest.approx(top / max(len(text), 1))
@@ -158,7 +158,7 @@ LINES = st.lists(
 @given(LINES)
 def test_c4_leaves_what_plain_python_leaves(pieces: list[str]) -> None:
     text, expected = "".join(pieces), cleaned_in_python("".join(pieces))
-    # A document of which nothing is left is removed, and its text stays as it came.
+    # A document that would become empty is removed and keeps its original text.
     assert cleaned(text) == (expected or text)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gptoss.quality.rules.affixes import exception_table
 from gptoss.quality.rules.characters import class_table
-from gptoss.quality.rules.exceptions import tokenizer_exceptions
+from gptoss.quality.rules.tokenizer_exceptions import tokenizer_exceptions
 from gptoss.quality.rules.words import count_sentences, split_words
 from tests.quality.rules import reference_tokenizer
 
