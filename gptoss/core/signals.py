@@ -18,11 +18,11 @@ REPEAT_SECONDS = 3.0
 
 
 class StopRequest:
-    """`requested` is True once this process was asked to stop; `insist` is called when it is asked again."""
+    """`requested` is True once this process was asked to stop; `on_second_request` is called when it is asked again."""
 
-    def __init__(self, insist: Callable[[], None]) -> None:
+    def __init__(self, on_second_request: Callable[[], None]) -> None:
         self.requested = False
-        self._insist = insist
+        self._on_second_request = on_second_request
         self._requested_at = 0.0
 
     def handle(self, number: int, frame: FrameType | None) -> None:
@@ -31,13 +31,13 @@ class StopRequest:
         if not self.requested:
             self.requested, self._requested_at = True, now
         elif now - self._requested_at >= REPEAT_SECONDS:
-            self._insist()
+            self._on_second_request()
 
 
 @contextmanager
-def stop_request(insist: Callable[[], None]) -> Iterator[StopRequest]:
+def stop_request(on_second_request: Callable[[], None]) -> Iterator[StopRequest]:
     """Handle stop requests inside the block. Only the main thread can set signal handlers."""
-    request = StopRequest(insist)
+    request = StopRequest(on_second_request)
     previous = {number: signal.signal(number, request.handle) for number in SIGNALS}
     try:
         yield request

@@ -56,7 +56,7 @@ def launch(run_config: RunConfig, run: StageRun) -> None:
         print_status(f"pretrain: following Slurm job {job.number}, which was submitted before")
     # The attempt is that of the job, because rank 0 writes it into the rows that the monitor follows.
     monitor = Monitor(run_config, run)
-    with stop_request(insist=interrupt) as stop:
+    with stop_request(on_second_request=interrupt) as stop:
         ranks: RankProcesses = job or start(run_config, log)
         try:
             code = follow(run_config, monitor, ranks, stop)

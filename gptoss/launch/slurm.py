@@ -27,7 +27,7 @@ from gptoss.train.run_config import RunConfig
 
 SCRIPT = Path(gptoss.__file__).resolve().parent.parent / "infra" / "slurm" / "pretrain.sbatch"
 WORKER = [sys.executable, "-u", "-m", "gptoss.launch.worker"]
-JOB_MODULE = "gptoss.launch.slurm_job"
+JOB_MODULE = "gptoss.launch.slurm_batch"
 PYTHON = "GPTOSS_PYTHON"
 """Environment variable of the job: the interpreter of the stage that submitted it."""
 # slurmctld serves all users of the cluster; its documentation asks not to query it in tight loops.

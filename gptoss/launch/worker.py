@@ -34,8 +34,6 @@ LOCK_SECONDS = 60
 
 @dataclass
 class Worker:
-    """One rank."""
-
     rank: int
     run_config: RunConfig | None
     """None on a rank that another launcher started, until rank 0 has broadcast it."""
@@ -58,7 +56,7 @@ def main() -> int:
     worker = Worker(int(os.environ["RANK"]), own)
     try:
         # A second request: the process may be inside a collective, which an exception would leave half done.
-        with stop_request(insist=lambda: os._exit(128 + signal.SIGTERM)) as stop:
+        with stop_request(on_second_request=lambda: os._exit(128 + signal.SIGTERM)) as stop:
             run(worker, stop)
     except Preempted as error:
         if own and worker.rank == 0:
@@ -66,7 +64,7 @@ def main() -> int:
         if not own and STOPPED_ENV in os.environ:
             Path(os.environ[STOPPED_ENV]).touch()
         return 0 if own or STOPPED_ENV in os.environ else error.exit_code
-    except BaseException as error:  # torch.distributed.checkpoint's CheckpointException is no Exception
+    except BaseException as error:  # torch.distributed.checkpoint's CheckpointException is not an Exception
         report_and_exit(worker, error)
     return 0
 

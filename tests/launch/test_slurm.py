@@ -15,7 +15,7 @@ import pytest
 
 from gptoss.config.cluster import ClusterConfig
 from gptoss.core.errors import Preempted, UserError
-from gptoss.launch import failures, slurm, slurm_job
+from gptoss.launch import failures, slurm, slurm_batch
 from gptoss.launch.environment import RESTART_COUNT_ENV, RUN_CONFIG_ENV, config_file
 from gptoss.train.run_config import RunConfig
 from tests.launch.slurm_site import missing, slurm_site
@@ -53,7 +53,7 @@ def job_number() -> str:
 
 
 @pytest.mark.slow
-def test_a_preempted_job_gives_the_bytes_of_an_undisturbed_run(
+def test_a_preempted_job_gives_the_bytes_of_an_uninterrupted_run(
     checkout: Callable[..., Path], on_slurm: ClusterConfig
 ) -> None:  # fmt: skip
     """The stage on the login node is killed and finds its job again; the job is requeued as after a preemption. The
@@ -90,8 +90,8 @@ def test_cancelling_saves_and_leaves_no_job(checkout: Callable[..., Path], on_sl
     assert login.returncode == Preempted.exit_code, err
     (step,) = re.findall(r"stopped on request after step (\d+); the same command continues", err)
     assert finished()[-1] == f"step-{int(step):08d}"
-    said = subprocess.run(["scontrol", "show", "job", job_number()], check=True, capture_output=True, text=True).stdout
-    assert "JobState=FAILED" in said and "ExitCode=75:0" in said and "Requeue=0" in said
+    shown = subprocess.run(["scontrol", "show", "job", job_number()], check=True, capture_output=True, text=True).stdout
+    assert "JobState=FAILED" in shown and "ExitCode=75:0" in shown and "Requeue=0" in shown
 
 
 @pytest.mark.slow
@@ -123,8 +123,8 @@ def test_a_task_of_srun_is_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
         "SLURM_JOB_ID": "40123", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "16", "SLURM_PROCID": "9",
         "SLURM_LOCALID": "1", "SLURM_STEP_NODELIST": "gpu[03-04]",
     }  # fmt: skip
-    said = {"hostnames": "gpu03\ngpu04\n", "node": "NodeName=gpu03 Arch=x86_64 NodeAddr=10.0.0.3 NodeHostName=gpu03\n"}
-    monkeypatch.setattr(slurm, "_slurm", lambda *command: said[command[-2]])
+    shown = {"hostnames": "gpu03\ngpu04\n", "node": "NodeName=gpu03 Arch=x86_64 NodeAddr=10.0.0.3 NodeHostName=gpu03\n"}
+    monkeypatch.setattr(slurm, "_slurm", lambda *command: shown[command[-2]])
     rank = {"RANK": "9", "LOCAL_RANK": "1", "WORLD_SIZE": "16", "MASTER_ADDR": "10.0.0.3", "MASTER_PORT": "20123"}
     assert slurm.rank_environment(task) == rank
 
@@ -171,8 +171,8 @@ def test_a_job_restarts_its_ranks_only_where_that_can_help(
         failures.report(run.state, failures.Failure(1, 0.0, kind, "problem"))
         return subprocess.CompletedProcess(command, code)
 
-    monkeypatch.setattr(slurm_job.subprocess, "run", srun)
-    assert slurm_job.main() == 1
+    monkeypatch.setattr(slurm_batch.subprocess, "run", srun)
+    assert slurm_batch.main() == 1
     assert counted == ["0", "1"]
-    assert slurm_job.main() == 137
+    assert slurm_batch.main() == 137
     assert counted == ["0", "1", "0", "1", "2"]

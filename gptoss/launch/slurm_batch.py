@@ -1,4 +1,4 @@
-"""Run the ranks of a submitted Slurm job: `python -m gptoss.launch.slurm_job`.
+"""Run the ranks of a submitted Slurm job: `python -m gptoss.launch.slurm_batch`.
 
 The stage on the login node submits `infra/slurm/pretrain.sbatch` (`gptoss.launch.slurm.submit`), and the batch script
 runs this on the job's first node, with the run configuration in the environment. Exit code: that of srun, or 75 when
