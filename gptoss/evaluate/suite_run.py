@@ -13,7 +13,7 @@ from gptoss.core import paths
 from gptoss.eval_items.frozen_index import FrozenIndex
 from gptoss.eval_items.suites import Suite, load_baselines
 from gptoss.evaluate import code_execution, harness, result_rows
-from gptoss.evaluate.measurements import Measurements
+from gptoss.evaluate.step_cache import StepCache
 from gptoss.evaluate.tasks import read_subsets, scored_content
 
 
@@ -37,9 +37,7 @@ class SuiteResult:
         return values
 
 
-def run_suite(
-    lm: HFLM, suite: Suite, index: FrozenIndex, config: EvaluateConfig, measurements: Measurements
-) -> SuiteResult:
+def run_suite(lm: HFLM, suite: Suite, index: FrozenIndex, config: EvaluateConfig, cache: StepCache) -> SuiteResult:
     """Run every task of a suite that can be run."""
     # Read once per suite: both are small, and every task needs them.
     baselines = load_baselines(suite.baseline) if suite.baseline else None
@@ -53,7 +51,7 @@ def run_suite(
             result.not_run.append({"suite": suite.name, "task": name, "reason": reason})
             continue
         # The name of a task is unique in its suite only, hence both names in the key.
-        measured = measurements.once(f"{suite.name}-{name}", partial(_run_task, lm, suite, name, index, config))
+        measured = cache.once(f"{suite.name}-{name}", partial(_run_task, lm, suite, name, index, config))
         result.rows.append(result_rows.row(suite, name, task, measured, contaminated, baselines))
         result.samples += measured["samples"]
     return result

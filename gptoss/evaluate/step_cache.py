@@ -11,7 +11,7 @@ from typing import Any
 from gptoss.core.atomic_files import read_json, write_json
 
 
-class Measurements:
+class StepCache:
     """Caches results in `state` as `NAME.json`, and records the seconds that each step of this process took."""
 
     def __init__(self, state: Path) -> None:
