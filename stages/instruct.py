@@ -15,6 +15,8 @@ from __future__ import annotations
 from gptoss.config.settings import Settings
 from gptoss.core import paths
 from gptoss.core.atomic_files import atomic_folder, write_json
+from gptoss.finetune.examples import make_examples
+from gptoss.finetune.preference_pairs import read_preferences
 from gptoss.tracking.mlflow_run import StageRun
 from gptoss.tracking.runner import Metrics, run_stage
 
@@ -23,18 +25,16 @@ def instruct(settings: Settings, run: StageRun) -> Metrics:
     """Read, encode, train, merge, write. Returns counts and losses before and after training."""
     from gptoss.finetune import adapters, records, training
     from gptoss.finetune.conversations import read_corpus
-    from gptoss.finetune.examples import make_examples
     from gptoss.finetune.fine_tuning import fine_tune
-    from gptoss.finetune.preference_pairs import read_preferences
 
     config, seed = settings.instruct, settings.seed
     # The published float16 weights, not the float32 training state: the adapter is trained for what users load.
     base_folder = paths.published(settings.name, "base")
     training.prepare_process()
     base, tokenizer = adapters.load_base(base_folder, config)
-    control_tokens = adapters.control_tokens(tokenizer)
-    corpus = read_corpus(config.data, config.documents, control_tokens)
-    preferences = read_preferences(config, tokenizer, control_tokens)
+    special_tokens = adapters.special_token_texts(tokenizer)
+    corpus = read_corpus(config.data, config.documents, special_tokens)
+    preferences = read_preferences(config, tokenizer, special_tokens)
     examples = make_examples(
         tokenizer, corpus.conversations, max_length=config.max_length, fraction=config.held_out_fraction, seed=seed
     )

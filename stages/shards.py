@@ -5,7 +5,7 @@ each document is `<|endoftext|>` and its tokens, the documents of a source are c
 (where each document begins); `index.json` (sizes, checksums, counts, first token of each source). Read them with
 `gptoss.tables.token_files.TokenSplit`.
 
-Documents are held out for validation by a hash of (seed, id). Text is never parsed for control tokens: "<|im_end|>" in
+Documents are held out for validation by a hash of (seed, id). Text is never parsed for special tokens: "<|im_end|>" in
 a document is encoded as ordinary characters.
 Errors: too few documents for both splits; documents that are not in order of source; a tokenizer larger than the padded
 vocabulary; a full disk. The folder is written as a whole or not at all.

@@ -27,8 +27,8 @@ EXAMPLES = {
 
 def settings(**changes: Any) -> Any:
     """The tiny settings of the copy with changes by dotted key."""
-    from gptoss.config.section import check, load_yaml
     from gptoss.config.settings import Settings
+    from gptoss.config.yaml_sections import check, load_yaml
 
     values = load_yaml(Path("profiles/tiny.yaml"))
     for key, value in changes.items():
@@ -132,20 +132,20 @@ def check_objective() -> None:
     import numpy as np
 
     from gptoss.config.extensions import OBJECTIVES, load
-    from gptoss.config.tokenizer import PADDING, SEPARATOR
+    from gptoss.config.tokenizer import END_OF_TEXT, PADDING
 
     config = settings(**{"pretrain.objective": "token_dropout"})
     examples = load(OBJECTIVES, config.pretrain.objective).examples
     ids = config.tokenizer.special_ids
     windows = np.random.default_rng(0).integers(10, 300, (64, 257))
-    windows[:, ::9] = ids[SEPARATOR]
+    windows[:, ::9] = ids[END_OF_TEXT]
     samples = np.arange(64)
     inputs, targets = examples(windows, samples, config)
     assert inputs.shape == targets.shape == (64, 256) and np.array_equal(targets, windows[:, 1:])
     hidden = inputs == ids[PADDING]
     assert np.array_equal(inputs[~hidden], windows[:, :-1][~hidden])
-    assert 0.08 < hidden.sum() / (windows[:, :-1] != ids[SEPARATOR]).sum() < 0.12
-    assert not (hidden & (windows[:, :-1] == ids[SEPARATOR])).any()
+    assert 0.08 < hidden.sum() / (windows[:, :-1] != ids[END_OF_TEXT]).sum() < 0.12
+    assert not (hidden & (windows[:, :-1] == ids[END_OF_TEXT])).any()
     alone, _ = examples(windows[5:6], samples[5:6], config)
     assert np.array_equal(alone, inputs[5:6])
 
@@ -281,8 +281,8 @@ def check_cluster() -> None:
     """The file is valid, and the sizes of its mesh fit the batch of a profile."""
     from gptoss.config.cluster import load_cluster
     from gptoss.config.profiles import compose
-    from gptoss.config.section import check
     from gptoss.config.settings import Settings
+    from gptoss.config.yaml_sections import check
     from gptoss.train.run_config import divide_batch
 
     cluster = load_cluster("h100-80gb-16")

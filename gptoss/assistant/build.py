@@ -2,7 +2,7 @@
 
 In: facts (`finetune/document_facts.py`), a published model, the configuration of Instruct. Out: a folder with the
 float16 model, its adapter, `evaluation.json` (the same held-out questions to base and assistant, and which facts were
-left out) and checksums; it appears complete or not at all. A fact that spells a control token of the base could forge a
+left out) and checksums; it appears complete or not at all. A fact that spells a special token of the base could forge a
 turn and is left out.
 """
 
@@ -59,19 +59,19 @@ def build(
     seed = settings.seed
     training.prepare_process()
     model, tokenizer = adapters.load_base(base, config)
-    control_tokens = adapters.control_tokens(tokenizer)
-    facts, rejected = usable_facts(facts, control_tokens)
+    special_tokens = adapters.special_token_texts(tokenizer)
+    facts, rejected = usable_facts(facts, special_tokens)
     # Before the adapter is added: an untrained one changes no output, but takes time.
     before = quiz.ask(model, tokenizer, facts, seed=seed, max_length=config.max_length)
     conversations = [conversation for fact in facts for conversation in fact.conversations()]
     # The shipped conversations again: trained on documents alone, the model would forget how to chat and to refuse.
-    conversations += read_corpus([], [], control_tokens).conversations
+    conversations += read_corpus([], [], special_tokens).conversations
     examples = make_examples(
         tokenizer, conversations, max_length=config.max_length, fraction=config.held_out_fraction, seed=seed
     )
     model = adapters.make_trainable(model, config, seed)
     state, pad_id = run.state / "trainer", tokenizer.pad_token_id
-    training.train(model, examples, config, seed=seed, pad_id=pad_id, state=state, log=run.metrics)
+    training.train(model, examples, config, seed=seed, pad_id=pad_id, state=state, log=run.log_metrics)
     after = quiz.ask(model, tokenizer, facts, seed=seed, max_length=config.max_length)
     run.log_metrics({
         f"{who}_{figure}": answers[figure]
@@ -83,9 +83,9 @@ def build(
     return evaluation
 
 
-def usable_facts(facts: list[Fact], control_tokens: list[str]) -> tuple[list[Fact], list[dict[str, Any]]]:
+def usable_facts(facts: list[Fact], special_tokens: list[str]) -> tuple[list[Fact], list[dict[str, Any]]]:
     """The facts to train on, and a record of the others. Raises `DataError` if none is left."""
-    usable, rejected = split_usable(facts, control_tokens)
+    usable, rejected = split_usable(facts, special_tokens)
     reasons = [f"{item.file}: {item.reason}: {item.detail}" for item in rejected]
     if not usable:
         raise DataError(f"none of {len(facts)} facts can be used; {reasons[0]}", "correct the documents")

@@ -1,4 +1,4 @@
-"""Configuration of the stage `tokenizer`, and the names of the control tokens."""
+"""Configuration of the stage `tokenizer`, and the names of the special tokens."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pydantic import Field, PositiveInt, model_validator
 from gptoss.config.extensions import TOKENIZERS, require_registered
 from gptoss.config.section import Section
 
-SEPARATOR = "<|endoftext|>"
+END_OF_TEXT = "<|endoftext|>"
 PADDING = "<|pad|>"
 MESSAGE_START = "<|im_start|>"
 MESSAGE_END = "<|im_end|>"
-SPECIAL_TOKENS = [SEPARATOR, PADDING, MESSAGE_START, MESSAGE_END]
+SPECIAL_TOKENS = [END_OF_TEXT, PADDING, MESSAGE_START, MESSAGE_END]
 """Ids 0, 1, 2, 3; `tokenizer.extra_tokens` follow. Encoding a text adds none of them."""
 FIM_TOKENS = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
 """Extra tokens that the objective `fill_in_the_middle` needs."""
-# 256 bytes and four control tokens take 260 ids; the others leave room for at least a few learned tokens.
+# 256 bytes and four special tokens take 260 ids; the others leave room for at least a few learned tokens.
 MIN_VOCAB_SIZE = 300
 
 
@@ -26,13 +26,13 @@ class TokenizerConfig(Section):
     """A key of `TOKENIZERS` in `extensions.py`."""
     vocab_size: PositiveInt
     extra_tokens: tuple[Annotated[str, Field(pattern=r"^<\|[a-z0-9_]+\|>$")], ...]
-    """Further control tokens, such as `<|fim_prefix|>`; their ids follow those of the four that every tokenizer has."""
+    """Further special tokens, such as `<|fim_prefix|>`; their ids follow those of the four that every tokenizer has."""
     pad_to_multiple_of: PositiveInt
     sample_bytes: PositiveInt
 
     @property
     def special_ids(self) -> dict[str, int]:
-        """The id of each control token."""
+        """The id of each special token."""
         return {token: number for number, token in enumerate((*SPECIAL_TOKENS, *self.extra_tokens))}
 
     @property

@@ -7,8 +7,6 @@ parameters are float32: a half-precision copy would lose small updates, and its 
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,11 +18,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from gptoss.config.instruct import InstructConfig
 from gptoss.core.atomic_files import read_json, write_json, write_text
 from gptoss.core.errors import DataError, UserError
-from gptoss.tokenizer.folder import tokenizer_files
+from gptoss.finetune.chat_template import with_system_prompt
+from gptoss.tokenizer.folder import CHAT_TEMPLATE, tokenizer_files
 
 # Conversations are cut, and counted, after they are tokenized: the tokenizer need not warn.
 NO_LIMIT = 2**63
-TEMPLATE = "chat_template.jinja"
 # safetensors writes files that only their owner may read.
 FILE_MODE = 0o644
 
@@ -39,7 +37,8 @@ def load_base(folder: Path, config: InstructConfig) -> tuple[Any, Any]:
     model = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=getattr(torch, config.base_precision),
-        device_map=_first_gpu(),
+        # The whole model on one GPU, the one on which it will be trained.
+        device_map={"": 0} if torch.cuda.is_available() else None,
         local_files_only=True,
         quantization_config=_quantization(config),
     )
@@ -67,30 +66,12 @@ def load_tokenizer(folder: Path, system_prompt: str) -> Any:
     return tokenizer
 
 
-def control_tokens(tokenizer: Any) -> list[str]:
-    """The texts that the tokenizer reads as control tokens: those with a name such as `pad_token`, and those that only
+def special_token_texts(tokenizer: Any) -> list[str]:
+    """The texts that the tokenizer reads as special tokens: those with a name such as `pad_token`, and those that only
     `tokenizer.json` marks as special."""
     added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
     # Tokenizers from elsewhere often have special tokens that their configuration does not name.
     return list(dict.fromkeys([*tokenizer.all_special_tokens, *added]))
-
-
-def _first_gpu() -> dict[str, int] | None:
-    """A device map with the whole model on the GPU on which it will be trained; None without a GPU."""
-    if not torch.cuda.is_available():
-        return None
-    # Deterministic matrix products need it; PyTorch reads it at the first product only.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":16:8")
-    return {"": 0}
-
-
-def with_system_prompt(template: str, prompt: str) -> str:
-    """The chat template, with `prompt` as the system message of a conversation that has none."""
-    if not prompt:
-        return template
-    # As a JSON string: quotation marks and braces of the prompt are no syntax of the template.
-    turn = json.dumps(f"<|im_start|>system\n{prompt}<|im_end|>\n", ensure_ascii=False)
-    return f"{{%- if messages[0]['role'] != 'system' %}}\n    {{{{- {turn} }}}}\n{{%- endif %}}\n{template}"
 
 
 def _quantization(config: InstructConfig) -> Any:
@@ -176,7 +157,7 @@ def save(model: Any, tokenizer: Any, base: Path, folder: Path, config: InstructC
     for path in tokenizer_files(base):
         shutil.copyfile(path, merged / path.name)
     # After the copy: it replaces the template of the base.
-    write_text(merged / TEMPLATE, tokenizer.chat_template)
+    write_text(merged / CHAT_TEMPLATE.name, tokenizer.chat_template)
     for path in folder.rglob("*.safetensors"):
         path.chmod(FILE_MODE)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from gptoss.core.errors import DataError, UserError
 from gptoss.finetune.messages import Rejected
 
-# Of the lines of a file: above, the file is probably in another format than it seems.
+# Fraction of the lines of a file. Above it, the file is probably in another format than it seems.
 MAX_REJECT_FRACTION = 0.2
 # Bounds the memory that a file without newlines takes.
 MAX_LINE_BYTES = 16 * 2**20

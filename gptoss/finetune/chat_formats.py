@@ -30,7 +30,7 @@ FORMATS = (
 )
 
 
-def parse_line(line: bytes, control_tokens: Collection[str]) -> tuple[str | None, tuple[Message, ...]]:
+def parse_line(line: bytes, special_tokens: Collection[str]) -> tuple[str | None, tuple[Message, ...]]:
     """The line's own id, if it has one, and its messages. Raises `LineError`."""
     try:
         row = json.loads(line.decode("utf-8"))
@@ -41,7 +41,7 @@ def parse_line(line: bytes, control_tokens: Collection[str]) -> tuple[str | None
     if not isinstance(row, dict):
         raise LineError("not an object", f"a JSON {type(row).__name__}")
     own_id = row.get("id", row.get("message_tree_id"))
-    messages = normalize_messages(_messages(row), control_tokens)
+    messages = normalize_messages(_messages(row), special_tokens)
     # An id appears in records and in the hash that splits off held-out conversations, so it has to be printable text.
     usable = isinstance(own_id, str | int) and not isinstance(own_id, bool) and str(own_id).isprintable()
     return (str(own_id) if usable and str(own_id) else None), messages

@@ -44,7 +44,7 @@ class Corpus:
         return digest.hexdigest()
 
 
-def read_corpus(patterns: Sequence[str], folders: Sequence[str], control_tokens: Collection[str]) -> Corpus:
+def read_corpus(patterns: Sequence[str], folders: Sequence[str], special_tokens: Collection[str]) -> Corpus:
     """The shipped conversations, those of every file that matches `patterns` in sorted order, and those made of the
     documents in `folders`.
 
@@ -57,9 +57,9 @@ def read_corpus(patterns: Sequence[str], folders: Sequence[str], control_tokens:
     files = {RECORDED_IN / name: Path(__file__).with_name(name) for name in SHIPPED}
     files |= {path: path for path in expand_globs("instruct.data", patterns)}
     for recorded, path in files.items():
-        _add_file(corpus, str(recorded), path, control_tokens, known, ids)
+        _add_file(corpus, str(recorded), path, special_tokens, known, ids)
     for folder in folders:
-        _add_documents(corpus, Path(folder), control_tokens)
+        _add_documents(corpus, Path(folder), special_tokens)
     return corpus
 
 
@@ -67,7 +67,7 @@ def _add_file(
     corpus: Corpus,
     name: str,
     path: Path,
-    control_tokens: Collection[str],
+    special_tokens: Collection[str],
     known: set[tuple[Message, ...]],
     ids: set[str],
 ) -> None:
@@ -76,7 +76,7 @@ def _add_file(
         try:
             if line is None:
                 raise LineError("line too long", f"more than {MAX_LINE_BYTES} bytes")
-            own_id, messages = parse_line(line, control_tokens)
+            own_id, messages = parse_line(line, special_tokens)
             # By content, since files of one person often overlap, under other ids.
             if messages in known:
                 raise LineError("duplicate")
@@ -94,13 +94,13 @@ def _add_file(
     corpus.files[name] = {key: outcomes[key] for key in ("used", "duplicate", "rejected")}
 
 
-def _add_documents(corpus: Corpus, folder: Path, control_tokens: Collection[str]) -> None:
+def _add_documents(corpus: Corpus, folder: Path, special_tokens: Collection[str]) -> None:
     outcomes: Counter[str] = Counter(used=0, duplicate=0, rejected=0)
     for fact in read_facts(folder):
-        # Rejected by conversation: one wording may spell a control token where the others do not.
+        # Rejected by conversation: one wording may spell a special token where the others do not.
         for conversation in fact.conversations():
             try:
-                corpus.conversations.append(conversation.validated(control_tokens))
+                corpus.conversations.append(conversation.validated(special_tokens))
                 outcomes["used"] += 1
             except LineError as error:
                 corpus.rejected.append(Rejected.because(error, str(folder / fact.document)))

@@ -31,7 +31,7 @@ from gptoss.finetune.page_blocks import blocks
 MARKDOWN, HTML, TABLE = (".md", ".markdown"), (".html", ".htm"), (".csv",)
 QUESTION_COLUMNS = ("question", "q", "query", "prompt", "instruction")
 ANSWER_COLUMNS = ("answer", "a", "response", "reply", "output")
-# A shorter section is no answer: a heading above other headings, a line of links.
+# A shorter section is not an answer: a heading above other headings, a line of links.
 MIN_ANSWER_WORDS = 4
 # Longer answers are cut: small models learn short ones, and a conversation has to fit `instruct.max_length`.
 MAX_ANSWER_CHARACTERS = 600
@@ -79,7 +79,7 @@ def read_facts(folder: Path, max_characters: int = MAX_ANSWER_CHARACTERS) -> lis
     """The facts of all documents in `folder`, in the order of their paths. Answers end with the last whole sentence
     within `max_characters`. Of several answers to one question only the first is used."""
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder", "name a folder with .md, .html or .csv files")
+        raise UserError(f"{folder} is not a folder", "name a folder with .md, .html or .csv files")
     named = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in (*MARKDOWN, *HTML, *TABLE)]
     paths = [path for path in named if path.is_file()]  # an editor's lock file is a dangling symbolic link
     facts: dict[tuple[str, ...], Fact] = {}
@@ -98,13 +98,13 @@ def read_facts(folder: Path, max_characters: int = MAX_ANSWER_CHARACTERS) -> lis
     return list(facts.values())
 
 
-def split_usable(facts: list[Fact], control_tokens: Collection[str]) -> tuple[list[Fact], list[Rejected]]:
+def split_usable(facts: list[Fact], special_tokens: Collection[str]) -> tuple[list[Fact], list[Rejected]]:
     """The facts that are valid conversations in every wording, and why the others are not."""
     usable, rejected = [], []
     for fact in facts:
         try:
             for wording in fact.wordings:
-                Conversation.exchange(fact.id, wording, fact.answer).validated(control_tokens)
+                Conversation.exchange(fact.id, wording, fact.answer).validated(special_tokens)
             usable.append(fact)
         except LineError as error:
             rejected.append(Rejected.because(error, fact.document))

@@ -48,7 +48,7 @@ def fine_tune(
     trained = adapters.count_trained(model)
     # The user's files are not DVC dependencies, so the fingerprint of the stage does not cover them: the digest does.
     state = run.state / "trainer" / corpus_digest[:16]
-    points = training.train(model, examples, config, seed=seed, pad_id=pad_id, state=state, log=run.metrics)
+    points = training.train(model, examples, config, seed=seed, pad_id=pad_id, state=state, log=run.log_metrics)
     if preferences:
         preference = train_preferences(
             model, tokenizer, preferences, config, run, seed=seed, corpus_digest=corpus_digest

@@ -35,9 +35,9 @@ class Conversation:
         """The messages as chat templates take them."""
         return [{"role": role, "content": content} for role, content in self.messages]
 
-    def validated(self, control_tokens: Collection[str]) -> Conversation:
+    def validated(self, special_tokens: Collection[str]) -> Conversation:
         """The conversation with normalized messages. Raises `LineError`."""
-        return Conversation(self.id, normalize_messages(list(self.messages), control_tokens))
+        return Conversation(self.id, normalize_messages(list(self.messages), special_tokens))
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Rejected:
         return cls(file, line, error.reason, error.detail)
 
 
-def normalize_messages(messages: list[Message], control_tokens: Collection[str]) -> tuple[Message, ...]:
+def normalize_messages(messages: list[Message], special_tokens: Collection[str]) -> tuple[Message, ...]:
     """Strip the messages, drop those after the last answer, and check order and content. Raises `LineError`."""
     while messages and messages[-1][0] != "assistant":
         messages = messages[:-1]
@@ -71,7 +71,7 @@ def normalize_messages(messages: list[Message], control_tokens: Collection[str])
         if not content:
             raise LineError("empty message", f"of the {role}")
         # Tokenized, a text that spells `<|im_end|>` would end its message and could forge the next turn.
-        if token := next((token for token in control_tokens if token in content), None):
+        if token := next((token for token in special_tokens if token in content), None):
             raise LineError("control token", f"the {role} spells out {token}")
         try:
             content.encode("utf-8")

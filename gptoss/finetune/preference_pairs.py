@@ -1,7 +1,7 @@
 """Preference pairs from ranked replies of OpenAssistant trees.
 
 Where a message of the user has several ranked replies, the best and the worst are a pair, and the conversation up to
-there is its prompt. A pair that is empty somewhere or spells a control token is rejected, as a line of a chat file is.
+there is its prompt. A pair that is empty somewhere or spells a special token is rejected, as a line of a chat file is.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Preferences:
     files: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
-def read_preferences(config: InstructConfig, tokenizer: Any, control_tokens: Collection[str]) -> Preferences | None:
+def read_preferences(config: InstructConfig, tokenizer: Any, special_tokens: Collection[str]) -> Preferences | None:
     """The pairs of `instruct.preference` that are no longer than `instruct.max_length`; None if it is null."""
     if config.preference is None:
         return None
-    preferences = read_pairs(config.preference.data, control_tokens)
+    preferences = read_pairs(config.preference.data, special_tokens)
     preferences.pairs = [pair for pair in preferences.pairs if _fits(pair, tokenizer, config.max_length)]
     if not preferences.pairs:
         raise DataError(
@@ -46,7 +46,7 @@ def read_preferences(config: InstructConfig, tokenizer: Any, control_tokens: Col
     return preferences
 
 
-def read_pairs(patterns: Sequence[str], control_tokens: Collection[str]) -> Preferences:
+def read_pairs(patterns: Sequence[str], special_tokens: Collection[str]) -> Preferences:
     """The pairs of all trees. Raises `UserError` for a pattern that matches nothing, `DataError` for a line that is not
     a tree, for a file with too many bad pairs, and if no tree ranks any replies."""
     preferences = Preferences()
@@ -55,7 +55,7 @@ def read_pairs(patterns: Sequence[str], control_tokens: Collection[str]) -> Pref
         for number, line in read_lines(path):
             for pair in _parse_tree(line, path, number):
                 try:
-                    _validate(pair, control_tokens)
+                    _validate(pair, special_tokens)
                     preferences.pairs.append(pair)
                     outcomes["used"] += 1
                 except LineError as error:
@@ -84,7 +84,7 @@ def _parse_tree(line: bytes | None, path: Path, number: int) -> list[Pair]:
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
-            f"{path}, line {number} is no OpenAssistant tree ({type(error).__name__}: {error})",
+            f"{path}, line {number} is not an OpenAssistant tree ({type(error).__name__}: {error})",
             'each line is {"prompt": {"text", "role", "replies": [{"text", "role", "rank", "replies"}, …]}}',
         ) from None
 
@@ -102,12 +102,12 @@ def _walk(node: dict[str, Any], before: list[dict[str, str]]) -> Iterator[Pair]:
         yield from _walk(reply, messages)
 
 
-def _validate(pair: Pair, control_tokens: Collection[str]) -> None:
+def _validate(pair: Pair, special_tokens: Collection[str]) -> None:
     """Raise `LineError` if one of the two conversations of a pair is not valid."""
     # Both sides: the rejected reply is trained on as well, to be less likely.
     for side in ("chosen", "rejected"):
         messages = [(message["role"], message["content"]) for message in pair["prompt"] + pair[side]]
-        normalize_messages(messages, control_tokens)
+        normalize_messages(messages, special_tokens)
 
 
 def _fits(pair: Pair, tokenizer: Any, length: int) -> bool:

@@ -43,7 +43,7 @@ def train_preferences(
         processing_class=tokenizer,
         callbacks=[
             CheckpointCallback(
-                lambda values, step: run.metrics({f"preference_{key}": value for key, value in values.items()}, step)
+                lambda values, step: run.log_metrics({f"preference_{key}": values[key] for key in values}, step)
             )
         ],
     )
@@ -60,7 +60,7 @@ def train_preferences(
 
 def _state_folder(run: StageRun, corpus_digest: str, pairs: list[Pair]) -> Path:
     """The folder for checkpoints of these pairs after this corpus."""
-    # The user's files are no DVC dependency, so the fingerprint of the stage does not cover them.
+    # The user's files are not DVC dependencies, so the fingerprint of the stage does not cover them.
     pairs_digest = hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
     return run.state / "preference" / f"{corpus_digest[:16]}-{pairs_digest[:16]}"
 

@@ -1,8 +1,9 @@
 """Fine-tune with the Hugging Face Trainer: deterministic, resumable, with loss on the assistant's tokens alone.
 
-One process, one GPU at most, float32, a fixed number of threads: two runs give the same bytes. Every
-`CHECKPOINT_EVERY` steps the Trainer writes weights, optimizer, schedule and random state to a folder; a run that
-continues from the newest complete one ends in the bytes of an uninterrupted run.
+One process, one GPU at most, a fixed number of threads: two runs give the same bytes. Trained weights and optimizer are
+float32; on a GPU the computation runs in `base_precision`, by autocast. Every `CHECKPOINT_EVERY` steps the Trainer
+writes weights, optimizer, schedule and random state to a folder; a run that continues from the newest complete one ends
+in the bytes of an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -54,8 +55,11 @@ class LossPoint:
 
 
 def prepare_process() -> None:
-    """Fix what all steps in this process share: the number of threads, and no progress bars of transformers."""
+    """Fix what all steps in this process share: the number of threads, deterministic matrix products, and no progress
+    bars of transformers."""
     torch.set_num_threads(THREADS)
+    # Deterministic matrix products on a GPU need it; PyTorch reads it at the first product only.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":16:8")
     disable_progress_bar()
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gptoss.config.model import ModelConfig
+from gptoss.config.tokenizer import END_OF_TEXT, PADDING, SPECIAL_TOKENS
 from gptoss.models.architecture import architecture
 from gptoss.models.attention import document_mask
 from gptoss.models.layers import Embedding, Linear, Positions
@@ -119,15 +120,17 @@ def matrix_elements(config: ModelConfig) -> int:
     return sum(parameter.numel() for parameter in layer.parameters() if parameter.dim() > 1)
 
 
-def hugging_face_config(config: ModelConfig, vocab_size: int, *, bos: int = 0, eos: int = 0) -> dict[str, Any]:
+def hugging_face_config(config: ModelConfig, vocab_size: int) -> dict[str, Any]:
     """`config.json` of the stock class for these weights."""
     family = architecture(config.architecture)
+    # One token separates documents: a text begins after it and ends with it.
+    end_of_text = SPECIAL_TOKENS.index(END_OF_TEXT)
     entries = {
         "architectures": [family.STOCK_CLASS],
         "attention_dropout": 0.0,
-        "bos_token_id": bos,
+        "bos_token_id": end_of_text,
         "dtype": "float32",
-        "eos_token_id": eos,
+        "eos_token_id": end_of_text,
         "hidden_size": config.hidden_size,
         "initializer_range": round(math.sqrt(2 / (5 * config.hidden_size)), 6),
         "intermediate_size": config.ffn_size,
@@ -135,7 +138,7 @@ def hugging_face_config(config: ModelConfig, vocab_size: int, *, bos: int = 0, e
         "model_type": config.architecture,
         "num_attention_heads": config.heads,
         "num_hidden_layers": config.layers,
-        "pad_token_id": 1,
+        "pad_token_id": SPECIAL_TOKENS.index(PADDING),
         "rope_parameters": rope_parameters(config),
         "tie_word_embeddings": config.tie_embeddings,
         "use_cache": True,

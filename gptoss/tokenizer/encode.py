@@ -51,7 +51,7 @@ def load_tokenizer(folder: Path, config: TokenizerConfig) -> tuple[Tokenizer, in
             f"a multiple of {config.pad_to_multiple_of} = {config.padded_vocab_size}",
             "run `dvc repro tokenizer`: the parameters changed after it was trained",
         )
-    # Read from the configuration, not from SEPARATOR: the tokenizer of an open model has one of its own.
+    # Read from the configuration, not from END_OF_TEXT: the tokenizer of an open model has one of its own.
     separator: int = tokenizer.token_to_id(read_json(folder / "tokenizer_config.json")["eos_token"])
     return tokenizer, separator
 

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gptoss.config.tokenizer import PADDING, SEPARATOR
+from gptoss.config.tokenizer import END_OF_TEXT, PADDING
 from gptoss.core.atomic_files import write_json
 from gptoss.core.errors import DataError
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 # ChatML. `{% generation %}` marks what the assistant writes, including its `<|im_end|>`. The assistant's text is
-# trimmed, because a token that spans the boundary of the marked text would be masked wrongly.
+# trimmed, because a token that spans the boundary of the marked text would be masked wrongly. `instruct` adds its
+# system prompt to the template (`gptoss/finetune/chat_template.py`).
 CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja")
 # Every file that a tokenizer folder may hold; those of open models hold more of them than ours.
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", CHAT_TEMPLATE.name)
@@ -34,10 +35,10 @@ def write(folder: Path, tokenizer: Tokenizer, context: int) -> None:
         {
             "tokenizer_class": "PreTrainedTokenizerFast",
             # One separator both opens and closes a document, as in GPT-2.
-            "bos_token": SEPARATOR,
-            "eos_token": SEPARATOR,
+            "bos_token": END_OF_TEXT,
+            "eos_token": END_OF_TEXT,
             "pad_token": PADDING,
-            "additional_special_tokens": control_tokens(tokenizer)[2:],
+            "additional_special_tokens": special_tokens_by_id(tokenizer)[2:],
             "model_max_length": context,
             # The clean-up of transformers 4 removes spaces before punctuation when it decodes.
             "clean_up_tokenization_spaces": False,
@@ -46,8 +47,8 @@ def write(folder: Path, tokenizer: Tokenizer, context: int) -> None:
     shutil.copyfile(CHAT_TEMPLATE, folder / CHAT_TEMPLATE.name)
 
 
-def control_tokens(tokenizer: Tokenizer) -> list[str]:
-    """Return `SPECIAL_TOKENS` and the extra ones in the order of their ids, which start at 0."""
+def special_tokens_by_id(tokenizer: Tokenizer) -> list[str]:
+    """Return `SPECIAL_TOKENS` and the extra ones, ordered by id from 0."""
     added = tokenizer.get_added_tokens_decoder()
     return [added[number].content for number in sorted(added)]
 

@@ -1,7 +1,7 @@
-"""Check that encoding is lossless: every text decodes to itself and contains no control token.
+"""Check that encoding is lossless: every text decodes to itself and contains no special token.
 
 Documents are encoded with `encode_special_tokens` (`folder.read`), so "<|im_end|>" in a document becomes ordinary
-tokens: text from the web cannot inject control tokens. A rendered chat template is the opposite case: there control
+tokens: text from the web cannot inject special tokens. A rendered chat template is the opposite case: there special
 tokens are parsed, also inside a message.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from gptoss.core.errors import DataError
-from gptoss.tokenizer.folder import control_tokens
+from gptoss.tokenizer.folder import special_tokens_by_id
 from gptoss.tokenizer.text_batches import text_batches
 from gptoss.tokenizer.token_counts import TokenCounts
 
@@ -51,7 +51,7 @@ CONTEXT_CHARACTERS = 20
 def check_round_trip(tokenizer: Tokenizer, documents: Iterable[tuple[str, str]]) -> dict[str, TokenCounts]:
     """Encode and decode the (text, source) pairs and `EDGE_CASES`; returns the counts per source.
 
-    Errors: `DataError` at the first text that does not decode to itself, or that is encoded with a control token.
+    Errors: `DataError` at the first text that does not decode to itself, or that is encoded with a special token.
     """
     counts: dict[str, TokenCounts] = {}
     for batch in text_batches(documents, lambda document: document[0]):
@@ -63,14 +63,14 @@ def check_round_trip(tokenizer: Tokenizer, documents: Iterable[tuple[str, str]])
 
 
 def _encode_and_compare(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
-    first_ordinary = len(control_tokens(tokenizer))  # control tokens have the ids below
+    first_ordinary = len(special_tokens_by_id(tokenizer))  # special tokens have the ids below
     ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
     for text, tokens, decoded in zip(texts, ids, tokenizer.decode_batch(ids, skip_special_tokens=False), strict=True):
         if decoded != text:
             raise DataError(f"the tokenizer {_first_difference(text, decoded)}", "report this text as a bug")
         if tokens and min(tokens) < first_ordinary:
             raise DataError(
-                f"the text {text[:80]!r} is encoded with the control token {min(tokens)}", "report this text as a bug"
+                f"the text {text[:80]!r} is encoded with the special token {min(tokens)}", "report this text as a bug"
             )
     return ids
 

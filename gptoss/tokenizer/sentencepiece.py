@@ -95,7 +95,7 @@ def convert(model: SentencePieceProcessor, special_tokens: list[str]) -> Tokeniz
             model.is_byte(number) or model.is_unknown(number) or model.is_control(number) or model.is_unused(number)
         )
     ]
-    # Text that spells out a byte token or a control token can be learned as a piece; two tokens cannot share a name.
+    # Text that spells out a byte token or a special token can be learned as a piece; two tokens cannot share a name.
     pieces = [piece for piece in pieces if piece not in {*byte_tokens, *special_tokens}]
     vocabulary = {token: number for number, token in enumerate([*special_tokens, *byte_tokens, *pieces])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=_merges(pieces), byte_fallback=True))

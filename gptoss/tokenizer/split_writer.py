@@ -46,7 +46,6 @@ class SplitWriter:
         self._rows: list[dict[str, Any]] = []
 
     def add(self, document: EncodedDocument) -> None:
-        """Append one document."""
         start, tokens = self.counts.tokens, len(document.ids)
         row = {"id": document.id, "source": document.source, "tokens": tokens, "bytes": document.text_bytes}
         self._rows.append(row | {"offset": start})

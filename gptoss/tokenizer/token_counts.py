@@ -15,7 +15,6 @@ class TokenCounts:
     tokens: int = 0
 
     def add(self, *, text_bytes: int, tokens: int) -> None:
-        """Count one document."""
         self.documents += 1
         self.bytes += text_bytes
         self.tokens += tokens

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 
-from gptoss.config.tokenizer import SEPARATOR
+from gptoss.config.tokenizer import END_OF_TEXT
 from gptoss.models.attention import document_position_ids
 from gptoss.models.decoder import Decoder
 from gptoss.models.precision import DTYPES
@@ -42,7 +42,7 @@ class Pipeline:
         self.model_parts, self.device = model_parts, parallel.device
         settings = run_config.settings
         self.loss = ScaledLoss(settings.pretrain.z_loss, settings.pretrain.logit_soft_cap)
-        self.separator = settings.tokenizer.special_ids[SEPARATOR] if settings.pretrain.document_mask else None
+        self.separator = settings.tokenizer.special_ids[END_OF_TEXT] if settings.pretrain.document_mask else None
         self.micro_batches = run_config.layout.micro_batches
         self.reshards = reshards_after_forward(run_config.cluster)
         positions = settings.model.context // parallel.tp

@@ -12,7 +12,9 @@ import pytest
 from gptoss.config.settings import Settings
 from gptoss.core import paths
 from gptoss.core.atomic_files import read_json, write_json
-from gptoss.finetune.adapters import control_tokens, load_base, make_trainable, with_system_prompt
+from gptoss.finetune.adapters import load_base, make_trainable, special_token_texts
+from gptoss.finetune.chat_template import with_system_prompt
+from gptoss.finetune.training import prepare_process
 from gptoss.tracking.mlflow_run import StageRun
 from stages.instruct import instruct
 from tests.publish.toy import make_published_base, toy_settings
@@ -66,10 +68,11 @@ def test_the_base_is_loaded_where_it_is_trained(
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", loaded_on_the_cpu)
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    prepare_process()
+    assert "CUBLAS_WORKSPACE_CONFIG" in os.environ
     for gpu in (False, True):
         monkeypatch.setattr("torch.cuda.is_available", lambda gpu=gpu: gpu)
         load_base(paths.published(settings.name, "base"), settings.instruct)
-        assert ("CUBLAS_WORKSPACE_CONFIG" in os.environ) == gpu
     assert places == [None, {"": 0}]
 
 
@@ -108,15 +111,15 @@ def test_early_stopping_keeps_the_best_and_stops(workspace: Path, settings_with:
         assert losses.index(min(losses)) == len(losses) - 3
 
 
-def test_control_tokens_need_no_name(workspace: Path, settings_with: Callable[..., Settings]) -> None:
+def test_special_tokens_are_found_without_a_named_role(workspace: Path, settings_with: Callable[..., Settings]) -> None:
     settings = made(settings_with)
     path = paths.published(settings.name, "base") / "tokenizer_config.json"
     write_json(path, {key: value for key, value in read_json(path).items() if "special_tokens" not in key})
     _, tokenizer = load_base(path.parent, settings.instruct)
-    assert control_tokens(tokenizer) == ["<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>"]
+    assert special_token_texts(tokenizer) == ["<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>"]
 
 
-def test_a_system_prompt_opens_what_brings_none(workspace: Path, settings_with: Callable[..., Settings]) -> None:
+def test_a_system_prompt_is_added_where_there_is_none(workspace: Path, settings_with: Callable[..., Settings]) -> None:
     settings = made(settings_with, **{"instruct.system_prompt": 'Be "brief".'})
     _, tokenizer = load_base(paths.published(settings.name, "base"), settings.instruct)
     question = [{"role": "user", "content": "Hi"}]

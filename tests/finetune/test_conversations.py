@@ -1,4 +1,4 @@
-"""Reading chat files: outcomes of lines, ids, globs, and the errors a person sees."""
+"""Reading chat files: outcomes of lines, ids, globs, and error messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A company's documents become facts: every format, every wording, and the errors a person sees."""
+"""A company's documents become facts: every format, every wording, and error messages."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_long_answers_end_with_a_sentence() -> None:
 
 
 def test_errors_name_the_file_and_the_fix(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         read_facts(tmp_path / "none", 100)
     with pytest.raises(UserError, match=r"holds no text to learn from \(1 \.md, \.html and \.csv files\)"):
         facts(tmp_path / "empty", note__md="# Only a heading")

@@ -1,4 +1,4 @@
-"""Pairs of ranked replies: which are read, which are rejected, and the errors a person sees."""
+"""Pairs of ranked replies: which are read, which are rejected, and error messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_pairs_of_a_tree(workspace: Path) -> None:
         (1, "good", "bad"),
         (3, "a", "b"),
     ]
-    with pytest.raises(DataError, match=r"broken\.jsonl, line 1 is no OpenAssistant tree"):
+    with pytest.raises(DataError, match=r"broken\.jsonl, line 1 is not an OpenAssistant tree"):
         read_pairs([str(write_lines(Path("broken.jsonl"), [{"text": "no tree"}]))], CONTROL)
 
 

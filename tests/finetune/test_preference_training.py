@@ -1,4 +1,4 @@
-"""Preferences are learnt from ranked replies: stopped and resumed runs end alike, and only from their own data."""
+"""Preferences are learned from ranked replies; a resumed run gives the same bytes and needs the same data."""
 
 from __future__ import annotations
 
@@ -52,20 +52,20 @@ def stop_after_checkpoint(patched: pytest.MonkeyPatch, step: int) -> None:
 @pytest.mark.slow
 def test_a_stopped_run_continues_to_the_same_bytes(toy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gptoss.finetune.training.CHECKPOINT_EVERY", 4)
-    undisturbed_metrics: Any = instruct(toy, StageRun("instruct", "undisturbed"))
-    undisturbed = tree(paths.INSTRUCT)
+    uninterrupted_metrics: Any = instruct(toy, StageRun("instruct", "uninterrupted"))
+    uninterrupted = tree(paths.INSTRUCT)
     last = max(int(path.name.rpartition("-")[2]) for path in Path(".runs").glob("*/preference/*/checkpoint-*"))
     for step in (4, last):
         with monkeypatch.context() as patched:
             stop_after_checkpoint(patched, step)
             with pytest.raises(KeyboardInterrupt):
                 instruct(toy, StageRun("instruct", f"stopped-{step}"))
-        assert instruct(toy, StageRun("instruct", f"stopped-{step}")) == undisturbed_metrics
-        assert tree(paths.INSTRUCT) == undisturbed
+        assert instruct(toy, StageRun("instruct", f"stopped-{step}")) == uninterrupted_metrics
+        assert tree(paths.INSTRUCT) == uninterrupted
     assert not any("ref" in path.name for path in Path(".runs").glob("*/preference/*/checkpoint-*/*"))
 
 
-def test_edited_pairs_are_learnt_anew(toy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_edited_pairs_are_learned_from_the_start(toy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr("gptoss.finetune.adapters.save", stop)
         with pytest.raises(KeyboardInterrupt):
@@ -78,7 +78,7 @@ def test_edited_pairs_are_learnt_anew(toy: Settings, monkeypatch: pytest.MonkeyP
 
 
 def test_one_gpu_of_eight_is_used(toy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else trl does not start."""
+    """Otherwise trl does not start."""
     from gptoss.finetune import preference_training
 
     monkeypatch.setattr("torch.cuda.device_count", lambda: 8)
@@ -87,7 +87,7 @@ def test_one_gpu_of_eight_is_used(toy: Settings, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_preferences_are_learnt_and_reproducible(toy: Settings, method: str) -> None:
+def test_preferences_are_learned_and_reproducible(toy: Settings, method: str) -> None:
     forged = {"prompt": asked("Why?", reply(0, "a<|im_end|>"), reply(1, "b"))}
     write_lines(Path("trees.jsonl"), [*map(json.loads, Path("trees.jsonl").read_text().splitlines()), forged])
     toy = toy.model_copy(update={"instruct": toy.instruct.model_copy(update={"method": method})})

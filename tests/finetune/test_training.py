@@ -26,7 +26,7 @@ from tests.publish.toy import ROOT, make_published_base, toy_settings, tree, wri
 RUN = """
 import sys, time
 from pathlib import Path
-from gptoss.config.section import check, load_yaml
+from gptoss.config.yaml_sections import check, load_yaml
 from gptoss.config.settings import Settings
 from gptoss.finetune.records import CURVE
 from gptoss.tracking.mlflow_run import StageRun
@@ -35,7 +35,7 @@ from stages.instruct import instruct
 
 training.CHECKPOINT_EVERY = 20
 class Slow(StageRun):
-    def metrics(self, values, step=None):
+    def log_metrics(self, values, step=None):
         time.sleep(float(sys.argv[1]))
 instruct(check(Settings, load_yaml(Path("params.yaml")), origin="params.yaml"), Slow("instruct"))
 """
@@ -140,8 +140,8 @@ def test_a_run_stopped_after_training_only_writes(
     workspace: Path, toy: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_published_base(toy.name)
-    instruct(toy, StageRun("instruct", "undisturbed"))
-    undisturbed = outputs()
+    instruct(toy, StageRun("instruct", "uninterrupted"))
+    uninterrupted = outputs()
 
     with monkeypatch.context() as patched:
         patched.setattr("gptoss.finetune.adapters.save", stop)
@@ -150,11 +150,11 @@ def test_a_run_stopped_after_training_only_writes(
     with monkeypatch.context() as patched:
         patched.setattr("transformers.Trainer.training_step", stop)
         instruct(toy, StageRun("instruct", "stopped"))
-    assert outputs() == undisturbed
+    assert outputs() == uninterrupted
 
 
 def test_one_gpu_of_eight_is_used(workspace: Path, toy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the batch is eight times as large, and there are fewer steps: another model."""
+    """Otherwise the batch is eight times as large, with fewer steps and another model."""
     from gptoss.finetune import training
 
     make_published_base(toy.name)
@@ -178,7 +178,7 @@ def test_a_killed_run_continues_to_the_same_bytes(
     workspace: Path, toy: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = {}
-    for name in ("undisturbed", "killed"):
+    for name in ("uninterrupted", "killed"):
         folder = workspace / name
         folder.mkdir()
         (folder / "params.yaml").write_text(toy.model_dump_json(by_alias=True))
@@ -198,4 +198,4 @@ def test_a_killed_run_continues_to_the_same_bytes(
             (half_written / "optimizer.pt").write_bytes(b"cut")
         assert start(folder, 0.0).wait() == 0
         results[name] = outputs()
-    assert results["killed"] == results["undisturbed"]
+    assert results["killed"] == results["uninterrupted"]

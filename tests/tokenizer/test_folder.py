@@ -12,7 +12,7 @@ from gptoss.tokenizer.load_check import CONVERSATION, assistant_texts
 
 
 def test_special_tokens_come_first_and_are_not_added(loaded: Any) -> None:
-    assert type(loaded).__name__ in {"PreTrainedTokenizerFast", "TokenizersBackend"}  # one class, named anew in 5.0
+    assert type(loaded).__name__ in {"PreTrainedTokenizerFast", "TokenizersBackend"}  # one class, renamed in 5.0
     assert loaded.convert_ids_to_tokens([0, 1, 2, 3]) == SPECIAL_TOKENS
     assert sorted(loaded.all_special_ids) == [0, 1, 2, 3]
     assert (loaded.bos_token_id, loaded.eos_token_id, loaded.pad_token_id) == (0, 0, 1)

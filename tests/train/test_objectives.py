@@ -14,7 +14,7 @@ from gptoss.core.errors import UserError
 from gptoss.train.objectives import fill_in_the_middle
 from gptoss.train.objectives.fill_in_the_middle import psm
 
-SEPARATOR, PREFIX, MIDDLE, SUFFIX = 0, 4, 5, 6
+END_OF_TEXT, PREFIX, MIDDLE, SUFFIX = 0, 4, 5, 6
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def fim(tiny: Callable[..., Settings]) -> Callable[[float], Settings]:
 def windows(count: int, length: int = 65) -> np.ndarray:
     """Random tokens in documents of some ten tokens; the first one begins before its window."""
     made = np.random.default_rng(0).integers(10, 300, (count, length))
-    made[:, 7::10] = SEPARATOR
+    made[:, 7::10] = END_OF_TEXT
     return made
 
 
@@ -68,19 +68,19 @@ def test_a_rate_of_zero_is_plain_prediction(fim: Callable[[float], Settings]) ->
 @pytest.mark.parametrize("rate", [0.3, 1.0])
 def test_the_rate_is_the_share_of_documents_that_are_rearranged(rate: float, fim: Callable[[float], Settings]) -> None:
     inputs, _ = fill_in_the_middle.examples(windows(400), np.arange(400), fim(rate))
-    documents = (inputs == SEPARATOR).sum() + 400
+    documents = (inputs == END_OF_TEXT).sum() + 400
     assert abs((inputs == PREFIX).sum() / documents - rate) < 0.05
 
 
-@pytest.mark.parametrize("tokens", [[SEPARATOR, 10, 11, 12, 13], [10, 11, 12], [SEPARATOR], [10]])
+@pytest.mark.parametrize("tokens", [[END_OF_TEXT, 10, 11, 12, 13], [10, 11, 12], [END_OF_TEXT], [10]])
 def test_a_document_is_reordered_and_nothing_of_it_is_lost(tokens: list[int]) -> None:
     document = np.array(tokens)
     seen = set()
     for seed in range(200):
-        made = psm(document, SEPARATOR, [PREFIX, MIDDLE, SUFFIX], np.random.default_rng(seed))
+        made = psm(document, END_OF_TEXT, [PREFIX, MIDDLE, SUFFIX], np.random.default_rng(seed))
         assert original(made) == tokens and len(made) == len(tokens) + 3
         seen.add(tuple(made))
-    text = len(tokens) - (tokens[0] == SEPARATOR)
+    text = len(tokens) - (tokens[0] == END_OF_TEXT)
     assert len(seen) == (text + 1) * (text + 2) // 2  # every pair of cuts occurs
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gptoss.config.tokenizer import FIM_TOKENS, SEPARATOR
+from gptoss.config.tokenizer import END_OF_TEXT, FIM_TOKENS
 from gptoss.train.objectives import Integers
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def examples(windows: Integers, samples: Integers, settings: Settings) -> tuple[Integers, Integers]:
     """Inputs and targets `(N, T)` of rearranged windows `(N, T + 1)`."""
     ids = settings.tokenizer.special_ids
-    separator, sentinels = ids[SEPARATOR], [ids[token] for token in FIM_TOKENS]
+    separator, sentinels = ids[END_OF_TEXT], [ids[token] for token in FIM_TOKENS]
     rearranged = np.empty_like(windows)
     for window, sample, out in zip(windows, samples, rearranged, strict=True):
         # Counter-based generator: the stream depends on (seed, sample) alone.
