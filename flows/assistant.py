@@ -18,8 +18,11 @@ from gptoss.tracking.mlflow_run import stage_run
 
 
 @flow(name="assistant", log_prints=False, validate_parameters=False)
-def build_assistant(documents: Path, base: Path, target: Path, settings: Settings, epochs: int | None) -> Any:
-    """Returns the evaluation of the assistant and of its base, the content of `evaluation.json`."""
+def build_assistant(
+    documents: Path, base: Path, target: Path, settings: Settings, epochs: int | None
+) -> dict[str, Any]:
+    """Build an assistant from a folder of documents. Returns the content of `evaluation.json`: the evaluation of the
+    assistant and of its base."""
     require_trainable(base)
     facts = read_documents(documents)
     return train_and_evaluate(facts, base, target, settings, assistant_config(settings, base, epochs))
@@ -28,7 +31,6 @@ def build_assistant(documents: Path, base: Path, target: Path, settings: Setting
 # Prefect neither caches nor stores results: facts and answers are the company's own texts.
 @task(cache_policy=NO_CACHE, persist_result=False)
 def read_documents(documents: Path) -> list[Fact]:
-    """The facts in a folder of documents."""
     return read_facts(documents)
 
 
@@ -41,6 +43,6 @@ def train_and_evaluate(
     identity = dependencies(facts, base, config, settings.seed)
     with stage_run("assistant", f"gpt-oss-{settings.name}", identity) as run:
         evaluation = build(facts, base, target, settings, config, run)
-        run.artifact(target / "evaluation.json")
+        run.log_artifact(target / "evaluation.json")
     shutil.rmtree(run.state, ignore_errors=True)
     return evaluation

@@ -51,9 +51,11 @@ def write(folder: Path, scores: Mapping[str, Any], suites: Sequence[SuiteResult]
 def log(run: StageRun, folder: Path, suites: Sequence[SuiteResult], seconds: Mapping[str, float]) -> None:
     """Log the files, the samples as a table, and the duration of each step to MLflow."""
     for name in ("scores.json", "samples.jsonl", "generations.json"):
-        run.artifact(folder / name, "evaluation")
-    run.table("evaluation/samples.table.json", samples_table([sample for suite in suites for sample in suite.samples]))
-    run.metrics({f"seconds.{name}": duration for name, duration in seconds.items()})
+        run.log_artifact(folder / name, "evaluation")
+    run.log_table(
+        "evaluation/samples.table.json", samples_table([sample for suite in suites for sample in suite.samples])
+    )
+    run.log_metrics({f"seconds.{name}": duration for name, duration in seconds.items()})
 
 
 def samples_table(samples: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

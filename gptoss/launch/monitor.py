@@ -163,7 +163,6 @@ class ProgressLine:
             print_status(text)
 
     def close(self) -> None:
-        """End the line."""
         if self.on_terminal and self.rows:
             print_status("")
 

@@ -61,7 +61,7 @@ def seal_lineage(run: MlflowRun) -> None:
             run.client.set_tag(stage_run.info.run_id, f"out/{output['path']}", output["md5"])
     # The lock names every hash of the chain; the parameters say how the outputs were made.
     for name in (provenance.LOCK, Path("params.yaml")):
-        run.artifact(name, ARTIFACTS)
+        run.log_artifact(name, ARTIFACTS)
 
 
 def load_sealed(model: str) -> SealedVersion:

@@ -1,1 +1,1 @@
-"""MLflow runs, the outbox of calls to MLflow, provenance, and the runner of stages. Not part of a stage's code identity."""
+"""MLflow runs and their outbox, provenance, the runner of stages. Not part of a stage's code identity."""

@@ -48,26 +48,26 @@ class StageRun:
         """Folder for the resume state of exactly these inputs; `run_stage` removes it when the stage has finished."""
         return paths.RUNS / f"{self.stage.replace('@', '-')}-{self.fingerprint[:16]}"
 
-    def params(self, values: Mapping[str, Any]) -> None:
-        """Log configuration values."""
+    def log_params(self, values: Mapping[str, Any]) -> None:
+        """Log configuration values, which MLflow does not let later attempts change."""
 
-    def metrics(
-        self, values: Mapping[str, float], step: int | None = None, *, at: float | None = None, mark: Any = None
+    def log_metrics(
+        self, values: Mapping[str, float], step: int | None = None, *, at: float | None = None, cursor: Any = None
     ) -> None:
         """Log numbers, at a step of a curve or once. `at`: time of measurement, in seconds of the epoch, by default
-        now. `mark`: a JSON value for `last_mark`."""
+        now. `cursor`: a JSON value for `last_cursor`."""
 
-    def last_mark(self) -> Any:
-        """The last `mark` that any attempt at these inputs has logged; None without one."""
+    def last_cursor(self) -> Any:
+        """The last `cursor` that any attempt at these inputs has logged; None without one."""
         return None
 
-    def tags(self, values: Mapping[str, str]) -> None:
-        """Set tags."""
+    def set_tags(self, values: Mapping[str, str]) -> None:
+        """Set tags; a later value replaces an earlier one."""
 
-    def artifact(self, path: Path, folder: str | None = None) -> None:
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Log a copy of a small file (plots, reports, samples; never weights)."""
 
-    def table(self, name: str, columns: Mapping[str, list[Any]]) -> None:
+    def log_table(self, name: str, columns: Mapping[str, list[Any]]) -> None:
         """Log a table that MLflow's pages can browse, filter and compare between runs."""
 
 
@@ -93,43 +93,43 @@ class MlflowRun(StageRun):
         """An `MlflowClient`, for queries and uploads that cannot go through the outbox."""
         return mlflow_client.new_client()
 
-    def params(self, values: Mapping[str, Any]) -> None:
+    def log_params(self, values: Mapping[str, Any]) -> None:
         self.outbox.put({"params": {key: str(value)[:PARAM_CHARACTERS] for key, value in values.items()}})
 
-    def metrics(
-        self, values: Mapping[str, float], step: int | None = None, *, at: float | None = None, mark: Any = None
+    def log_metrics(
+        self, values: Mapping[str, float], step: int | None = None, *, at: float | None = None, cursor: Any = None
     ) -> None:
         milliseconds = int(1000 * (time.time() if at is None else at))
         numbers = {key: float(value) for key, value in values.items()}
-        # The mark is stored with the metrics in one line, so both survive a kill or neither does.
-        self.outbox.put({"metrics": numbers, "step": step or 0, "at": milliseconds, "mark": mark})
+        # In one line with the metrics, so both survive a kill or neither does. The key is that of earlier outboxes.
+        self.outbox.put({"metrics": numbers, "step": step or 0, "at": milliseconds, "mark": cursor})
 
-    def last_mark(self) -> Any:
-        marks = [entry["mark"] for entry in self.outbox.entries() if entry.get("mark") is not None]
-        return marks[-1] if marks else None
+    def last_cursor(self) -> Any:
+        cursors = [entry["mark"] for entry in self.outbox.entries() if entry.get("mark") is not None]
+        return cursors[-1] if cursors else None
 
-    def tags(self, values: Mapping[str, str]) -> None:
+    def set_tags(self, values: Mapping[str, str]) -> None:
         self.outbox.put({"tags": {key: str(value) for key, value in values.items()}})
 
-    def artifact(self, path: Path, folder: str | None = None) -> None:
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
         # A copy, because the stage may rewrite or remove the file before MLflow is reachable.
         self.outbox.files.mkdir(exist_ok=True)
         copy = shutil.copyfile(path, self.outbox.files / path.name)
         self.outbox.put({"artifact": str(copy), "folder": folder})
 
-    def table(self, name: str, columns: Mapping[str, list[Any]]) -> None:
+    def log_table(self, name: str, columns: Mapping[str, list[Any]]) -> None:
         # The format of `MlflowClient.log_table`, which cannot be used here: it needs a reachable MLflow.
         self.outbox.files.mkdir(exist_ok=True)
         file = self.outbox.files / Path(name).name
         rows = [list(row) for row in zip(*columns.values(), strict=True)]
         file.write_text(json.dumps({"columns": list(columns), "data": rows}), encoding="utf-8")
         self.outbox.put({"artifact": str(file), "folder": str(Path(name).parent)})
-        self.tags({"mlflow.loggedArtifacts": json.dumps([{"path": name, "type": "table"}])})
+        self.set_tags({"mlflow.loggedArtifacts": json.dumps([{"path": name, "type": "table"}])})
 
     def finish(self, status: str) -> None:
         """Close the run as FINISHED, FAILED or KILLED."""
         self.outbox.put({"status": status, "at": int(1000 * time.time())})
-        # Only a finished run's entries are removed: the next attempt at the same inputs needs the others' marks.
+        # Only a finished run's entries are removed: the next attempt at the same inputs needs the others' cursors.
         if not self.outbox.close(remove=status == "FINISHED"):
             uri = mlflow_client.tracking_uri()
             print_status(f"MLflow at {uri} is unreachable: the next stage sends what is left")
@@ -150,8 +150,8 @@ def stage_run(stage: str, experiment: str, dependencies: Dependencies) -> Iterat
     run = MlflowRun(stage, fingerprint, outbox)
     begin = {"experiment": experiment, "stage": stage, "parent": os.environ.get(PARENT_RUN)}
     outbox.put({"begin": begin, "fingerprint": fingerprint})
-    run.tags(_tags(stage, dependencies))
-    run.params(dependencies.params)
+    run.set_tags(_tags(stage, dependencies))
+    run.log_params(dependencies.params)
     # After `begin` of this run: a stage's own entries have priority over those that earlier ones have left.
     leftovers = Leftovers(outbox, send)
     try:

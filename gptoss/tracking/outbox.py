@@ -204,7 +204,7 @@ class Leftovers:
         except BlockingIOError:
             return False
         entries = outbox.entries()
-        # The files of an unfinished run stay after sending: its next attempt reads the marks in them.
+        # The files of an unfinished run stay after sending: its next attempt reads the cursors in them.
         ended = not entries or entries[-1].get("status") == "FINISHED"
         if outbox.close(remove=ended, patience=HOLD_SECONDS, longest=HOLD_SECONDS):
             self._pending.remove(file)

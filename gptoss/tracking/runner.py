@@ -14,7 +14,7 @@ import signal
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from gptoss.code_identity.stages import write_identities
+from gptoss.code_identity.stages import fixed_identity
 from gptoss.config.settings import Settings, load_settings
 from gptoss.core import memory, paths
 from gptoss.core.atomic_files import write_json
@@ -51,16 +51,19 @@ def execute(
     if keys and key not in (known := sorted(keys(settings))):
         raise UserError(f"stages.{name} knows no {key!r}", f"choose one of: {', '.join(known)}")
     stage = f"{name}@{key}" if key else name
-    write_identities()  # code that was edited since `dvc repro` looked must not continue the state of the old code
-    dependencies = provenance.current(stage)
-    with mlflow_run.stage_run(stage, f"gpt-oss-{settings.name}", dependencies) as run:
+    # Refreshed first: code that was edited since `dvc repro` looked must not continue the state of the old code.
+    with (
+        fixed_identity(stage),
+        mlflow_run.stage_run(stage, f"gpt-oss-{settings.name}", provenance.current(stage)) as run,
+    ):
         metrics = function(settings, run, key) if key else function(settings, run)
         if metrics:
             write_json(paths.metrics(stage), metrics)
-            run.metrics({k: v for k, v in flatten(metrics).items() if isinstance(v, int | float)})
-        # Of the largest process, not the sum: of its children the kernel reports only the largest.
+            run.log_metrics({k: v for k, v in flatten(metrics).items() if isinstance(v, int | float)})
+        # The peak of the largest single process: for children the kernel reports only the largest, so a sum is not
+        # available.
         children = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        run.metrics({"peak_memory_bytes": max(memory.peak_memory(), children)})
+        run.log_metrics({"peak_memory_bytes": max(memory.peak_memory(), children)})
     # Only after the run is closed: a kill before this line repeats the end of the stage from its state.
     shutil.rmtree(run.state, ignore_errors=True)
 

@@ -82,7 +82,7 @@ def divide_batch(settings: Settings, cluster: ClusterConfig) -> BatchLayout:
     Errors: `UserError` with the arithmetic and a value that works, when the batch, layers or matrices do not divide.
     """
     mesh, context, micro_batch = cluster.mesh, settings.model.context, cluster.micro_batch
-    sequences = settings.sequences_per_step
+    sequences = settings.pretrain.sequences_per_step(context)
     # Every message names both files that can be changed, and shows the terms of the division.
     file = f"infra/clusters/{cluster_name()}.yaml"
     batch = f"batch_tokens({settings.pretrain.batch_tokens}) / context({context}) = {sequences} sequences"

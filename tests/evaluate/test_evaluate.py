@@ -1,4 +1,4 @@
-"""The stage as a whole: what it writes, that it writes it twice alike, and that a kill costs nothing."""
+"""The whole stage: its outputs, equal bytes of two runs, and continuation after a kill."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from tests.evaluate.conftest import publish
 NAMES = ("scores.json", "samples.jsonl", "generations.json")
 
 
-class Watched(StageRun):
-    """Remembers what was logged."""
+class RecordingRun(StageRun):
+    """Records what is logged."""
 
     def __init__(self, stage: str = "evaluate@base") -> None:
         super().__init__(stage)
         self.logged: dict[str, float] = {}
         self.files: list[str] = []
 
-    def metrics(self, values: Any, step: int | None = None) -> None:
+    def log_metrics(self, values: Any, step: int | None = None) -> None:
         self.logged |= values
 
-    def artifact(self, path: Path, folder: str | None = None) -> None:
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
         self.files.append(path.name)
 
 
@@ -48,7 +48,7 @@ def clear(run: StageRun) -> None:
 
 
 def test_every_task_is_a_row_or_has_a_reason(evaluated: Settings) -> None:
-    run = Watched()
+    run = RecordingRun()
     metrics = evaluate(evaluated, run, "base")
     scores = read_json(paths.evaluation("base") / "scores.json")
     done = {(row["suite"], row["task"]) for row in scores["rows"]}
@@ -101,9 +101,9 @@ def read_suite(name: str) -> set[str]:
 
 
 def test_a_killed_evaluation_continues_and_ends_alike(evaluated: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = Watched()
+    run = RecordingRun()
     evaluate(evaluated, run, "base")
-    undisturbed = written()
+    uninterrupted = written()
     clear(run)
 
     asked: list[str] = []
@@ -123,13 +123,13 @@ def test_a_killed_evaluation_continues_and_ends_alike(evaluated: Settings, monke
     evaluate(evaluated, run, "base")
     assert len(first) == 3 and not set(first) <= set(asked[:3])
     assert len(asked) == 7
-    assert written() == undisturbed
+    assert written() == uninterrupted
 
 
-def test_clean_scores_stand_beside_the_full_ones(evaluated: Settings) -> None:
+def test_clean_scores_are_reported_beside_the_full_ones(evaluated: Settings) -> None:
     items = [{"suite": "smoke", "task": "mmlu", "item": str(n), "documents": 1} for n in range(10)]
     write_json(CONTAMINATION, {"items": items})
-    evaluate(evaluated.model_copy(update={"evaluate": without_gpt4(evaluated)}), Watched(), "base")
+    evaluate(evaluated.model_copy(update={"evaluate": without_gpt4(evaluated)}), RecordingRun(), "base")
     rows = {row["task"]: row for row in read_json(paths.evaluation("base") / "scores.json")["rows"]}
     assert rows["mmlu"]["clean"]["n"] == 14
     assert rows["arc_challenge"]["clean"] == {key: rows["arc_challenge"][key] for key in ("value", "stderr", "n")}
@@ -139,8 +139,8 @@ def without_gpt4(settings: Settings) -> Any:
     return settings.evaluate.model_copy(update={"suites": ("smoke",)})
 
 
-def always(token: int) -> Callable[[Any], None]:
-    """A network that writes one token for ever."""
+def always_predict(token: int) -> Callable[[Any], None]:
+    """A network that always_predict predicts the same token."""
 
     def change(network: Any) -> None:
         network.model.embed_tokens.weight.fill_(1.0)
@@ -160,7 +160,7 @@ def test_stopped_means_the_model_ended_by_itself(
     from gptoss.evaluate import generations
     from gptoss.evaluate.published_model import load
 
-    model = load(publish("instruct", always(token)))
+    model = load(publish("instruct", always_predict(token)))
     encoded = generations.encode_all(model, "instruct", ["The city"], ["Hello!"], 8)
     result = generations.generate(model, encoded, 8)
     (continuation,), (answer,) = result["continuations"], result["answers"]
@@ -174,12 +174,12 @@ def test_stopped_means_the_model_ended_by_itself(
 def test_a_prompt_that_leaves_no_room_is_refused_before_any_work(evaluated: Settings) -> None:
     long = evaluated.evaluate.model_copy(update={"prompts": ("word " * 300,)})
     with pytest.raises(UserError, match=r"evaluate\.prompts\[0\] has \d+ tokens; .* > model\.context\(128\)"):
-        evaluate(evaluated.model_copy(update={"evaluate": long}), Watched(), "base")
+        evaluate(evaluated.model_copy(update={"evaluate": long}), RecordingRun(), "base")
 
 
-def test_what_is_not_there_is_named(evaluated: Settings) -> None:
+def test_a_missing_model_or_index_is_named(evaluated: Settings) -> None:
     with pytest.raises(UserError, match=r"gpt-oss/other is not a published model"):
-        evaluate(evaluated.model_copy(update={"name": "other"}), Watched(), "base")
+        evaluate(evaluated.model_copy(update={"name": "other"}), RecordingRun(), "base")
     (paths.BENCHMARKS / "index.json").unlink()
     with pytest.raises(UserError, match=r"data/benchmarks/index\.json does not exist"):
-        evaluate(evaluated, Watched(), "base")
+        evaluate(evaluated, RecordingRun(), "base")

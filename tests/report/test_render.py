@@ -25,7 +25,7 @@ class Recorder(StageRun):
         super().__init__("report")
         self.kept: list[tuple[str, str | None]] = []
 
-    def artifact(self, path: Path, folder: str | None = None) -> None:
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
         self.kept.append((path.name, folder))
 
 

@@ -55,18 +55,18 @@ def test_runs_nest_have_their_inputs_and_an_unfinished_one_is_continued(monkeypa
     killed = stage_run("dedup", "test", dependencies("aa"))
     first = killed.__enter__()  # left only at the end of the test, as after SIGKILL
     assert isinstance(first, MlflowRun)
-    first.metrics({"loss": 2.0}, step=1, mark=[0, 1])
+    first.log_metrics({"loss": 2.0}, step=1, cursor=[0, 1])
     first_id = first.run_id
     first.outbox.close(remove=False)
 
     with stage_run("dedup", "test", dependencies("aa")) as again:
         assert isinstance(again, MlflowRun) and again.run_id == first_id
-        assert again.last_mark() == [0, 1]
-        again.metrics({"loss": 1.0}, step=2)
+        assert again.last_cursor() == [0, 1]
+        again.log_metrics({"loss": 1.0}, step=2)
     with stage_run("dedup", "test", dependencies("bb")) as other:
         assert isinstance(other, MlflowRun) and other.run_id != first_id
         other_id = other.run_id
-        other.table("evaluation/samples.table.json", {"item": ["0", "1"], "confidence": [0.5, None]})
+        other.log_table("evaluation/samples.table.json", {"item": ["0", "1"], "confidence": [0.5, None]})
     table = client.load_table(experiment, "evaluation/samples.table.json", run_ids=[other_id])
     assert table["item"].astype(str).tolist() == ["0", "1"] and table["confidence"].tolist()[0] == 0.5
     with stage_run("dedup", "test", dependencies("aa")) as later:  # the first has finished: a new run
@@ -97,7 +97,7 @@ def test_a_failed_run_is_marked_failed_and_continued_by_the_next_attempt() -> No
 @pytest.mark.parametrize("unreachable", [False, True])
 def test_a_stage_retried_beside_another_one_is_continued(unreachable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError), stage_run("curate@a", "test", dependencies("aa")) as failed:
-        failed.metrics({"loss": 1.0}, mark=7)
+        failed.log_metrics({"loss": 1.0}, cursor=7)
         raise RuntimeError
     assert isinstance(failed, MlflowRun) and failed.run_id is not None
     monkeypatch.setattr(outbox, "PATIENCE_SECONDS", 0.5)
@@ -108,7 +108,7 @@ def test_a_stage_retried_beside_another_one_is_continued(unreachable: bool, monk
         time.sleep(0.5)  # the leftovers are being sent
         with stage_run("curate@a", "test", dependencies("aa")) as again:
             assert isinstance(again, MlflowRun)
-            assert again.last_mark() == 7 and again.outbox.run_id == failed.run_id
+            assert again.last_cursor() == 7 and again.outbox.run_id == failed.run_id
 
 
 def test_two_processes_of_one_stage_do_not_share_a_run(
@@ -134,16 +134,16 @@ def test_a_server_that_restarts_gets_every_metric_once_and_in_order(
     with stage_run("pretrain", "test", dependencies("aa")) as run:
         assert isinstance(run, MlflowRun)
         for step in range(300):
-            run.metrics({"loss": float(step)}, step=step)
+            run.log_metrics({"loss": float(step)}, step=step)
         server = serve(port)
         assert run.outbox.wait_until_sent(patience=120)
         first_id = run.outbox.run_id
         for step in range(300, 1500):
-            run.metrics({"loss": float(step)}, step=step)
+            run.log_metrics({"loss": float(step)}, step=step)
             if step == 900:
                 stop(server)
         Path("plot.png").write_bytes(b"plot")
-        run.artifact(Path("plot.png"))
+        run.log_artifact(Path("plot.png"))
     assert "the next stage sends what is left" in capsys.readouterr().err
     server = serve(port)
     try:

@@ -52,7 +52,7 @@ def test_a_change_of_code_data_or_params_changes_the_fingerprint(project: Path) 
     (project / "params.yaml").write_text("seed: 1\nnested: {value: 2.0e-5, other: 2}\n")
     fingerprints.add(provenance.current("join").fingerprint)
     (project / "params.yaml").write_text("seed: 1\nnested: {value: 2.0e-5, other: 3}\n")
-    fingerprints.add(provenance.current("join").fingerprint)  # `nested.other` is no dependency
+    fingerprints.add(provenance.current("join").fingerprint)  # `nested.other` is not a dependency
     assert len(fingerprints) == 3
 
 
