@@ -28,7 +28,7 @@ from gptoss.tracking.mlflow_run import FLOW_RUN, PARENT_RUN
 
 # How often the flow asks Prefect whether it was cancelled on its page: a small request to a local server.
 CANCEL_POLL_SECONDS = 5.0
-# Added to the cluster's grace period, in which a stage waits for its ranks to save: it must end before it is killed.
+# The flow waits this much longer than the stage itself, so the stage can report its stop before it is killed.
 EXTRA_GRACE_SECONDS = 15.0
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 NGRAM = 5
-# Of the 5-grams of a document; also the highest possible Jaccard similarity of two originals.
+# Fraction of the 5-grams of a document; also the highest possible Jaccard similarity of two originals.
 MAX_SHARED_FRACTION = 0.25
 _BITS = 32  # a bitmap of 512 MB: about one in a hundred bits is set by a corpus of 300 MB
 _MULTIPLIER = np.uint64(

@@ -33,7 +33,7 @@ PROSE = (
 # Larger files are logs and data rather than documents; also the limit of decompression.
 MAX_FILE_BYTES = 16 * 2**20
 MIN_WORDS = 100
-# Of the characters of a piece other than white space; pieces below are tables, hex dumps and key material.
+# Fraction of the characters of a piece other than white space; pieces below are tables, hex dumps and key material.
 MIN_LETTERS = 0.6
 MEDIAN_CHARACTERS = 2_000
 # Standard deviation of the logarithm of sizes: they are log-normal, like those of web pages, with a mean of 2.8 KB.

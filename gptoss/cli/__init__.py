@@ -1,1 +1,4 @@
-"""The commands a person types: one module each, with `add_arguments` and `execute`, which `__main__` finds by name."""
+"""The commands a person types, one module each; `__main__` finds them by name.
+
+`add_arguments(parser)` declares the options of the command, `execute(options)` runs it.
+"""

@@ -20,7 +20,6 @@ ASSISTANTS = Path("assistants")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
     parser.add_argument("documents", type=Path, metavar="FOLDER", help="Markdown, HTML and CSV documents")
     parser.add_argument("--name", help="of the assistant; default: the folder's name")
     parser.add_argument("--base", type=Path, help="a published chat model; default: the Instruct model")

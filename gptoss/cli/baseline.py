@@ -21,7 +21,6 @@ from gptoss.core.process import set_quiet_env
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
     parser.add_argument("model", help="the name of the model on the server")
     parser.add_argument("--url", required=True, help="the completions endpoint")
     parser.add_argument("--suite", default="gpt4", choices=suite_names() or None)

@@ -10,7 +10,6 @@ from gptoss.core.process import set_quiet_env
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
     parser.add_argument("--model", type=Path, help="a published folder; default: the model that `gptoss serve` serves")
     parser.add_argument("--max-new-tokens", type=int, default=128)
 

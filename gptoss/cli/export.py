@@ -13,7 +13,6 @@ from gptoss.core.errors import DataError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
     parser.add_argument("checkpoint", type=Path, help="a folder such as .runs/pretrain-…/checkpoints/step-00001000")
     parser.add_argument("out", type=Path, help="folder to make")
     parser.add_argument("--dtype", choices=("float16", "float32"), default="float16")
@@ -32,5 +31,5 @@ def execute(options: argparse.Namespace) -> None:
 
     # A partial or altered checkpoint would give a model that loads and is wrong.
     if problem := find_damage(options.checkpoint):
-        raise DataError(f"{options.checkpoint} is no sound checkpoint: {problem}", "use another one of its run")
+        raise DataError(f"{options.checkpoint} is not an intact checkpoint: {problem}", "use another one of its run")
     export(options.checkpoint, options.out, DTYPES[options.dtype], options.max_shard_bytes)

@@ -14,7 +14,6 @@ from gptoss.core.process import set_quiet_env
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
     parser.add_argument("model", help="NAME@ALIAS or NAME/VERSION, such as gpt-oss-tiny@champion")
     parser.add_argument("--verify", action="store_true", help="recompute every hash from the bytes")
 

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 
 from gptoss.config.cluster import ClusterConfig, cluster_name, load_cluster
 from gptoss.config.extensions import READERS
-from gptoss.config.section import check
 from gptoss.config.settings import Settings, load_settings
 from gptoss.config.source import SourceConfig
+from gptoss.config.yaml_sections import check
 from gptoss.core.errors import UserError
 from gptoss.core.formatting import count, duration, size, words
 from gptoss.core.process import set_quiet_env
@@ -33,7 +33,6 @@ MISSING_STATES = ("deleted", "not in cache")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
     parser.add_argument("sources", nargs="*", metavar="SOURCE", help="of params.yaml; default: all")
     parser.add_argument("--url", action="append", default=[], help="plan these raw files instead; may be repeated")
     parser.add_argument("--format", choices=sorted(READERS), help="of the raw files at --url")
@@ -64,7 +63,7 @@ def show(names: Sequence[str] = (), target: str | None = None) -> None:
     settings, cluster = load_settings(), load_cluster()
     if unknown := sorted(set(names) - set(settings.sources)):
         raise UserError(
-            f"params.yaml has no source {', '.join(unknown)}", f"choose of: {', '.join(sorted(settings.sources))}"
+            f"params.yaml has no source {', '.join(unknown)}", f"choose from: {', '.join(sorted(settings.sources))}"
         )
     sources = {name: settings.sources[name] for name in sorted(names or settings.sources)}
     print(f"Plan of gpt-oss/{settings.name} {describe(cluster)}\n")

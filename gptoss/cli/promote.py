@@ -15,7 +15,6 @@ from gptoss.core.process import set_quiet_env
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
     parser.add_argument("--model", help="a registered model; default: the base model of params.yaml")
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--to", metavar="VERSION", help="make this version champion")

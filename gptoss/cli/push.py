@@ -15,7 +15,6 @@ from gptoss.core.process import set_quiet_env
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
     parser.add_argument("--repo", required=True, metavar="OWNER/NAME", help="created if it does not exist, private")
     parser.add_argument("--model", type=Path, help="a published folder; default: the base model of params.yaml")
     parser.add_argument("--public", action="store_true", help="make a new repository public")

@@ -15,7 +15,6 @@ from gptoss.core.process import set_quiet_env
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
     parser.add_argument("--target", metavar="STAGE", help="run only this stage and what it needs")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and the estimated time, run nothing")
 
@@ -55,7 +54,7 @@ def run(target: str | None = None) -> None:
     state = pipeline.with_options(flow_run_name=f"gpt-oss {settings.name}", task_runner=runner)(
         target=target, return_state=True
     )
-    # A stop on request is no failure: exit code 75, with which a scheduler starts the command again.
+    # A stop on request is not a failure: exit code 75, with which a scheduler starts the command again.
     if state.is_cancelled():
         raise Preempted(state.message or "stopped on request", "the same command continues")
     if not state.is_completed():

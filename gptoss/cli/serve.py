@@ -25,7 +25,6 @@ PORT = 8000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
     parser.add_argument("--model", type=Path, help="a published folder")
     parser.add_argument("--port", type=int, default=PORT, help=f"on 127.0.0.1; default {PORT}")
 

@@ -21,7 +21,6 @@ from gptoss.core.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
     parser.add_argument("--profile", nargs="+", required=True, help="names of files in profiles/")
     parser.add_argument("--cluster", nargs="+", required=True, help="a file in infra/clusters/ for each profile")
     parser.add_argument("--all", action="store_true", help="every pipeline stage, not only the first and the last")

@@ -12,7 +12,6 @@ from gptoss.core.atomic_files import write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
     parser.add_argument("profile", help="name of a file in profiles/, such as tiny or 20b")
 
 
@@ -29,8 +28,8 @@ def use(profile: str) -> None:
     import yaml
 
     from gptoss.config.profiles import PROFILES, compose
-    from gptoss.config.section import check, load_yaml
     from gptoss.config.settings import PARAMS, Settings
+    from gptoss.config.yaml_sections import check, load_yaml
 
     values = compose(profile)
     # Before params.yaml is replaced: a broken profile must not leave a broken configuration.

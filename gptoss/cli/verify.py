@@ -11,7 +11,6 @@ from gptoss.core.process import set_quiet_env
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
     parser.add_argument("model", nargs="?", help="NAME@ALIAS or NAME/VERSION; default: the base model's champion")
 
 

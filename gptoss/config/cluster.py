@@ -73,7 +73,7 @@ class CheckpointsConfig(Section):
         # Otherwise the steps of permanent checkpoints would never be saved at all.
         if self.keep_every and self.keep_every % self.every_steps:
             raise ValueError(
-                f"keep_every({self.keep_every}) is no multiple of every_steps({self.every_steps}), at which they "
+                f"keep_every({self.keep_every}) is not a multiple of every_steps({self.every_steps}), at which they "
                 f"are saved: set it to {-(-self.keep_every // self.every_steps) * self.every_steps}"
             )
         return self
@@ -128,7 +128,8 @@ class ClusterConfig(Section):
     grace_seconds: PositiveFloat = 120.0
     """Time in which a run that is asked to stop must finish its step and save, before its processes are killed."""
     log_every_steps: PositiveInt
-    parallel_stages: PositiveInt = Field(description="DVC stages that run at the same time")
+    parallel_stages: PositiveInt
+    """DVC stages that run at the same time."""
     data: Literal["native", "ray"] = "native"
     """Where the tasks of data stages run: in processes on this machine, or on the Ray cluster at `address`."""
     data_workers: PositiveInt = 1

@@ -104,7 +104,7 @@ class ToxicityConfig(Section):
     words: str
     """File or URL (optionally `#sha256=HEX`) with one word or phrase per line."""
     max_fraction: Fraction
-    """Of the words of a document."""
+    """Highest fraction of listed words in a document."""
 
 
 class UrlsConfig(Section):

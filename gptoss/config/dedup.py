@@ -23,7 +23,7 @@ class DedupConfig(Section):
     """Words per shingle."""
     # A pair of similarity s becomes a candidate with probability 1 - (1 - s^rows)^bands (see gptoss/dedup/minhash.py).
     bands: PositiveInt
-    """Bands of the MinHash signature. More bands find more similar pairs, and more pairs to verify in vain."""
+    """Bands of the MinHash signature. More bands find more similar pairs, and more pairs that fail verification."""
     rows: PositiveInt
     """MinHash values per band. More rows exclude more dissimilar pairs."""
     threshold: Fraction

@@ -24,7 +24,7 @@ class EvaluateConfig(Section):
     """Items per task; null for all. Rows with a limit are marked."""
     batch_size: PositiveInt
     max_new_tokens: PositiveInt
-    # Off by default: the code comes from a language model, and namespaces are no boundary against kernel bugs.
+    # Off by default: the code comes from a language model, and namespaces are not a boundary against kernel bugs.
     execute_code: bool
     """Run code that the model wrote (HumanEval), in the sandbox only."""
     ngram_baseline_bytes: PositiveInt
@@ -40,5 +40,5 @@ class EvaluateConfig(Section):
         known = suite_names()
         # Outside a checkout nothing can be checked here; loading the suite then fails and names the folder.
         if known and (unknown := [name for name in suites if name not in known]):
-            raise ValueError(f"{', '.join(unknown)} is no file of {SUITES}: choose from {', '.join(known)}")
+            raise ValueError(f"{', '.join(unknown)} is not a file of {SUITES}: choose from {', '.join(known)}")
         return suites

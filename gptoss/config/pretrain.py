@@ -38,7 +38,7 @@ class PhaseConfig(Section):
 
     # A fraction, so that a change of `steps` keeps the curriculum.
     from_fraction: Annotated[float, Field(gt=0.0, lt=1.0)]
-    """Of `pretrain.steps`."""
+    """Start of the phase as a fraction of `pretrain.steps`."""
     mixture: Mixture
 
 
@@ -53,7 +53,8 @@ class SpikesConfig(Section):
     window: Annotated[int, Field(ge=2)]
     """Number of previous losses to compare with; there are no spikes before the window is full."""
     rollback_steps: PositiveInt
-    """Minimum age of the restored checkpoint in steps; the batches of so many steps up to the spike are skipped."""
+    """Minimum age of the restored checkpoint in steps; at most the batches of this many steps before the spike are
+    skipped."""
     max: PositiveInt
     """Number of spikes that are handled; one more stops the run with advice."""
 
@@ -103,6 +104,10 @@ class PretrainConfig(Section):
     validate_every: PositiveInt
     validation_tokens: PositiveInt
     """Tokens of the validation split that each validation reads."""
+
+    def sequences_per_step(self, context: int) -> int:
+        """Sequences of `context` tokens in one global batch."""
+        return self.batch_tokens // context
 
     @property
     def mixtures(self) -> dict[str, Mixture]:

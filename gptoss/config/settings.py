@@ -87,11 +87,6 @@ class Settings(Section):
             )
         return self
 
-    @property
-    def sequences_per_step(self) -> int:
-        """Sequences of `model.context` tokens in one global batch."""
-        return self.pretrain.batch_tokens // self.model.context
-
 
 def load_settings(path: Path = PARAMS) -> Settings:
     """Read and check `params.yaml`. Raises `UserError`."""

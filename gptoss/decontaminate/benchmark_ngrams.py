@@ -75,7 +75,7 @@ class NgramIndex:
         first = np.flatnonzero(self.prefixes[windows >> shift])
         key = np.minimum(np.searchsorted(self.keys, windows[first]), len(self.keys) - 1)
         text = np.searchsorted(words.offsets, first, side="right") - 1
-        # A window that extends into the next text is no n-gram of either.
+        # A window that extends into the next text is not an n-gram of either.
         valid = (self.keys[key] == windows[first]) & (first + self.size <= words.offsets[text + 1])
         yield from zip(text[valid].tolist(), first[valid].tolist(), key[valid].tolist(), strict=True)
 

@@ -40,8 +40,8 @@ class Part:
     count: int
     known: bool
     checksum: str = ""
-    """Of the files of a known part, which may change without a change of their paths. It enters the arguments of tasks
-    (see `Corpus.save`), so that a stage continues only if it still compares with the same documents."""
+    """Checksum of the files of a known part, which may change without a change of their paths. It enters the arguments
+    of tasks (see `Corpus.save`), so that a stage continues only if it still compares with the same documents."""
 
     @property
     def positions(self) -> slice:

@@ -35,7 +35,7 @@ from gptoss.text.arrays import Flags, Floats, Integers
 _EXACT_KEY_BYTES = 24
 _BAND_KEY_BYTES = 16
 _PAIR_BYTES = 128
-# Share of the time for shingle sets that reading the documents takes, even if the set of none is needed.
+# Fraction of this step spent reading documents; paid even if no document needs a set.
 _READING_SHARE = 0.25
 
 
@@ -51,7 +51,7 @@ def find_duplicates(
     duplicates, preferred = collect_exact_duplicates(corpus, tasks)
     pair_files = collect_candidate_pairs(corpus, duplicates, config.bands, tasks)
     # Shingle sets follow the pairs, as most documents are in no pair and a set is larger than its text (8 bytes per
-    # word). The price is to find the words of the others a second time.
+    # word). The price: documents that are in a pair are read and split into words a second time.
     needs_set, limits = plan_verification(pair_files, corpus.total)
     if config.index:  # the index holds the sets of all documents that are kept
         needs_set[: corpus.new_documents] = True
@@ -107,7 +107,7 @@ def compute_signatures(parts: Sequence[Path], config: DedupConfig, seed: int, ta
 
 
 def collect_exact_duplicates(corpus: Corpus, tasks: DedupTasks) -> tuple[Integers, Integers]:
-    """Positions of the new documents whose words a preferred document has too, and of that document."""
+    """(duplicate, preferred): each new document with the same words as a preferred one, and that document."""
     bits = range_bits(corpus.total)
     saved = corpus.save(tasks.state)
     files = [tasks.file(f"exact/{key_range:05d}.u64") for key_range in range(1 << bits)]

@@ -107,7 +107,7 @@ def merge_samples(
         for row in pq.read_table(path, schema=SAMPLE_SCHEMA).to_pylist():
             merged = rows.setdefault(row["hash"], row | {"copies": 0})
             merged["copies"] += row["copies"]
-        # Those that are dropped here are not among the least of the corpus either, see `RepeatedPassages.sample`.
+        # The sample is the SAMPLE_SIZE smallest hashes, so dropping larger ones early cannot lose a final row.
         rows = dict(sorted(rows.items())[:SAMPLE_SIZE])
     for part in {row["first_part"] for row in rows.values()}:
         bounds, ids = document_bounds(part), pq.read_table(parts[part], columns=["id"]).column("id")

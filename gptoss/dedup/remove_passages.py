@@ -10,7 +10,7 @@ Consequences:
 - where the first occurrence of a passage contains a shorter passage that occurs even earlier, the shorter one is
   removed from it too, so its words survive in two places;
 - words that meet where a passage was removed are not compared again;
-- `min_kept_words` holds for every document: its first passages stay until so many words are left.
+- `min_kept_words` holds for every document: its first passages stay if fewer words would be left.
 
 Method: all windows of all documents would take 24 bytes per word. But equal windows share a fingerprint (winnowing.py),
 and about one word in thirteen is one, so only windows around a fingerprint that occurs twice are compared, by 128-bit

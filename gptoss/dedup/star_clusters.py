@@ -37,8 +37,8 @@ def star_clusters(documents: int, edges: Integers, similarities: Floats) -> tupl
         undecided = state == _UNDECIDED
         state[undecided & duplicate] = _REMOVED
         state[undecided & ~blocked] = _KEPT
-    # Of the edges between a removed and a kept document, sorted by removed document, similarity and preference, the
-    # first of each removed document is the one that is reported.
+    # Edges between a removed and a kept document are sorted by removed document, similarity and preference; the first
+    # edge of each removed document is reported.
     usable = np.flatnonzero((state[preferred] == _KEPT) & (state[other] == _REMOVED))
     order = usable[np.lexsort((preferred[usable], -similarities[usable], other[usable]))]
     removed, first = np.unique(other[order], return_index=True)

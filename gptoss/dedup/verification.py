@@ -87,7 +87,7 @@ def jaccard_similarities(
     shared = np.zeros(len(pairs), dtype=np.int64)
     local_pairs = np.ascontiguousarray(local_pairs.reshape(pairs.shape))
     intersection_sizes(hashes, offsets_of(sizes[used]), local_pairs, shared)
-    # Two texts without words have an empty union; they are no near duplicates.
+    # Two texts without words have an empty union; they are not near duplicates.
     union = sizes[pairs].sum(axis=1) - shared
     return np.where(union > 0, shared / np.maximum(union, 1), 0.0)
 

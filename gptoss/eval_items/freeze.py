@@ -96,7 +96,7 @@ class ItemWriter:
         """Write `texts.parquet` and `index.json`, and print what is missing."""
         write_table(self.folder / "texts.parquet", pa.Table.from_pylist(self.texts, schema=TEXTS))
         write_json(self.folder / "index.json", asdict(self.index))
-        # Printed as well: a missing benchmark is no error, but a person should see it before a long run.
+        # Printed as well: a missing benchmark is not an error, but a person should see it before a long run.
         for absent in self.index.missing:
             print(f"{absent['suite']}/{absent['task']} is missing: {absent['reason']}")
 

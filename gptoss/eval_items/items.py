@@ -10,7 +10,7 @@ from typing import Any
 
 def spread(total: int, wanted: int | None) -> list[int]:
     """`wanted` positions spread evenly over `range(total)`, ascending; all of them for None or too many."""
-    # Benchmarks are sorted (by source, by subject, by passage), so their first items are no fair sample.
+    # Benchmarks are sorted (by source, by subject, by passage), so their first items are not a fair sample.
     if wanted is None or wanted >= total:
         return list(range(total))
     return [index * total // wanted for index in range(wanted)]

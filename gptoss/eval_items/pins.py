@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gptoss.config.section import Section, check, load_yaml
+from gptoss.config.section import Section
+from gptoss.config.yaml_sections import check, load_yaml
 from gptoss.core.errors import DataError
 from gptoss.eval_items.items import content_sha256
 

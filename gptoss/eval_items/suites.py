@@ -15,7 +15,8 @@ from typing import Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from gptoss.config.evaluate import SUITES, suite_names
-from gptoss.config.section import Section, check, load_yaml
+from gptoss.config.section import Section
+from gptoss.config.yaml_sections import check, load_yaml
 from gptoss.core.errors import UserError
 from gptoss.eval_items.formats import FORMATS
 
@@ -105,7 +106,7 @@ class Suite(Section):
         for name, task in self.tasks.items():
             source = self.tasks.get(self.source(name))
             if source is None or source.items_of:
-                raise ValueError(f"{name}: items_of is {task.items_of!r}, which is no task of this suite with items")
+                raise ValueError(f"{name}: items_of is {task.items_of!r}, which is not a task of this suite with items")
             if (format_name := self.format_name(name)) not in FORMATS:
                 raise ValueError(
                     f"{name}: there is no item format {format_name}: set format to one of {', '.join(FORMATS)}, "
@@ -119,7 +120,7 @@ class Suite(Section):
 
     def format_name(self, name: str) -> str:
         """The format of a task's items."""
-        # Of the source, since a task with `items_of` has no items: `hellaswag_letters` has those of `hellaswag`.
+        # A task with `items_of` has no items of its own: `hellaswag_letters` has those of `hellaswag`.
         source = self.source(name)
         return self.tasks[source].format or source
 

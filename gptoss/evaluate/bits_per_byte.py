@@ -5,8 +5,7 @@ advance by half of it. Every token of the text is scored exactly once, with at l
 the document is that long. Bits per byte = the sum of -ln p over all tokens / (ln 2 x the UTF-8 bytes of the text);
 unlike a loss per token, it does not depend on the tokenizer (Gao et al. 2020, "The Pile", section 3.1).
 
-Letters after a tensor's name are its axes: B windows of a batch, T positions, H hidden units, S scored tokens of the
-whole batch, V vocabulary.
+Shape suffixes: B windows, T positions, D hidden size, V padded vocabulary, N scored tokens of the batch.
 """
 
 from __future__ import annotations
@@ -87,12 +86,12 @@ def _score_batch(model: PublishedModel, split: TokenSplit, batch: Sequence[Windo
         scored_BT[row, window.first : window.inputs] = True
     tokens, scored = torch.from_numpy(tokens_BT), torch.from_numpy(scored_BT)
     inputs_BT = tokens[:, :-1].to(model.network.device)
-    hidden_BTH = model.network.base_model(input_ids=inputs_BT, use_cache=False).last_hidden_state
+    hidden_BTD = model.network.base_model(input_ids=inputs_BT, use_cache=False).last_hidden_state
     # The head is applied to scored positions only: overlapping windows score about half of their positions.
-    logits_SV = model.network.lm_head(hidden_BTH[scored.to(hidden_BTH.device)]).float()
-    targets_S = tokens[:, 1:][scored].to(logits_SV.device)
-    losses_S = torch.nn.functional.cross_entropy(logits_SV, targets_S, reduction="none")
-    losses: npt.NDArray[np.float64] = losses_S.double().cpu().numpy()
+    logits_NV = model.network.lm_head(hidden_BTD[scored.to(hidden_BTD.device)]).float()
+    targets_N = tokens[:, 1:][scored].to(logits_NV.device)
+    losses_N = torch.nn.functional.cross_entropy(logits_NV, targets_N, reduction="none")
+    losses: npt.NDArray[np.float64] = losses_N.double().cpu().numpy()
     return [math.fsum(of_window) for of_window in np.split(losses, np.cumsum(scored_BT.sum(axis=1))[:-1])]
 
 
@@ -105,7 +104,7 @@ def decode_text(split: TokenSplit, tokenizer: Any, limit: int | None = None) -> 
     size = 0
     for at in range(0, len(offsets) - 1, DOCUMENTS_AT_ONCE):
         edges = offsets[at : at + DOCUMENTS_AT_ONCE + 1]
-        # Each document begins with `<|endoftext|>`, which is no text.
+        # Each document begins with `<|endoftext|>`, which is not text.
         ids = [split[start + 1 : stop].tolist() for start, stop in itertools.pairwise(edges)]
         decoded = tokenizer.backend_tokenizer.decode_batch(ids, skip_special_tokens=False)
         texts += [document.encode("utf-8") for document in decoded]

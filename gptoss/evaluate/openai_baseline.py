@@ -30,7 +30,7 @@ from gptoss.eval_items.suites import Suite, load_suite
 from gptoss.evaluate import code_execution, harness, result_rows
 from gptoss.evaluate.tasks import answer_tokens, build_task, canonical_json, read_subsets, template_sha256
 
-# Of English text, for servers whose tokenizer is not known.
+# English text has about this many, for servers whose tokenizer is not known.
 BYTES_PER_TOKEN = 4
 MAX_NEW_TOKENS = 512
 # Answers to whole tasks, until all tasks of a command are answered.

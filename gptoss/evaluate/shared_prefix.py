@@ -10,8 +10,7 @@ tokens only.
 Prompts, cuts to the context and scores are lm-eval's; log-likelihoods agree with its own up to the rounding of float32
 sums (`benchmarks/evaluate.py` measures both).
 
-Letters after a tensor's name are its axes: B sequences of a batch, T positions, H hidden units, S scored tokens, V
-vocabulary.
+Shape suffixes: B sequences, T positions, D hidden size, V padded vocabulary, N scored tokens.
 """
 
 from __future__ import annotations
@@ -66,9 +65,9 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
             for at in range(0, len(group.sequences), size):
                 batch = group.sequences[at : at + size]
                 logprobs = self._scored_logprobs(batch, group.shared, past)
-                for sequence, logprobs_SV in zip(batch, logprobs, strict=True):
+                for sequence, logprobs_NV in zip(batch, logprobs, strict=True):
                     for number in sequence.requests:
-                        results[number] = self._score_answer(logprobs_SV, requests[number][2])
+                        results[number] = self._score_answer(logprobs_NV, requests[number][2])
                         if requests[number][0] is not None:
                             self.cache_hook.add_partial("loglikelihood", requests[number][0], results[number])
                     bar.update(len(sequence.requests))
@@ -92,21 +91,21 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
             tokens_BT[number, :length] = torch.tensor(sequence.tokens[shared:])
             scored_BT[number, sequence.first - shared : length] = True
         with torch.inference_mode():
-            hidden_BTH = self.model.base_model(
+            hidden_BTD = self.model.base_model(
                 input_ids=tokens_BT.to(self.device),
                 past_key_values=None if past is None else repeat_cache(past, len(batch)),
                 use_cache=past is not None,
             ).last_hidden_state
-            logits_SV = self.model.get_output_embeddings()(hidden_BTH[scored_BT.to(hidden_BTH.device)])
-            logprobs_SV = torch.nn.functional.log_softmax(logits_SV, dim=-1, dtype=self.softmax_dtype)
-        return list(logprobs_SV.split(scored_BT.sum(dim=1).tolist()))
+            logits_NV = self.model.get_output_embeddings()(hidden_BTD[scored_BT.to(hidden_BTD.device)])
+            logprobs_NV = torch.nn.functional.log_softmax(logits_NV, dim=-1, dtype=self.softmax_dtype)
+        return list(logprobs_NV.split(scored_BT.sum(dim=1).tolist()))
 
-    def _score_answer(self, logprobs_SV: Any, answer: list[int]) -> tuple[float, bool]:
-        targets_S = torch.tensor(answer, device=logprobs_SV.device)
+    def _score_answer(self, logprobs_NV: Any, answer: list[int]) -> tuple[float, bool]:
+        targets_N = torch.tensor(answer, device=logprobs_NV.device)
         # A sequence is scored from the earliest answer of its requests; a shorter answer is its last tokens.
-        answer_SV = logprobs_SV[-len(answer) :]
-        likelihood = answer_SV.gather(1, targets_S[:, None]).sum()
-        return float(likelihood), bool((answer_SV.argmax(dim=-1) == targets_S).all())
+        answer_NV = logprobs_NV[-len(answer) :]
+        likelihood = answer_NV.gather(1, targets_N[:, None]).sum()
+        return float(likelihood), bool((answer_NV.argmax(dim=-1) == targets_N).all())
 
 
 def unique_sequences(requests: Sequence[Request], max_length: int) -> list[ScoredSequence]:

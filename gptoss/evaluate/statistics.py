@@ -12,7 +12,7 @@ import numpy as np
 
 # Decimals of stored figures.
 DIGITS = 6
-# Intervals of confidence for the calibration error.
+# Bins of equal width in confidence, for the calibration error.
 BINS = 10
 # Bootstrap samples: the Monte Carlo error of the interval's bounds is then below 1 % of its width.
 RESAMPLES = 10_000

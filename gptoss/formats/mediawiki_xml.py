@@ -80,7 +80,6 @@ class Export:
         self._length = 0
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        """An element begins."""
         # Some tools write the elements with a namespace prefix.
         name = name.rpartition(":")[2]
         if not self.path and name != "mediawiki":
@@ -111,7 +110,6 @@ class Export:
             self._characters.clear()
 
     def end(self, name: str) -> None:
-        """An element ends."""
         if self._characters is not None:
             self._set(FIELDS["/".join(self.path)], "".join(self._characters))
             self._characters = None

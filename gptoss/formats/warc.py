@@ -29,7 +29,7 @@ MARKUP_SAMPLE = 1024
 PLAIN = "text/plain"
 # Bytes of a decoded page: its tree takes up to a hundred times as much memory. Crawlers cut off at 1 or 5 MiB.
 MAX_HTML_BYTES = 8 * 2**20
-VERSION_LINE_OF_AN_EDITOR = re.compile(rb"WARC/[\d.]+\n")
+LF_VERSION_LINE = re.compile(rb"WARC/[\d.]+\n")
 # Nested blocks of a page: finding the main content takes quadratic time in their depth. Browsers stop here, too.
 MAX_NESTING = 512
 # Media types that are counted by name; the others are counted together, as a crawl contains thousands of them.
@@ -182,8 +182,8 @@ class _Tail:
 
     def read(self, size: int = -1) -> bytes:
         data = self._stream.read1(size)
-        if not self.bytes and VERSION_LINE_OF_AN_EDITOR.match(data):
-            raise DamagedError("line ends were changed from CRLF to LF, so the lengths of its records are not true")
+        if not self.bytes and LF_VERSION_LINE.match(data):
+            raise DamagedError("line ends were changed from CRLF to LF, so its record lengths no longer match")
         self.bytes += len(data)
         self.last = (self.last + data[-self.MAX_BYTES :])[-self.MAX_BYTES :]
         return data
@@ -192,7 +192,7 @@ class _Tail:
         return self.bytes
 
     def damage(self, end: int) -> DamagedError | None:
-        """The damage of a stream whose last record should end at byte `end`, empty lines after it aside; None for an
+        """The damage of a stream whose last record should end at byte `end`, ignoring trailing blank lines; None for an
         intact one."""
         if self.bytes and not end:
             return DamagedError("no WARC record in it")

@@ -138,7 +138,7 @@ def without_tables(text: str) -> str:
     pieces: list[str] = []
     depth = start = done = previous = 0
     for edge in TABLE_EDGE.finditer(text):
-        # A table begins a line. The line start is searched back to the previous edge only, which is no indentation
+        # A table begins a line. The line start is searched back to the previous edge only, which is not indentation
         # either: otherwise a long line would be read once per edge.
         line = max(previous, text.rfind("\n", previous, edge.start()) + 1)
         previous = edge.start()

@@ -21,7 +21,7 @@ class FileOutcome:
     archive_sha256: str = ""
     sha256: str = ""
     bytes: int = 0
-    """Of the raw file as it is stored, compressed or not."""
+    """Size of the raw file as it is stored, compressed or not."""
     records: int = 0
     documents: int = 0
     text_bytes: int = 0

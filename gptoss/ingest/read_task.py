@@ -179,7 +179,6 @@ class _RowBuffer:
             self.flush()
 
     def flush(self) -> None:
-        """Write the collected rows."""
         if self._rows:
             columns = zip(*self._rows, strict=True)
             arrays = [pa.array(column, field.type) for column, field in zip(columns, self._schema, strict=True)]

@@ -34,7 +34,7 @@ def find_rank() -> None:
     slurm.set_rank_environment()
     if "RANK" not in os.environ:
         raise UserError(
-            "RANK is not set, and this is no task of srun",
+            "RANK is not set, and this is not a task of srun",
             "start `python -m gptoss.launch.external` with srun, torchrun or mpirun, which set it (or SLURM_PROCID) "
             "for every rank",
         )

@@ -46,7 +46,6 @@ class Watchdog:
             threading.Thread(target=self._watch, args=(self._seconds,), name="watchdog", daemon=True).start()
 
     def stop(self) -> None:
-        """End the watch."""
         self._stopped.set()
 
     def _watch(self, seconds: float) -> None:

@@ -27,7 +27,6 @@ NO_PARENT = Parent(None, None)
 
 
 def open_parent(settings: Settings, name: str) -> Parent:
-    """Start the parent run."""
     try:
         client, experiment = mlflow_client.connect(f"gpt-oss-{settings.name}")
         commit, dirty = provenance.git_state()

@@ -17,7 +17,7 @@ def show(settings: Settings) -> None:
         from gptoss.report.render import render
 
         render(settings)
-    # Of pretraining only: it is the run that a person opens first, and the report links the others.
+    # Only the run of pretraining: it is the one that a person opens first, and the report links the others.
     runs = pipeline_run.stage_runs(["pretrain"])
     rows = [
         ("report", str(paths.REPORTS / "report.html")),

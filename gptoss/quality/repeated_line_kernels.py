@@ -20,7 +20,7 @@ from gptoss.quality.rules.affixes import decode
 from gptoss.quality.rules.compiled import Bytes, Flags, Int64s, UInt32s, inlined, kernel
 
 # Every byte between the space and the first lead byte of two-byte sequences is part of a word: printable ASCII, DEL,
-# or the continuation of a character that is already known to be no white space.
+# or the continuation of a character that is already known not to be white space.
 FIRST_LEAD_BYTE = 0xC2
 # FNV-1a, 64 bits (Fowler, Noll, Vo): one multiplication per byte, and lines are short.
 FNV_OFFSET, FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)

@@ -54,7 +54,7 @@ def _print_output(
 
 
 def _print_raw_files(sealed: SealedVersion, stage: str, indent: str, verifier: Verifier | None) -> None:
-    # Raw files are no DVC dependencies: `ingest` reads them by URL and records them in its output.
+    # Raw files are not DVC dependencies: `ingest` reads them by URL and records them in its output.
     files = raw_files(sealed, stage)
     if files is None:
         missing = verifier.count_missing_list(stage) if verifier else ""

@@ -69,8 +69,6 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Finding:
-    """Result of one check."""
-
     in_favour: tuple[str, ...] = ()
     """Reasons for promotion, reported when every check agrees."""
     against: tuple[str, ...] = ()

@@ -74,7 +74,7 @@ def verify(folder: Path, signature: Path, public: Path) -> str:
         config.set_hashing_config(_hash_every_file()).verify(folder, signature)
     except Exception as error:  # model_signing, cryptography and pydantic each raise types of their own
         raise DataError(
-            f"{signature} is no signature of {folder} by the key {found[:16]}: {error!r}",
+            f"{signature} is not a signature of {folder} by the key {found[:16]}: {error!r}",
             "get the folder again from its maker; if you changed it on purpose, run `dvc repro register`",
         ) from None
     return found
@@ -93,7 +93,9 @@ def signing_key() -> Path:
     """
     if named := os.environ.get(KEY_VARIABLE):
         if not Path(named).is_file():
-            raise UserError(f"{KEY_VARIABLE} names {named}, which is no file", f"correct it, or unset {KEY_VARIABLE}")
+            raise UserError(
+                f"{KEY_VARIABLE} names {named}, which is not a file", f"correct it, or unset {KEY_VARIABLE}"
+            )
         return Path(named)
     if not CHECKOUT_KEY.exists():
         from cryptography.hazmat.primitives import serialization

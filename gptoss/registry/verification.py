@@ -206,7 +206,7 @@ class Verifier:
             return is_intact(md5)
         entries = folder_entries(md5)
         if entries is None:
-            # DVC stores no listing for a folder that several stages fill, since it is no output of any.
+            # DVC stores no listing for a folder that several stages fill, since none of them lists it as an output.
             entries = self._combined_entries(path)
             if entries is None or md5_listing(entries) != md5:
                 return False

@@ -1,6 +1,6 @@
 """The present models compared with the champions of the registry, item by item.
 
-Part of the history, not of the facts: the registry is no input of the report. The champion's samples are those that
+Part of the history, not of the facts: the registry is not an input of the report. The champion's samples are those that
 MLflow keeps with the run that evaluated its bytes. A champion evaluated on other prompts or items has no sample in
 common with the present model and is left out.
 """

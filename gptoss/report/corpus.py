@@ -135,7 +135,7 @@ def _metrics(stage: str) -> Mapping[str, Any]:
     if not path.exists():
         return {}
     values: dict[str, Any] = read_json(path)
-    # The metrics of shards hold a section per split, and others that are no counts.
+    # The metrics of shards hold a section per split, and others that are not counts.
     return {split: values[split] for split in SPLITS if split in values} if stage == "shards" else values
 
 

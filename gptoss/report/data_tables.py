@@ -164,7 +164,7 @@ def language_name(code: str) -> str:
 
 
 def token_counts(facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """Tokens of each source: in training text, held out, and bytes a token."""
+    """Tokens of each source: in training text, held out, and bytes per token."""
     rows = []
     for name, source in sources(facts).items():
         for step in source["funnel"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gptoss.config.section import load_yaml
+from gptoss.config.yaml_sections import load_yaml
 from gptoss.core import paths
 from gptoss.core.atomic_files import read_json
 from gptoss.eval_items.suites import task_infos

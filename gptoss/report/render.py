@@ -2,7 +2,7 @@
 
 Reads `reports/facts.json`, and MLflow and `dvc.lock` as far as they answer. Writes `reports/report.html` and the page
 of the data, `reports/data.html` (each one file, without script, loading nothing), the same report as
-`reports/report.md`, and `reports/figures/*.svg`, which that shows. They contain times and run ids, so they are no DVC
+`reports/report.md`, and `reports/figures/*.svg`, which that shows. They contain times and run ids, so they are not DVC
 outputs: they can be rendered again at any time, in seconds.
 
 The content of the report is one template, `templates/report.jinja`; `html.jinja` and `markdown.jinja` say how its

@@ -27,7 +27,7 @@ def funnel(facts: dict[str, Any]) -> list[dict[str, Any]]:
     if len(rows) > 1:
         rows.append({"name": "all", **{stage: _total([row[stage] for row in rows]) for stage in ("raw", *STAGES)}})
     for row in rows:
-        # Of the ingested text: raw files contain markup, so a share of their bytes would mean nothing.
+        # A fraction of the ingested text: raw files contain markup, so a fraction of their bytes would mean nothing.
         clean, ingested = row["clean"], row["ingested"]
         row["kept"] = clean["bytes"] / ingested["bytes"] if clean and ingested and ingested["bytes"] else None
     return rows

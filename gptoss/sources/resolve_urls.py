@@ -56,7 +56,7 @@ def expand_urls(source: SourceConfig, seed: int) -> list[RawFile]:
     by_url: dict[str, RawFile] = {}
     for url in source.urls:
         for file in _expand(url, source.prefix):
-            # Of several URLs for one file the first counts, with its checksum.
+            # When several URLs name one file, the first one counts, with its checksum.
             by_url.setdefault(file.url, file)
     chosen = sorted(by_url.values(), key=lambda file: file.url)
     if source.max_files is not None and len(chosen) > source.max_files:

@@ -35,7 +35,7 @@ from gptoss.core.errors import ClusterError, from_os_error
 from gptoss.train.parallel_context import ParallelContext
 
 MANIFEST = "manifest.json"
-# NFS clients cache directory entries: acdirmax is 60 s by default, so a file can stay invisible to other nodes so long.
+# NFS clients cache directory entries for up to 60 s (default of acdirmax), and do not see a new file for that long.
 VISIBILITY_SECONDS = 60.0
 StateDict = dict[str, Tensor]
 

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from gptoss.train.sharding import local_tensor
 
-# Of torch.amp.GradScaler, so that its published recipes carry over.
+# The defaults of torch.amp.GradScaler, so that its published recipes carry over.
 GROWTH_FACTOR, BACKOFF_FACTOR = 2.0, 0.5
 STATE = ("scale", "good_steps", "skipped", "skipped_in_a_row")
 

@@ -26,7 +26,8 @@ class SpikeDetector:
     """Detects spikes and keeps their history. Equal on every rank."""
 
     def __init__(self, settings: Settings) -> None:
-        self.config, self.sequences = settings.pretrain.spikes, settings.sequences_per_step
+        self.config = settings.pretrain.spikes
+        self.sequences = settings.pretrain.sequences_per_step(settings.model.context)
         self.losses: deque[float] = deque(maxlen=self.config.window)
         self.skipped = 0
         """Updates skipped for a spike on the path to the current step; a rollback restores an earlier count."""
@@ -35,7 +36,6 @@ class SpikeDetector:
 
     @property
     def rollbacks(self) -> int:
-        """Rollbacks so far."""
         return sum(event["event"] == "rollback" for event in self.events)
 
     def is_spike(self, loss: float) -> bool:

@@ -34,7 +34,7 @@ TRAINING = ("step", "tokens", "loss", "learning_rate", "gradient_norm", "loss_sc
 VALIDATION = ("step", "tokens", "loss", "bits_per_byte")
 """Columns of `validation.csv`."""
 CURVE_POINTS = 1_000  # beyond the horizontal resolution of a plot
-FINAL_STEPS = 50  # the reported training loss is the mean over so many last steps: one step's is mostly noise
+FINAL_STEPS = 50  # the reported training loss is the mean over this many last steps: one step's is mostly noise
 
 
 def path(state: Path) -> Path:
@@ -89,7 +89,6 @@ class MetricsWriter:
         })  # fmt: skip
 
     def validation(self, step: int, loss: float, rollbacks: int) -> None:
-        """Log a validation."""
         self._write({
             "step": step,
             "tokens": step * self.batch_tokens,

@@ -106,7 +106,7 @@ class SampleOrder:
             mixtures = [[mixture.get(name, 0.0) for name in self.sources] for mixture in weights]
         self.cycles = [MixtureCycle(weights) for weights in mixtures]
         first_steps = [0, *(round(phase.from_fraction * config.steps) for phase in config.phases)]
-        self.phase_starts = np.array(first_steps, np.int64) * settings.sequences_per_step
+        self.phase_starts = np.array(first_steps, np.int64) * config.sequences_per_step(self.context)
         lengths = np.diff(self.phase_starts)  # of all phases but the last, which needs none
         counts = [cycle.counts(int(length)) for cycle, length in zip(self.cycles, lengths, strict=False)]
         self.counts_before = np.cumsum([np.zeros(len(self.ranges), np.int64), *counts], axis=0)

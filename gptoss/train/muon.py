@@ -26,8 +26,8 @@ from torch.distributed.tensor.placement_types import _StridedShard
 from gptoss.train.sharding import local_tensor
 
 MOMENTUM = 0.95
-# Of x -> a x + b (x x^T) x + c (x x^T)^2 x: the steepest at 0 that stays bounded. Singular values end between about 0.7
-# and 1.2 rather than at 1, which Jordan et al. found not to hurt.
+# Coefficients of x -> a x + b (x x^T) x + c (x x^T)^2 x: the steepest at 0 that stays bounded. Singular values end
+# between about 0.7 and 1.2 rather than at 1, which Jordan et al. found not to hurt.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 UPDATE_RMS = 0.2  # of AdamW's updates, about

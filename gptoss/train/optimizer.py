@@ -45,14 +45,12 @@ class Optimizer:
             self.optimizers.append(Muon([p for _, p in by_muon], config.learning_rate, config.weight_decay))
 
     def step(self, learning_rate: float) -> None:
-        """Update all parameters."""
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
             optimizer.step()
 
     def zero_grad(self) -> None:
-        """Free the gradients."""
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
 

@@ -102,7 +102,6 @@ class ParallelContext:
         return values
 
     def barrier(self, timeout: datetime.timedelta = COLLECTIVE_TIMEOUT) -> None:
-        """Wait for all ranks."""
         dist.barrier(group=self.gloo_group, timeout=timeout)
 
 

@@ -49,7 +49,7 @@ class StepResult:
     loss: float
     """Nats per token, mean over the global batch, before the update."""
     gradient_norm: float
-    """Of the unscaled gradients over the whole model, before clipping; NaN when the step was skipped for it."""
+    """Norm of the unscaled gradients over the whole model, before clipping; NaN when the step was skipped for it."""
     loss_scale: float
     """The scale that this step used."""
     learning_rate: float
@@ -74,7 +74,7 @@ class MeshStats:
     """Maxima over the whole mesh."""
 
     memory_bytes: float
-    """Of the rank that uses most."""
+    """Peak memory of the rank that uses most."""
     activation_maxima: list[float] | None
     """Largest magnitude in the output of each layer; None where that is not measured."""
 

@@ -83,7 +83,7 @@ def edited(words: list[str], edits: int, rng: random.Random) -> list[str]:
 
 
 def brute_force_jaccard(left: str, right: str, size: int = 5) -> float:
-    """Of the sets of word n-grams."""
+    """Jaccard similarity of the sets of word n-grams."""
 
     def grams(text: str) -> set[tuple[str, ...]]:
         words = text.lower().split()

@@ -1,4 +1,4 @@
-"""Suites: every file is complete, and a new task or suite is a file and nothing else."""
+"""Suites: every file is complete, and a new task or suite needs one file only."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_every_task_has_a_prompt_and_a_cited_figure(checkout: Path) -> None:
     assert FORMATS.keys() == load_suite("smoke").tasks.keys() | load_suite("language").tasks.keys()
 
 
-def test_every_published_figure_says_where_it_stands(checkout: Path) -> None:
+def test_every_published_figure_names_its_source(checkout: Path) -> None:
     files = sorted(path.stem for path in (ROOT / "evals" / "baselines").glob("*.yaml"))
     for name in files:
         published = load_baselines(name)
@@ -74,10 +74,10 @@ def test_a_new_suite_is_one_file(checkout: Path, settings_with: Callable[..., Se
     assert entry(index, "science", "arc_easy")["sha256"] == entry(index, "smoke", "arc_challenge")["sha256"]
 
 
-def test_a_suite_without_a_file_is_refused_with_the_names_there_are(
+def test_an_unknown_suite_is_refused_with_the_known_names(
     checkout: Path, settings_with: Callable[..., Settings]
 ) -> None:
-    with pytest.raises(UserError, match=r"smok is no file of evals/suites: choose from gpt4, language, smoke"):
+    with pytest.raises(UserError, match=r"smok is not a file of evals/suites: choose from gpt4, language, smoke"):
         settings_with(**{"evaluate.suites": ["smok"]})
 
 
@@ -86,7 +86,7 @@ def test_a_suite_without_a_file_is_refused_with_the_names_there_are(
     [
         ({"format": "arc"}, "there is no item format arc: set format to one of mmlu, hellaswag"),
         ({"format": None}, "there is no item format arc_easy"),
-        ({"items_of": "nothing"}, "items_of is 'nothing', which is no task of this suite with items"),
+        ({"items_of": "nothing"}, "items_of is 'nothing', which is not a task of this suite with items"),
         ({"shots": 2}, "shots is 2 but fewshot names no split"),
     ],
 )

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gptoss.config.section import check, load_yaml
 from gptoss.config.settings import Settings
+from gptoss.config.yaml_sections import check, load_yaml
 from gptoss.core import paths
 from gptoss.tracking.mlflow_run import StageRun
 from stages.benchmarks import benchmarks
@@ -73,7 +73,7 @@ def publish(head: str = "base", change: Callable[[Any], None] | None = None) -> 
 
 
 def write_shards() -> None:
-    """`data/shards` with several documents a split: long, short, empty, not ASCII."""
+    """`data/shards` with several documents per split: long, short, empty, not ASCII."""
     tokenizer = make_tokenizer()
     paths.SHARDS.mkdir(parents=True)
     splits = {}

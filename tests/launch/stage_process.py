@@ -1,4 +1,4 @@
-"""The stage `pretrain` in its own process, for tests that disturb it."""
+"""The stage `pretrain` in its own process, for tests that interrupt it."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def chained(cause: Exception) -> Exception:
 
 
 def test_a_rank_exits_with_the_code_of_its_error() -> None:
-    """An error while the run stops is no preemption: nothing was saved."""
+    """An error while the run stops is not a preemption: nothing was saved."""
     stopping = RuntimeError("sealing failed")
     stopping.__context__ = Preempted("stopped on request", "go on")
     errors = DataError("p", "f"), ClusterError("p", "f"), OSError(errno.ENOSPC, "full", "x"), ValueError("v"), stopping

@@ -32,7 +32,7 @@ from tests.launch.stage_process import (
 from tests.training_runs import cluster
 
 KILLS = int(os.environ.get("GPTOSS_TEST_PRETRAIN_KILLS", "3"))
-"""Kills of the whole run, in turns while it saves, while it publishes, and in a step."""
+"""Kills of the whole run, in turns while it saves, while it publishes, and during a step."""
 OFTEN = {"every_steps": 5, "keep": 2}
 
 
@@ -45,8 +45,8 @@ def newest() -> str:
 
 
 @pytest.mark.slow
-def test_killed_stopped_and_damaged_it_ends_as_if_nothing_had_happened(checkout: Callable[..., Path]) -> None:
-    """`kill -9` while saving, while publishing, in a step; SIGTERM; a checkpoint that lost a rank's file."""
+def test_killed_stopped_and_damaged_it_gives_the_bytes_of_an_uninterrupted_run(checkout: Callable[..., Path]) -> None:
+    """`kill -9` while saving, while publishing, during a step; SIGTERM; a checkpoint that lost a rank's file."""
     checkout(cluster(shard=2, checkpoints=OFTEN), **{"pretrain.steps": 60 + 10 * KILLS})
     _, err = start().communicate()
     expected = outputs()
@@ -133,7 +133,7 @@ def test_a_second_sigterm_stops_at_once(checkout: Callable[..., Path]) -> None:
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_is_one_message_and_the_run_goes_on_when_there_is_room(
+def test_a_full_disk_is_one_message_and_the_run_continues_when_there_is_room(
     checkout: Callable[..., Path],
 ) -> None:
     checkout(cluster(checkpoints={"every_steps": 2, "keep": 50}), **{"pretrain.steps": 12})
@@ -182,7 +182,7 @@ def test_a_run_moves_to_another_mesh_and_back(checkout: Callable[..., Path]) -> 
 def test_a_run_that_goes_back_after_spikes_is_the_same_when_it_is_stopped_between(
     checkout: Callable[..., Path],
 ) -> None:
-    """With so low a threshold that noise is a spike: what was left out is in the checkpoint, rows are taken back."""
+    """The threshold is so low that noise is a spike: the checkpoint holds the skipped batches, and rows are revoked."""
     spikes = {"policy": "rollback", "threshold": 1.2, "window": 4, "rollback_steps": 2, "max": 1000}
     changes = {"pretrain.steps": 60, "pretrain.spikes": spikes, "pretrain.validate_every": 20}
     checkout(cluster(shard=2, checkpoints={"every_steps": 2, "keep": 4}), **changes)

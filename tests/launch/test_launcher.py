@@ -51,5 +51,5 @@ def test_a_node_of_a_cluster_that_needs_none_names_the_stage(checkout: Callable[
 
 
 def test_an_external_rank_without_a_launcher_is_refused() -> None:
-    with pytest.raises(UserError, match="RANK is not set, and this is no task of srun"):
+    with pytest.raises(UserError, match="RANK is not set, and this is not a task of srun"):
         external.find_rank()

@@ -62,14 +62,14 @@ def test_a_stop_request_to_one_node_stops_all_and_all_resume(
     nodes = start_nodes(command, port)
     wait_for(lambda: len(finished()) >= 1, nodes[0])
     nodes[1].send_signal(signal.SIGTERM)
-    said = [node.communicate(timeout=120)[1] for node in nodes]
-    assert [node.returncode for node in nodes] == [Preempted.exit_code] * 2, said
-    assert "stopped on request after step" in said[0] and not outputs()
+    errors = [node.communicate(timeout=120)[1] for node in nodes]
+    assert [node.returncode for node in nodes] == [Preempted.exit_code] * 2, errors
+    assert "stopped on request after step" in errors[0] and not outputs()
 
     nodes = start_nodes(command, port)
-    said = [node.communicate(timeout=120)[1] for node in nodes]
-    assert [node.returncode for node in nodes] == [0, 0], said
-    assert "resumed after step" in said[0]
+    errors = [node.communicate(timeout=120)[1] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], errors
+    assert "resumed after step" in errors[0]
     assert len(outputs()) == 4
 
 
@@ -82,11 +82,11 @@ def test_damaged_data_on_another_node_is_reported_by_the_stage_and_permanent(
     checkout(on)
     monkeypatch.setattr(node, "EXTERNAL", [sys.executable, "-c", DAMAGED])
     nodes = start_nodes(node.command(on), free_port())
-    said = [node.communicate(timeout=120)[1] for node in nodes]
-    assert nodes[1].returncode == DataError.exit_code, said
+    errors = [node.communicate(timeout=120)[1] for node in nodes]
+    assert nodes[1].returncode == DataError.exit_code, errors
     report = read_json(RUN.state / "failures" / "rank-3.json")
     assert (report["kind"], report["problem"]) == ("DataError", "train-00001.bin is damaged")
-    assert "error: train-00001.bin is damaged" in said[0], said
+    assert "error: train-00001.bin is damaged" in errors[0], errors
 
 
 def test_the_exit_code_of_a_node_is_a_permanent_error_or_that_of_the_stage() -> None:

@@ -26,15 +26,15 @@ from tests.training_runs import VOCABULARY, cluster, free_port, rank_environment
 
 
 @pytest.mark.slow
-def test_a_killed_run_gives_the_bytes_of_an_undisturbed_one(checkout: Callable[..., Path]) -> None:
-    """Killed in a step, its newest checkpoint damaged, killed again in a save: weights and curves are the same bytes,
+def test_a_killed_run_gives_the_bytes_of_an_uninterrupted_one(checkout: Callable[..., Path]) -> None:
+    """Killed during a step, newest checkpoint damaged, killed again in a save: weights and curves are the same bytes,
     and stock Llama loads them."""
     on = cluster(pp=2, shard=2, checkpoints={"every_steps": 5, "keep": 2})
     checkout(on, **{"pretrain.steps": 60, "pretrain.loss_scale.growth_interval": 7})
     out, err = start().communicate()
     expected = outputs()
     assert len(expected) == 4, err
-    RUN.state.rename("undisturbed")
+    RUN.state.rename("uninterrupted")
 
     process = start()
     wait_for(lambda: len(finished()) >= 2, process)
@@ -53,7 +53,7 @@ def test_a_killed_run_gives_the_bytes_of_an_undisturbed_one(checkout: Callable[.
     assert outputs() == expected
     assert resumed_out == out
     assert "resumed after step" in err
-    assert finished() == sorted(path.name for path in Path("undisturbed/checkpoints").iterdir())
+    assert finished() == sorted(path.name for path in Path("uninterrupted/checkpoints").iterdir())
     assert f"{left[-1]}.damaged" in checkpoints()
     assert_llama_loads_it()
 
@@ -135,8 +135,8 @@ def test_a_curriculum_with_muon_resumes_to_the_same_bytes_and_counts_what_it_rea
 
 
 @pytest.mark.slow
-def test_checkpoints_by_the_clock_are_made_and_some_kept_for_good(checkout: Callable[..., Path]) -> None:
-    """By the clock one is due after every step; the newest two stay, and the one kept for good outlives them."""
+def test_checkpoints_are_written_by_the_clock_and_some_kept_permanently(checkout: Callable[..., Path]) -> None:
+    """A checkpoint is due after every step; the newest two stay, and the permanent one outlives them."""
     by_clock = {"every_steps": 4, "every_seconds": 1e-6, "keep": 2, "keep_every": 4}
     checkout(cluster(shard=2, checkpoints=by_clock), **{"pretrain.steps": 7})
     _, err = start().communicate()

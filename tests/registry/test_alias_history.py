@@ -45,27 +45,27 @@ def moves(client: MlflowClient) -> list[tuple[str, str]]:
     return [(move.version, move.what) for move in champions.history(client, BASE)]
 
 
-def test_no_champion_is_what_the_registry_says_never_its_silence(
+def test_a_registry_that_does_not_answer_is_not_one_without_champion(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert champions.get_champion(client, "unknown") is None
     assert champions.get_champion(client, BASE) is None
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(ClusterError, match="did not answer"):
-        champions.get_champion(MlflowClient(nobody(), nobody()), BASE)
+        champions.get_champion(MlflowClient(closed_port(), closed_port()), BASE)
 
 
-def nobody() -> str:
+def closed_port() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
-def test_promote_and_lineage_say_in_two_lines_that_mlflow_is_away(
+def test_promote_and_lineage_report_an_unreachable_mlflow_in_two_lines(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copyfile(ROOT / "params.yaml", "params.yaml")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", nobody())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", closed_port())
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     for arguments in (["promote", "--to", "1"], ["lineage", f"{BASE}@champion"]):
         assert main(arguments) == ClusterError.exit_code

@@ -67,7 +67,7 @@ def test_a_fall_beyond_the_bound_blocks_promotion() -> None:
         ({"content": ""}, "row (measured before its items were kept)"),
     ],
 )
-def test_a_row_that_was_measured_otherwise_is_not_compared_and_not_passed(change: dict[str, Any], text: str) -> None:
+def test_a_row_that_was_measured_differently_leaves_the_decision_open(change: dict[str, Any], text: str) -> None:
     decision = against_best(replace(BEST, value=0.9, **change))
     assert not decision.promoted and decision.undecided
     assert decision.reasons == (f"not comparable with the champion's: {text}",)
@@ -76,10 +76,10 @@ def test_a_row_that_was_measured_otherwise_is_not_compared_and_not_passed(change
 def test_a_row_of_the_champion_cannot_be_left_out() -> None:
     decision = against_best(None, other=BEST)
     assert decision.undecided and "row (not measured)" in decision.reasons[0]
-    assert against_best(BEST, other=BEST).promoted, "a new row is no obstacle"
+    assert against_best(BEST, other=BEST).promoted, "a new row is not an obstacle"
 
 
-def test_a_version_from_before_the_items_were_kept_is_comparable_with_none() -> None:
+def test_a_version_without_recorded_items_is_not_comparable() -> None:
     old = {"gptoss.row.row": '{"value": 0.1, "stderr": 0.0, "n": 100, "template": "t", "higher_is_better": true}'}
     assert not verdict(Measurements({"row": BEST}), Measurements.from_tags(old)).promoted
     assert not verdict(Measurements.from_tags(old), Measurements.from_tags(old)).promoted
@@ -115,7 +115,7 @@ def test_bits_per_byte_may_not_rise_on_the_same_held_out_shards(
     assert alone.promoted == (promoted and shards == "same"), "without rows it decides alone, when it can"
 
 
-def test_a_check_of_ones_own_is_one_function_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_check_is_one_function_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def small_enough(comparison: Comparison) -> Finding:
         return Finding(against=("the model is too large",))
 

@@ -1,4 +1,4 @@
-"""The signature of a folder, by the package that strangers verify it with."""
+"""The signature of a folder, verified with the package that users of the model have."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def verified(folder: Path) -> str:
     return signature.verify(folder, signature.signature_path(folder), folder.with_name(signature.PUBLIC_KEY))
 
 
-def test_a_key_is_made_once_for_nobody_else_and_signs(folder: Path) -> None:
+def test_a_key_is_created_once_readable_by_its_owner_and_signs(folder: Path) -> None:
     made = signature.sign(folder)
     assert verified(folder) == made
     assert signature.CHECKOUT_KEY.stat().st_mode & 0o777 == 0o600
@@ -38,7 +38,7 @@ def test_a_key_is_made_once_for_nobody_else_and_signs(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["adapter", "checksums.sha256", "model.safetensors"]
 
 
-def test_strangers_verify_a_copy_with_the_package_alone(folder: Path) -> None:
+def test_users_verify_a_copy_with_the_package_alone(folder: Path) -> None:
     signature.sign(folder)
     copied = shutil.copytree(folder, "elsewhere")
     command = [
@@ -72,7 +72,7 @@ def test_every_change_is_named(folder: Path, change: object, named: str) -> None
     assert named in caught.value.problem
 
 
-def test_another_key_signs_anew_and_the_old_one_no_longer_verifies(
+def test_another_key_signs_again_and_the_old_one_no_longer_verifies(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = signature.sign(folder)
@@ -87,9 +87,9 @@ def test_another_key_signs_anew_and_the_old_one_no_longer_verifies(
         signature.verify(folder, signature.signature_path(folder), Path(old))
 
 
-def test_a_key_that_is_none_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_not_a_key_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(signature.KEY_VARIABLE, "absent.pem")
-    with pytest.raises(UserError, match=r"GPTOSS_SIGNING_KEY names absent\.pem, which is no file"):
+    with pytest.raises(UserError, match=r"GPTOSS_SIGNING_KEY names absent\.pem, which is not a file"):
         signature.sign(folder)
     Path("absent.pem").write_text("no key")
     with pytest.raises(UserError, match=r"absent\.pem holds no usable private key"):

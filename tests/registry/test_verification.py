@@ -59,11 +59,11 @@ def test_intact_bytes_are_confirmed_to_the_raw_file(listing: Path, capsys: pytes
     assert "2 hashes recomputed and equal, 0 not" in capsys.readouterr().out
 
 
-def emptied(_: str) -> str:
+def empty_listing(_: str) -> str:
     return "[]"
 
 
-def pointing_elsewhere(text: str) -> str:
+def listing_of_another_file(text: str) -> str:
     other = hashlib.md5(b"other").hexdigest()
     cache_path(other).parent.mkdir(exist_ok=True)
     cache_path(other).write_bytes(b"other")
@@ -72,7 +72,7 @@ def pointing_elsewhere(text: str) -> str:
     return json.dumps(entries)
 
 
-@pytest.mark.parametrize("alter", [emptied, pointing_elsewhere])
+@pytest.mark.parametrize("alter", [empty_listing, listing_of_another_file])
 def test_an_altered_listing_is_found(listing: Path, alter: Callable[[str], str]) -> None:
     listing.write_text(alter(listing.read_text()))
     with pytest.raises(DataError) as found:
@@ -81,7 +81,7 @@ def test_an_altered_listing_is_found(listing: Path, alter: Callable[[str], str])
     assert "ingest@x: its list of raw files" in found.value.problem
 
 
-def test_raw_files_that_are_not_listed_are_said(listing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_raw_files_that_are_not_listed_are_reported(listing: Path, capsys: pytest.CaptureFixture[str]) -> None:
     listing.unlink()
     lineage.show("m@champion")
     assert "raw files not known" in capsys.readouterr().out

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gptoss.config.section import check
+from gptoss.config.yaml_sections import check
 from gptoss.core.errors import UserError
 from gptoss.curate.filters.base import Filter, FilterContext
 from gptoss.curate.filters.language import LanguageFilter
@@ -56,7 +56,7 @@ def check_filter_settings(settings: Mapping[str, dict[str, Any] | None]) -> None
     for name, values in settings.items():
         if name not in configurable:
             raise UserError(
-                f"curate.filters names {name!r}, which is no filter",
+                f"curate.filters names {name!r}, which is not a filter",
                 f"choose one of {', '.join(configurable)}, or add a filter to gptoss/curate/filters",
             )
         if values is not None:

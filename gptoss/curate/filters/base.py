@@ -1,4 +1,4 @@
-"""What a filter of `curate` is. To write one, copy the file of a filter that resembles it and add it to `FILTERS`."""
+"""What a filter of `curate` is. To write one, copy `length.py` and add the class to `FILTERS`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gptoss.config.curate import CurateConfig
-from gptoss.config.section import Section, check
+from gptoss.config.section import Section
 from gptoss.config.source import SourceConfig
+from gptoss.config.yaml_sections import check
 from gptoss.core.atomic_files import atomic_file
 from gptoss.curate.document_batch import DocumentBatch
 

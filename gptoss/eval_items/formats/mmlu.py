@@ -24,7 +24,7 @@ FORMAT = ItemFormat(
     label="MMLU",
     schema=pa.schema({"question": STRING, "subject": STRING, "choices": STRINGS, "answer": INTEGER}),
     from_hub=from_hub,
-    # Question and choices occur together on quiz pages; the subject is no part of the item.
+    # Question and choices occur together on quiz pages; the subject is not part of the item.
     contamination_text=lambda row: join_lines(row["question"], *row["choices"]),
     chance=0.25,
 )

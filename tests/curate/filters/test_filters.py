@@ -65,7 +65,7 @@ def test_a_new_filter_needs_its_class_and_a_line_in_filters(
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"lenght": {}}, "curate.filters names 'lenght', which is no filter"),
+        ({"lenght": {}}, "curate.filters names 'lenght', which is not a filter"),
         ({"language": {}}, "choose one of length"),
         ({"length": {"max_characters": 9, "min": 1}}, "curate.filters.length: min = 1: unknown key"),
         ({"length": {"max_characters": 0}}, "curate.filters.length: max_characters = 0"),
