@@ -20,7 +20,7 @@ CHECKS = sorted(name for name in vars(extension_checks) if name.startswith("chec
 
 
 def apply_diff(folder: Path, block: str) -> None:
-    """Insert the added lines behind the existing line that the diff prints before them."""
+    """Insert the added lines after the existing line that the diff prints before them."""
     header, *changes = block.splitlines()
     path = folder / header.removeprefix("--- ")
     lines = path.read_text().splitlines()

@@ -1,4 +1,4 @@
-"""The whole product in a fresh clone, as a user runs it: made small, nothing left out.
+"""The whole pipeline in a fresh clone, as a user runs it, with small parameters.
 
 One run under Prefect, killed twice on the way; one with `dvc repro` alone in another clone. Both must give the same
 `dvc.lock`. The text comes from the package registry, as in the default.
@@ -39,8 +39,8 @@ def environment() -> dict[str, str]:
 
 
 def clone(folder: Path) -> Path:
-    """A fresh clone with the small parameters. Downloaded archives are shared to spare the registry, and what was
-    compiled of these very sources to spare a minute."""
+    """A fresh clone with the small parameters. Downloaded archives are shared, to spare the package registry, and
+    compiled kernels of the same sources, to save a minute."""
     subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
     shutil.copytree(ROOT / "gptoss", folder / "gptoss", dirs_exist_ok=True)
     values = yaml.safe_load((ROOT / "profiles" / "tiny.yaml").read_text())

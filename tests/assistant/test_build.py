@@ -1,4 +1,4 @@
-"""A folder of documents ends as a model that knows them better than its base, in files that load."""
+"""From a folder of documents to a model that knows them better than its base, in files that load."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_documents_become_an_assistant(workspace: Path, settings_with: Callable[
     assert other.fingerprint != dependencies(facts, base, config, settings.seed).fingerprint
 
 
-def test_the_identity_knows_all_that_is_taught(
+def test_the_fingerprint_covers_template_and_shipped_conversations(
     workspace: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = make_published_base(settings.name)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import pytest
 import yaml
 
 from gptoss.code_identity import stages as code_stages
-from gptoss.code_identity.stages import identities, write_identities
+from gptoss.code_identity.stages import fixed_identity, identities, write_identities
 from gptoss.config.extensions import ARCHITECTURES, OBJECTIVES, READERS, TOKENIZERS
+from gptoss.config.settings import Settings
 from gptoss.core.errors import UserError
 from tests.conftest import ROOT
 
@@ -151,6 +153,64 @@ def test_identities_are_written_once_and_damage_of_the_cache_is_no_matter(checko
     assert {p.name for p, stamp in stamps.items() if p.stat().st_mtime_ns != stamp} == {"pretrain.yaml"}
 
 
+def test_stages_that_start_together_may_all_write_the_identities(checkout: Path) -> None:
+    program = "from gptoss.code_identity.stages import write_identities\nfor _ in range(8): write_identities()"
+    environment = os.environ | {"PYTHONPATH": str(checkout)}
+    for _ in range(3):
+        append_statement(checkout / "gptoss/config/section.py")
+        together = [subprocess.Popen([sys.executable, "-c", program], env=environment) for _ in range(3)]
+        assert [process.wait() for process in together] == [0, 0, 0]
+    assert not list((checkout / "data/code").glob(".*"))
+
+
+@pytest.mark.parametrize(
+    "damage", ["{", "[]", '{"version": 1, "syntax": {"k": [1]}}', '{"syntax": null, "version": ""}']
+)
+def test_a_damaged_cache_is_ignored(damage: str, checkout: Path) -> None:
+    before = identities(checkout)
+    cache = checkout / code_stages.CACHE
+    version = json.loads(cache.read_text())["version"]
+    cache.write_text(damage.replace('"version": 1', f'"version": "{version}"'))
+    assert identities(checkout) == before
+
+
+def test_dvc_records_the_code_with_which_a_stage_began(checkout: Path) -> None:
+    write_identities()
+    files = [checkout / "data/code/pretrain.yaml", checkout / "data/code/ingest-mediawiki.yaml"]
+    before = [file.read_text() for file in files]
+    with fixed_identity("pretrain"), fixed_identity("ingest@wikipedia"):
+        append_statement(checkout / "gptoss/config/section.py")
+        assert write_identities()  # by another stage, or by `gptoss plan`
+        assert all(file.read_text() != text for file, text in zip(files, before, strict=True))
+    assert [file.read_text() for file in files] == before
+    assert write_identities()
+
+
+def test_a_value_of_a_section_is_not_its_code(checkout: Path) -> None:
+    """`tokenizer` reads `model.context`, which `params.yaml` holds; `report` reads `dedup.substrings`, a section."""
+    found = identities(checkout)
+    assert "gptoss/config/model" not in found["tokenizer"]
+    assert "gptoss/config/dedup" in found["report"]
+    assert "gptoss/config/decontaminate" not in found["report"]
+
+
+@pytest.mark.parametrize("content", ["stages:\n", "[1]", "stages: {a: null}"])
+def test_a_broken_dvc_yaml_is_named(content: str, checkout: Path) -> None:
+    (checkout / "dvc.yaml").write_text(content)
+    with pytest.raises(UserError, match=r"dvc\.yaml"):
+        identities(checkout)
+
+
+def test_a_source_that_is_not_text_is_named(checkout: Path) -> None:
+    (checkout / "gptoss/train/step.py").write_bytes(b"x = '\xff'\n")
+    with pytest.raises(UserError, match=r"gptoss/train/step\.py"):
+        identities(checkout)
+
+
+def test_settings_compute_nothing_since_they_are_not_hashed() -> None:
+    assert not [name for name, value in vars(Settings).items() if isinstance(value, property | cached_property)]
+
+
 def test_a_module_that_cannot_be_parsed_is_named(checkout: Path) -> None:
     (checkout / "gptoss/train/step.py").write_text("def broken(:\n")
     with pytest.raises(UserError, match=r"gptoss/train/step\.py, line 1"):
@@ -165,7 +225,7 @@ def test_dvc_yaml_names_no_path_of_the_code() -> None:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A DVC project with this code, this pipeline, and every stage but `code` replaced by one that is done at once."""
+    """A DVC project with this code, this pipeline, and every stage but `code` replaced by one that ends at once."""
     folder = tmp_path_factory.mktemp("project")
     for name in ("gptoss", "stages", "evals"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))

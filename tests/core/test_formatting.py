@@ -1,4 +1,4 @@
-"""Numbers and hostile text, made fit to read."""
+"""Numbers and hostile text in readable form."""
 
 from __future__ import annotations
 

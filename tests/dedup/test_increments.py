@@ -67,11 +67,11 @@ def test_an_increment_removes_duplicates_of_known_documents(workspace: Path, len
     a = keep("first-index")
     write_curated(second)
     metrics = run_stage(indexed(lenient, a))
-    new, gone = {row["id"]: row for row in kept_documents()}, removed_documents()
-    assert len(new) + len(gone) == len(second)
+    new, removed = {row["id"]: row for row in kept_documents()}, removed_documents()
+    assert len(new) + len(removed) == len(second)
     assert not set(known) & set(new)
-    assert {row["duplicate_of"] for row in gone} <= set(known) | set(new)
-    matched = [row for row in gone if row["duplicate_of"] in known]
+    assert {row["duplicate_of"] for row in removed} <= set(known) | set(new)
+    matched = [row for row in removed if row["duplicate_of"] in known]
     assert metrics["all"]["removed_known"] == len(matched) >= 9
     assert any(len(row["text"]) > len(known[row["duplicate_of"]]["text"]) for row in matched)
     # The kept documents of both runs contain no more duplicates, and a third run knows both indexes.

@@ -83,7 +83,7 @@ def reference(documents: list[list[str]], window: int, min_kept_words: int) -> l
             while place < len(text) and cut[place]:
                 cut[place] = False
                 place += 1
-        left.append(" ".join(word for word, gone in zip(text, cut, strict=True) if not gone))
+        left.append(" ".join(word for word, is_cut in zip(text, cut, strict=True) if not is_cut))
     return left
 
 

@@ -40,7 +40,7 @@ def test_what_a_mirror_lacks_is_listed_with_its_reason(checkout: Path, settings_
     ]
 
 
-def test_a_folder_that_is_no_mirror_is_the_users_error(checkout: Path, settings_with: Callable[..., Settings]) -> None:
+def test_a_folder_that_is_not_a_mirror_is_a_user_error(checkout: Path, settings_with: Callable[..., Settings]) -> None:
     for folder in (checkout / "absent", checkout):
         with pytest.raises(UserError, match=r"benchmarks\.mirror"):
             freeze(settings_with, "mirror", folder)
@@ -86,7 +86,7 @@ def test_packages_and_mirror_freeze_the_same_bytes(
 
 
 @pytest.mark.slow
-def test_an_unreachable_hub_is_the_machines_fault(checkout: Path) -> None:
+def test_an_unreachable_hub_is_a_cluster_error(checkout: Path) -> None:
     (checkout / "params.yaml").write_text(
         (ROOT / "params.yaml").read_text().replace("gpt4: packages", "gpt4: hub"), encoding="utf-8"
     )

@@ -1,4 +1,4 @@
-"""Our rows are lm-eval's: the same scores as its stock tasks on the same items, and honest about limits and cuts."""
+"""Rows have the scores of lm-eval's stock tasks on the same items, and report limits and cut prompts."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_letters_show_every_answer_after_the_same_examples(evaluated: Settings, 
     assert len(built.instances) == 24 * (2 if name == "winogrande" else 4)
 
 
-def test_nothing_stands_before_a_prompt_but_an_empty_one_is_the_end_of_text(evaluated: Settings) -> None:
+def test_only_an_empty_prompt_is_replaced_by_the_end_of_text(evaluated: Settings) -> None:
     lm = harness.language_model(load(paths.published("tiny", "base")), 64)
     read: list[Any] = []
     lm.model.base_model.register_forward_pre_hook(lambda *given: read.append(given[2]["input_ids"]), with_kwargs=True)
@@ -170,7 +170,7 @@ def test_lambada_asks_for_the_last_word(evaluated: Settings) -> None:
     assert harness.describe_continuation(logged)["answer"] == ""
 
 
-def test_a_limit_is_items_a_row_spread_over_the_subjects(evaluated: Settings) -> None:
+def test_a_limit_is_items_per_row_spread_over_the_subjects(evaluated: Settings) -> None:
     subsets, total = read_subsets(paths.BENCHMARKS, entries("gpt4", "mmlu"), 20)
     assert total == 57 * 24
     assert sum(len(subset.positions) for subset in subsets) == 20

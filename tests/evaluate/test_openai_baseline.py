@@ -28,7 +28,7 @@ def parse(arguments: list[str]) -> ServerOptions:
 
 
 class Server(ThreadingHTTPServer):
-    """Counts what it is asked."""
+    """Counts the requests."""
 
     model: Any
     asked: int = 0
@@ -67,10 +67,10 @@ class Completions(BaseHTTPRequestHandler):
                 )
                 return {"index": index, "text": text}
             logprobs_TV = torch.log_softmax(model.network(torch.tensor([ids])).logits[0].float(), dim=-1)
-        said = [None, *(float(logprobs_TV[at, token]) for at, token in enumerate(ids[1:]))]
+        logprobs = [None, *(float(logprobs_TV[at, token]) for at, token in enumerate(ids[1:]))]
         best = [None, *({"": float(value)} for value in logprobs_TV.max(dim=-1).values)]
         ending = [float(logprobs_TV[-1].max())]
-        return {"index": index, "text": "", "logprobs": {"token_logprobs": said + ending, "top_logprobs": best}}
+        return {"index": index, "text": "", "logprobs": {"token_logprobs": logprobs + ending, "top_logprobs": best}}
 
     def log_message(self, *_: Any) -> None:
         """Keep the output of the test clean."""
@@ -94,8 +94,8 @@ def test_a_server_gets_the_scores_of_the_model_behind_it(server: Server, capsys:
     folder = str(paths.published("tiny", "base"))
     path = evaluate_server(parse(words(server, "--tokenizer", folder, "--context", str(CONTEXT + 1), "--yes")))
     found = {row["task"]: row for row in read_json(path)["rows"]}
-    said = capsys.readouterr().out
-    assert "winogrande: 48 requests" in said and "in total at most $" in said
+    output = capsys.readouterr().out
+    assert "winogrande: 48 requests" in output and "in total at most $" in output
     assert set(found) == set(load_suite("smoke").tasks) - {"humaneval"}
     lm = harness.language_model(server.model, 8)
     for name in ("winogrande", "arc_challenge"):
@@ -109,7 +109,7 @@ def test_a_server_gets_the_scores_of_the_model_behind_it(server: Server, capsys:
                 assert theirs["scores"] == ours["scores"]
 
 
-def test_nothing_is_sent_without_a_yes(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_sent_without_confirmation(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builtins.input", lambda _: "no")
     with pytest.raises(UserError, match="nothing was sent"):
         evaluate_server(parse(words(server)))
@@ -135,11 +135,11 @@ def test_what_a_server_answered_before_it_failed_is_not_asked_again(
     server.answers = math.inf
     capsys.readouterr()
     found = read_json(evaluate_server(parse(words(server, "--yes"))))["rows"]
-    said = capsys.readouterr().out
-    assert server.asked == 30 + 24 and "drop: answered before" in said and "drop: 24 requests" not in said
+    output = capsys.readouterr().out
+    assert server.asked == 30 + 24 and "drop: answered before" in output and "drop: 24 requests" not in output
     assert {row["task"]: len(row["samples"]) for row in found} == {"drop": 24, "gsm8k": 24}
     evaluate_server(parse(words(server, "--yes")))
-    assert server.asked == 30 + 24 + 48, "a new measurement asks anew"
+    assert server.asked == 30 + 24 + 48, "a new measurement asks again"
 
 
 def test_answers_are_kept_for_the_same_question_only(evaluated: Settings) -> None:
@@ -160,10 +160,10 @@ def test_answers_are_kept_for_the_same_question_only(evaluated: Settings) -> Non
     assert answers_file(again, suite, "drop", entries, None) in files
 
 
-def test_a_server_that_is_not_there_is_the_machines_fault(evaluated: Settings) -> None:
-    gone = ["x", "--url", "http://127.0.0.1:9/v1/completions", "--suite", "smoke", "--yes"]
+def test_an_unreachable_server_is_a_cluster_error(evaluated: Settings) -> None:
+    arguments = ["x", "--url", "http://127.0.0.1:9/v1/completions", "--suite", "smoke", "--yes"]
     with pytest.raises(ClusterError, match=r"127\.0\.0\.1:9"):
-        evaluate_server(parse([*gone, "--input-price", "0", "--output-price", "0"]))
+        evaluate_server(parse([*arguments, "--input-price", "0", "--output-price", "0"]))
 
 
 def test_cost() -> None:

@@ -182,8 +182,8 @@ def test_a_bomb_ends_with_its_program(kind: str) -> None:
 
 
 @needs_sandbox
-def test_a_program_kills_nobody_but_itself() -> None:
-    """Its parent, its group, everything it can name: the harness and a program beside it go on."""
+def test_a_program_cannot_kill_other_processes() -> None:
+    """Its parent, its group, everything it can name: the harness and another program continue."""
     from concurrent.futures import ThreadPoolExecutor
 
     killer = """
@@ -218,7 +218,7 @@ def test_a_program_dies_with_its_harness() -> None:
     def busy(process: psutil.Process) -> bool:
         try:
             return "setpriv" not in process.name() and process.cpu_times().user > 0.3
-        except psutil.NoSuchProcess:  # of the trial that tells whether there is a sandbox
+        except psutil.NoSuchProcess:  # the trial that checks for a sandbox has ended
             return False
 
     while not any(busy(process) for process in started):
@@ -241,7 +241,7 @@ def test_a_program_gets_no_environment_and_no_capabilities(monkeypatch: pytest.M
 
 @needs_sandbox
 @pytest.mark.parametrize("mode", ["root", "user"])
-def test_both_ways_to_confine_hold(mode: str) -> None:
+def test_both_isolation_modes_protect_the_host(mode: str) -> None:
     import os
 
     if mode == "root" and os.geteuid() != 0:

@@ -1,4 +1,4 @@
-"""Shared beginnings change how often the network reads a token, and nothing else."""
+"""A shared prefix changes only how often the network reads a token."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_answers_are_lm_evals(case: str, batch_size: int) -> None:
 
 
 def test_a_certain_answer_is_greedy() -> None:
-    """Otherwise the comparison above would hold for a column of False."""
+    """The comparison above would also pass if every value were False."""
     _, ours = adapters(make_network().float(), 4)
     import torch
 
@@ -74,7 +74,7 @@ def test_a_certain_answer_is_greedy() -> None:
     ("case", "most"),
     [("the same examples before all", 0.2), ("other examples before each", 0.35), ("letters", 0.15), ("alone", 1.0)],
 )
-def test_a_shared_beginning_is_read_once(case: str, most: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shared_prefix_is_read_once(case: str, most: float, monkeypatch: pytest.MonkeyPatch) -> None:
     _, ours = adapters(make_network().float(), 8)
     read = 0
     forward: Callable[..., Any] = ours.model.base_model.forward
@@ -90,7 +90,7 @@ def test_a_shared_beginning_is_read_once(case: str, most: float, monkeypatch: py
     assert read <= most * whole + 8 * 3
 
 
-def test_groups_are_worth_their_call_and_lose_nobody() -> None:
+def test_groups_save_enough_tokens_and_hold_every_sequence() -> None:
     todo = unique_sequences([request for case in REQUESTS.values() for request in case], CONTEXT)
     found = list(group_by_prefix(todo))
     assert sorted(sequence.tokens for group in found for sequence in group.sequences) == sorted(

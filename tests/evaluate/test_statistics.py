@@ -1,4 +1,4 @@
-"""Figures of a column of scores, compare_evaluations values by hand and compare_evaluations the plain bootstrap."""
+"""Statistics of a column of scores, against values computed by hand and against the plain bootstrap."""
 
 from __future__ import annotations
 

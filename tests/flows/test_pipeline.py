@@ -34,7 +34,7 @@ stages:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A DVC project with the tiny parameters and four small stages, the third of which needs a file."""
+    """A DVC project with the tiny parameters and four small stages; the third one needs a file."""
     (tmp_path / "dvc.yaml").write_text(PIPELINE)
     (tmp_path / "params.yaml").write_text((ROOT / "profiles" / "tiny.yaml").read_text())
     (tmp_path / "infra").symlink_to(ROOT / "infra")
@@ -94,7 +94,7 @@ pathlib.Path("out_long").touch()
 
 @pytest.mark.slow
 def test_a_cancelled_flow_lets_its_stage_save_and_is_no_failure(project: Path) -> None:
-    """SIGTERM to the flow: the stage saves, DVC ends in good order, the task is stopped, what needs it never runs."""
+    """SIGTERM to the flow: the stage saves, DVC exits normally, the task is stopped, what needs it never runs."""
     (project / "long.py").write_text(LONG)
     (project / "dvc.yaml").write_text(
         "stages:\n"

@@ -1,4 +1,4 @@
-"""A killed run continues and ends like an undisturbed one."""
+"""A killed run continues and gives the output of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_killed_in_the_middle_of_a_file_and_continued(workspace: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_at_any_point_and_continued(workspace: Path) -> None:
-    """Killed five times, at moments spread over the duration of an undisturbed run."""
+    """Killed five times, at moments spread over the duration of an uninterrupted run."""
     files = article_dumps(40, pages=30)
     for folder in ("straight", "killed"):
         put(files, workspace / folder)

@@ -31,6 +31,6 @@ def test_output_and_gradients_are_those_of_attention(heads: int, key_heads: int,
 @pytest.mark.parametrize(
     ("length", "dtype"), [(BLOCK_ROWS + 1, torch.float32), (2 * MAX_CONTEXT, torch.float32), (BLOCK_ROWS, torch.half)]
 )
-def test_what_gains_nothing_is_left_to_pytorch(length: int, dtype: torch.dtype) -> None:
+def test_long_or_half_precision_attention_is_left_to_pytorch(length: int, dtype: torch.dtype) -> None:
     assert is_short(torch.empty(1, 1, BLOCK_ROWS, 8))
     assert not is_short(torch.empty(1, 1, length, 8, dtype=dtype))

@@ -1,4 +1,4 @@
-"""MLflow only observes the pipeline: one that stops answering during a run fails nothing."""
+"""MLflow only observes the pipeline: a run does not fail when MLflow stops answering."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def test_an_overflow_is_refused_and_the_earlier_folder_stays(toy: Settings) -> N
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf")])
-def test_one_value_that_is_no_number_is_named(toy: Settings, value: float) -> None:
+def test_one_value_that_is_not_a_number_is_named(toy: Settings, value: float) -> None:
     change_weights(lambda tensors: tensors[UP].view(-1)[7].fill_(value))
     message = refused(toy)
     assert f"weights_fit_float16: inf, bound 65504 (largest absolute weight; {UP} holds NaN or infinity)" in message
@@ -215,7 +215,7 @@ def test_every_gate_is_described_and_has_a_name_of_its_own() -> None:
         assert gate.reason and gate.reference and gate.__doc__
 
 
-def test_a_gate_of_ones_own_is_one_class_and_one_line(toy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_gate_is_one_class_and_one_line(toy: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     class SmallEnough(Gate):
         name = "small_enough"
         reason = "it must fit on the device"

@@ -1,4 +1,4 @@
-"""Lines as hashes, and texts without some of them, against what Python's string methods say."""
+"""Lines as hashes, and texts without some of them, against Python's string methods."""
 
 from __future__ import annotations
 

@@ -37,28 +37,28 @@ PROSE = (
 )
 
 
-def judged(texts: list[str], quality: QualityConfig, language: str = "en") -> RuleResults:
+def run_rules(texts: list[str], quality: QualityConfig, language: str = "en") -> RuleResults:
     return apply_rules(pa.array(texts, pa.large_string()), pa.array([language] * len(texts)), quality)
 
 
 def measured(text: str, family: str) -> dict[str, float]:
-    return {name: float(values[0]) for name, values in judged([text], PUBLISHED[family]).measures.items()}
+    return {name: float(values[0]) for name, values in run_rules([text], PUBLISHED[family]).measures.items()}
 
 
 def reason(text: str, family: str, language: str = "en") -> str | None:
-    value = judged([text], PUBLISHED[family], language).reason[0].as_py()
+    value = run_rules([text], PUBLISHED[family], language).reason[0].as_py()
     assert value is None or isinstance(value, str)
     return value
 
 
 def cleaned(text: str, **changes: object) -> str:
     quality = OFF.model_copy(update={"c4": C4_RULES.model_copy(update={"min_sentences": 0, **changes})})
-    return str(judged([text], quality).texts[0].as_py())
+    return str(run_rules([text], quality).texts[0].as_py())
 
 
-def test_a_document_of_which_every_line_is_cut_is_removed() -> None:
+def test_a_document_that_loses_every_line_is_removed() -> None:
     quality = OFF.model_copy(update={"c4": C4_RULES.model_copy(update={"min_sentences": 0})})
-    found = judged(["Buttons\nand menus", PROSE, " \n"], quality)
+    found = run_rules(["Buttons\nand menus", PROSE, " \n"], quality)
     assert found.reason.to_pylist() == ["empty", None, "empty"]
     assert found.texts.to_pylist()[0] == "Buttons\nand menus"
 
@@ -117,12 +117,12 @@ def test_c4_cuts_lines(line: str, kept: str) -> None:
 def test_c4_removes_documents_and_leaves_their_text() -> None:
     five = "One is here. Two is here. Mr. Three is here? Four is here! Five is here."
     text = f"Menu\n{five}\n"
-    assert judged([text], PUBLISHED["c4"]).texts[0].as_py() == five
+    assert run_rules([text], PUBLISHED["c4"]).texts[0].as_py() == five
     assert reason(text, "c4") is None
     assert reason(five.replace("!", ","), "c4") == "c4.min_sentences"
     assert reason(five + "\nAnd lorem Ipsum dolor is here.", "c4") == "c4.drop_lorem_ipsum"
     assert reason(five + "\nIf so { do it; } is here.", "c4") == "c4.drop_curly_brackets"
-    assert judged(["Menu\nOne is here."], PUBLISHED["c4"]).texts[0].as_py() == "Menu\nOne is here."
+    assert run_rules(["Menu\nOne is here."], PUBLISHED["c4"]).texts[0].as_py() == "Menu\nOne is here."
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_c4_removes_documents_and_leaves_their_text() -> None:
 )
 def test_the_first_broken_rule_is_named_with_its_value(text: str, rule: str | None, detail: str | None) -> None:
     quality = OFF.model_copy(update={"gopher": GOPHER, "repetition": REPETITION})
-    found = judged([text], quality)
+    found = run_rules([text], quality)
     assert found.reason[0].as_py() == rule
     assert detail is None or found.detail[0].as_py() == detail
 
@@ -165,14 +165,14 @@ def test_stop_words_apply_to_english_only() -> None:
 def test_later_families_see_what_c4_leaves_and_measure_only_documents_kept() -> None:
     lines = "This sentence is long enough to stay and ends in a full stop, like all of the others in here. " * 5
     quality = OFF.model_copy(update={"c4": C4_RULES, "fineweb": FINEWEB})
-    found = judged([f"Menu\nHome\n{lines}\nLogin\n", "Too short."], quality)
+    found = run_rules([f"Menu\nHome\n{lines}\nLogin\n", "Too short."], quality)
     assert found.measures["short_line_fraction"][0] == 0
     assert np.isnan(found.measures["short_line_fraction"][1])
     assert found.reason.to_pylist() == [None, "c4.min_sentences"]
 
 
 def test_families_that_are_off_change_nothing() -> None:
-    found = judged(["", "x"], OFF)
+    found = run_rules(["", "x"], OFF)
     assert found.reason.null_count == 2
     assert found.measures == {}
     assert found.texts.to_pylist() == ["", "x"]
@@ -181,9 +181,9 @@ def test_families_that_are_off_change_nothing() -> None:
 @pytest.mark.parametrize("family", sorted(PUBLISHED))
 def test_documents_of_a_batch_do_not_affect_each_other(family: str) -> None:
     texts = ["", PROSE, "same\nsame", "x", "\0", "lorem ipsum # #", "\n\n\n", "!?…", "\u3000\u00a0", "é" * 3]
-    together = judged(texts, PUBLISHED[family])
+    together = run_rules(texts, PUBLISHED[family])
     for row, text in enumerate(texts):
-        alone = judged([text], PUBLISHED[family])
+        alone = run_rules([text], PUBLISHED[family])
         assert alone.reason[0] == together.reason[row]
         assert alone.texts[0] == together.texts[row]
         for name, values in together.measures.items():
@@ -193,7 +193,7 @@ def test_documents_of_a_batch_do_not_affect_each_other(family: str) -> None:
     )
     assert sliced.reason.equals(together.reason)
     assert sliced.texts.equals(together.texts)
-    assert judged([], PUBLISHED[family]).reason.to_pylist() == []
+    assert run_rules([], PUBLISHED[family]).reason.to_pylist() == []
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_documents_of_a_batch_do_not_affect_each_other(family: str) -> None:
 def test_hostile_texts_take_linear_time(text: str) -> None:
     # Anything slower than linear would take hours.
     for quality in PUBLISHED.values():
-        judged([text], quality)
+        run_rules([text], quality)
 
 
 def test_broken_utf8_stays_within_the_text() -> None:

@@ -49,17 +49,17 @@ def document(source: str, number: int, body: str, title: str = "") -> dict[str, 
 def removed(
     row: dict[str, Any], reason: str, detail: str = "", twin: dict[str, Any] | None = None, jaccard: float | None = None
 ) -> dict[str, Any]:
-    """The row as it stands in a table of removed documents."""
+    """The row as a table of removed documents has it."""
     return row | {"reason": reason, "detail": detail, "duplicate_of": twin["id"] if twin else None, "jaccard": jaccard}
 
 
-def table(folder: Path, kept: list[dict[str, Any]], gone: list[dict[str, Any]]) -> None:
+def table(folder: Path, kept: list[dict[str, Any]], removed_rows: list[dict[str, Any]]) -> None:
     """A folder of documents with its table of removed ones."""
     import pyarrow as pa
 
     folder.mkdir(parents=True, exist_ok=True)
     write_documents(folder, kept)
-    write_table(folder / "removed-00000.parquet", pa.Table.from_pylist(gone, schema=REMOVED))
+    write_table(folder / "removed-00000.parquet", pa.Table.from_pylist(removed_rows, schema=REMOVED))
 
 
 REMOVED_BY_RULES = (
@@ -84,9 +84,9 @@ def corpus(settings: Settings) -> list[dict[str, Any]]:
     made["gutenberg"] += [same, near]
     for source, rows in made.items():
         _ingested(source, rows)
-        gone = [removed(row, *why) for row, why in zip(rows, REMOVED_BY_RULES, strict=False)]
-        gone[2]["language"] = "de"
-        table(paths.curated(source), rows[4:], gone)
+        removed_rows = [removed(row, *why) for row, why in zip(rows, REMOVED_BY_RULES, strict=False)]
+        removed_rows[2]["language"] = "de"
+        table(paths.curated(source), rows[4:], removed_rows)
     curated = [row for source in sorted(made) for row in made[source][4:]]
     deduped = [row for row in curated if row not in (same, near)]
     table(paths.DEDUPED, deduped, [removed(same, "exact", "", twin, 1.0), removed(near, "fuzzy", "", twin, 0.9412)])

@@ -56,9 +56,9 @@ def test_samples_are_the_ten_smallest_ids_whatever_the_files(workspace: Path) ->
     rows = [inputs.document("web", number, f"text {number} of many") for number in range(30)]
     rows.append(rows[0])
     for part in range(3):
-        gone = [inputs.removed(row, "short", str(part)) for row in rows[part::3]]
+        removed_rows = [inputs.removed(row, "short", str(part)) for row in rows[part::3]]
         paths.CLEAN.mkdir(parents=True, exist_ok=True)
-        table = pa.Table.from_pylist(gone, schema=REMOVED)
+        table = pa.Table.from_pylist(removed_rows, schema=REMOVED)
         write_table(paths.CLEAN / f"removed-{part:05d}.parquet", table)
     (group,), sums = removed.collect("decontaminate", [paths.CLEAN])
     assert group["documents"] == 31 and counts.group_by(sums, 1)["web",]["documents"] == 31

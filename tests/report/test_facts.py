@@ -46,7 +46,7 @@ def test_the_funnel_is_counted_from_the_tables(made: Settings) -> None:
     assert row["all"]["clean"]["bytes"] == sum(len(text.encode()) for text in texts)
 
 
-def test_scores_are_judged_against_guessing() -> None:
+def test_scores_are_compared_with_guessing() -> None:
     assert evaluation.verdict({"value": 0.30, "stderr": 0.1}, 0.25) == "at"
     assert evaluation.verdict({"value": 0.50, "stderr": 0.01}, 0.25) == "above"
     assert evaluation.verdict({"value": 0.10, "stderr": 0.01}, 0.25) == "below"

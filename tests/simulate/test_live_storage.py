@@ -7,7 +7,7 @@ import torch
 from gptoss.simulate.live_storage import LiveStorage
 
 
-def test_storages_are_counted_once_and_until_they_go() -> None:
+def test_storages_are_counted_once_and_until_they_are_freed() -> None:
     with LiveStorage() as storage:
         first = torch.empty(1000)
         view = first.view(10, 100)

@@ -20,11 +20,11 @@ TEXTS = {
 @pytest.mark.parametrize("header", [None, "right", "iso-8859-1", "utf-8", "bogus", "base64"])
 @pytest.mark.parametrize("head", [None, "right", "utf-8"])
 def test_the_charset_is_found_whatever_is_declared(charset: str, header: str | None, head: str | None) -> None:
-    said = {"right": charset}
-    meta = f'<meta charset="{said.get(head, head)}">' if head else ""
+    declared = {"right": charset}
+    meta = f'<meta charset="{declared.get(head, head)}">' if head else ""
     page = f"<html><head>{meta}</head><body><p>{TEXTS[charset] * 3}</p></body></html>"
-    assert TEXTS[charset] in decode(page.encode(charset), said.get(header or "", header))[0]
-    assert decode(page.encode("utf-8"), said.get(header or "", header)) == (page, "utf-8")
+    assert TEXTS[charset] in decode(page.encode(charset), declared.get(header or "", header))[0]
+    assert decode(page.encode("utf-8"), declared.get(header or "", header)) == (page, "utf-8")
 
 
 def test_broken_characters_do_not_change_the_charset() -> None:

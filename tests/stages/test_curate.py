@@ -139,7 +139,7 @@ def test_reasons_come_in_order(workspace: Path, settings_with: Callable[..., Set
         ("toxicity", f"listed words {3 / 70:.6g} > 0.03"),
         ("personal_data.phone", "1 found"),
     ]
-    assert removed()[-1]["text"].endswith(f"Phone: {PHONE}")  # what is dropped is redacted all the same
+    assert removed()[-1]["text"].endswith(f"Phone: {PHONE}")  # dropped documents are redacted too
     assert kept_texts() == [good]
 
 

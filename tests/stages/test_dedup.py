@@ -43,13 +43,13 @@ def test_planted_duplicates_are_removed_and_nothing_else(workspace: Path, lenien
     far = [document(" ".join(edited(words, 32, rng)), "beta") for words in originals[20:]]  # J about 0.3
     write_curated(rows + exact + near + far)
     metrics = run_stage(lenient)
-    gone = {row["id"]: row for row in removed_documents()}
+    removed = {row["id"]: row for row in removed_documents()}
     # The exact copies are longer by their punctuation, so the copy is kept and the original goes.
-    assert {row["id"] for row in rows[:10]} | {row["id"] for row in near} == set(gone)
+    assert {row["id"] for row in rows[:10]} | {row["id"] for row in near} == set(removed)
     texts = {row["id"]: row["text"] for row in rows + exact + near + far}
     survivors = {row["id"] for row in kept_documents()}
-    assert survivors | set(gone) == set(texts)
-    for row in gone.values():
+    assert survivors | set(removed) == set(texts)
+    for row in removed.values():
         assert row["duplicate_of"] in survivors
         assert row["text"] == texts[row["id"]]
         if row["reason"] == "exact":
@@ -155,7 +155,7 @@ def test_two_runs_give_the_same_bytes_and_other_parts_the_same_rows(workspace: P
     rows += [document(row["text"] + " etc", "beta") for row in rows[::2]]
     write_curated(rows)
     run_stage(lenient)
-    first, documents, gone = hashes(paths.DEDUPED), kept_documents(), removed_documents()
+    first, documents, removed = hashes(paths.DEDUPED), kept_documents(), removed_documents()
     run_stage(lenient)
     assert hashes(paths.DEDUPED) == first
     assert sorted(first) == [f"{kind}-{part:05d}.parquet" for kind in ("documents", "removed") for part in range(6)]
@@ -163,7 +163,7 @@ def test_two_runs_give_the_same_bytes_and_other_parts_the_same_rows(workspace: P
         path.unlink()
     write_table(paths.curated("alpha") / "documents-00000.parquet", pa.Table.from_pylist(rows[:40], schema=DOCUMENT))
     run_stage(lenient)
-    assert (kept_documents(), removed_documents()) == (documents, gone)
+    assert (kept_documents(), removed_documents()) == (documents, removed)
 
 
 def test_a_killed_stage_continues_and_gives_the_same_bytes(

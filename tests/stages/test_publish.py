@@ -25,7 +25,7 @@ def toy(settings_with: Callable[..., Settings]) -> Settings:
     return toy_settings(settings_with, **{"instruct.epochs": 1})
 
 
-def test_the_folder_is_whole_and_every_gate_is_measured(workspace: Path, toy: Settings) -> None:
+def test_the_folder_is_complete_and_every_gate_is_measured(workspace: Path, toy: Settings) -> None:
     make_inputs()
     metrics = run_publish(toy)
     folder = paths.published("20B", "base")

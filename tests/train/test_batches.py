@@ -1,4 +1,4 @@
-"""The batches of a step: equal for any number of ranks, and checked against the vocabulary."""
+"""The batches of one step: equal for any number of ranks, and checked against the vocabulary."""
 
 from __future__ import annotations
 

@@ -53,8 +53,8 @@ def test_a_damaged_checkpoint_is_renamed(lost: str, tmp_path: Path, capsys: pyte
         DAMAGE[lost](make(tmp_path, 7))
         assert checkpoints.restore({}) is None
         assert (tmp_path / kept).is_dir() and committed_checkpoints(tmp_path) == []
-        said = capsys.readouterr().err
-        assert "step-00000007 is damaged (" in said and f"there is none before it; it is kept as {kept}\n" in said
+        output = capsys.readouterr().err
+        assert "step-00000007 is damaged (" in output and f"there is none before it; it is kept as {kept}\n" in output
 
 
 @pytest.mark.parametrize("number", [errno.ESTALE, errno.EIO, errno.EMFILE])

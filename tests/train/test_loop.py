@@ -24,17 +24,17 @@ from tests.training_runs import cluster, free_port
 
 @pytest.fixture
 def train(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """`train(run_config, stop, disturb)`: a whole run; `disturb(step)` is called in each step and may return a factor
+    """`train(run_config, stop, on_step)`: a whole run; `on_step(step)` is called in each step and may return a factor
     on its loss."""
     for key, value in {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}.items():
         monkeypatch.setenv(key, str(value))
 
-    def run(run_config: RunConfig, stop: StopRequest, disturb: Callable[[int], Any] = lambda step: None) -> None:
-        class DisturbedTrainer(Trainer):
+    def run(run_config: RunConfig, stop: StopRequest, on_step: Callable[[int], Any] = lambda step: None) -> None:
+        class CallbackTrainer(Trainer):
             def forward_backward(self, step: int, factor: float) -> Tensor:
-                return super().forward_backward(step, factor) * (disturb(step) or 1.0)
+                return super().forward_backward(step, factor) * (on_step(step) or 1.0)
 
-        monkeypatch.setattr(loop, "Trainer", DisturbedTrainer)
+        monkeypatch.setattr(loop, "Trainer", CallbackTrainer)
         run_config.state.mkdir(parents=True, exist_ok=True)
         with init_parallel_context(run_config.cluster) as parallel:
             watchdog = Watchdog(run_config.cluster.watchdog_seconds, run_config.state, parallel.rank)

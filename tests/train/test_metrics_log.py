@@ -67,7 +67,7 @@ def test_a_rollback_revokes_rows_and_positions_increase(make_run_config: Callabl
     assert positions == sorted(positions)
 
 
-def test_curves_hold_no_timing_and_no_number_that_is_none(make_run_config: Callable[..., RunConfig]) -> None:
+def test_curves_hold_neither_timing_nor_nan(make_run_config: Callable[..., RunConfig]) -> None:
     run_config = make_run_config(cluster())
     run_config.state.mkdir(parents=True)
     write(run_config, 0, range(1, 5))

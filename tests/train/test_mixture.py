@@ -80,7 +80,7 @@ def test_golden_values_of_the_order(order: Callable[..., SampleOrder]) -> None:
     assert order(**MIXED).starts(158, 8).tolist() == [277, 3017, 2841, 2937, 1721, 2265, 1961, 2393]
 
 
-def test_each_phase_has_its_mixture_and_goes_on_in_each_source(
+def test_each_phase_has_its_mixture_and_continues_in_each_source(
     order: Callable[..., SampleOrder], train: TokenSplit
 ) -> None:
     mixed = order(**MIXED)

@@ -12,7 +12,7 @@ from gptoss.train import parallel_context
 from tests.training_runs import cluster
 
 
-class Joining:
+class FakeDistributed:
     """Stands in for torch.distributed on one of `size` ranks."""
 
     def __init__(self, size: int) -> None:
@@ -39,15 +39,15 @@ class Joining:
     [
         (2, None, True),
         (2, Preempted("stopped", "go on"), True),
-        (2, DataError("a file is gone", ""), False),
+        (2, DataError("a file is missing", ""), False),
         (2, KeyboardInterrupt(), False),
-        (1, DataError("a file is gone", ""), True),
+        (1, DataError("a file is missing", ""), True),
     ],
 )
 def test_a_rank_that_fails_alone_does_not_wait_for_the_others(
     size: int, error: BaseException | None, leaves: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    group = Joining(size)
+    group = FakeDistributed(size)
     monkeypatch.setattr(parallel_context, "dist", group)
     monkeypatch.setattr(parallel_context, "device_mesh", lambda *_: None)
     try:
@@ -61,7 +61,7 @@ def test_a_rank_that_fails_alone_does_not_wait_for_the_others(
 
 def test_gpus_add_up_halves_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     matmul = torch.backends.cuda.matmul
-    monkeypatch.setattr(parallel_context, "dist", Joining(1))
+    monkeypatch.setattr(parallel_context, "dist", FakeDistributed(1))
     monkeypatch.setattr(parallel_context, "device_mesh", lambda *_: None)
     monkeypatch.setattr(parallel_context, "_local_device", lambda _: torch.device("cuda", 0))
     try:
