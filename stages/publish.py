@@ -22,23 +22,23 @@ from gptoss.tracking.mlflow_run import StageRun
 from gptoss.tracking.runner import Metrics, run_stage
 
 
-def publish(settings: Settings, run: StageRun, head: str) -> Metrics:
+def publish(settings: Settings, run: StageRun, variant: str) -> Metrics:
     """Cast, describe, check, and only then give the folder its final name."""
-    source = paths.PRETRAINED if head == "base" else paths.INSTRUCT / "merged"
-    target = paths.published(settings.name, head)
+    source = paths.PRETRAINED if variant == "base" else paths.INSTRUCT / "merged"
+    target = paths.published(settings.name, variant)
     gguf_file.require_supported(settings)
     model_outputs.make_reproducible()
     with atomic_folder(target) as folder:
         conversion = weights.convert(source, folder, settings.publish.max_shard_bytes)
-        if head == "instruct":
+        if variant == "instruct":
             weights.convert_adapter(paths.INSTRUCT / "adapter", folder, conversion)
-        tokenizer_folder.copy(paths.TOKENIZER if head == "base" else source, folder)
+        tokenizer_folder.copy(paths.TOKENIZER if variant == "base" else source, folder)
         tokenizer = load_tokenizer(paths.TOKENIZER)
         configuration_files.write_model_config(source, folder, tokenizer)
-        configuration_files.write_generation_config(folder, tokenizer, head)
+        configuration_files.write_generation_config(folder, tokenizer, variant)
         if settings.publish.gguf:
             gguf_file.write_gguf(folder, target.name)
-        model_card.write_card(folder, settings, head, conversion)
+        model_card.write_card(folder, settings, variant, conversion)
         shutil.copyfile("LICENSE", folder / "LICENSE")
         checksums.add_missing(folder, conversion.sha256)  # before the gates, which read every file again
         windows = model_outputs.held_out_windows(settings, conversion.parameters)
@@ -58,4 +58,4 @@ def publish(settings: Settings, run: StageRun, head: str) -> Metrics:
 
 
 if __name__ == "__main__":
-    run_stage(publish, "publish", keys=lambda settings: paths.HEADS)
+    run_stage(publish, "publish", keys=lambda settings: paths.VARIANTS)

@@ -20,25 +20,25 @@ from gptoss.core.atomic_files import read_json, write_json
 from gptoss.core.errors import ClusterError
 from gptoss.registry.champions import promote_candidate
 from gptoss.registry.sealing import seal_lineage
-from gptoss.registry.versions import create_version, describe, link_heads, registry_errors, registry_name
+from gptoss.registry.versions import create_version, describe, link_variants, registry_errors, registry_name
 from gptoss.tracking.mlflow_run import MlflowRun, StageRun
 from gptoss.tracking.runner import Metrics, run_stage
 
 
 @registry_errors()
 def register(settings: Settings, run: StageRun) -> Metrics:
-    """Register both heads and write `reports/registration.json`, which lists what was registered."""
+    """Register both variants and write `reports/registration.json`, which lists what was registered."""
     if not isinstance(run, MlflowRun) or not run.reached():
         raise ClusterError(
             "the model registry is not reachable", "start MLflow or unset MLFLOW_TRACKING_URI, then run again"
         )
     versions: dict[str, Any] = {}
-    for head in paths.HEADS:
-        scores = read_json(paths.evaluation(head) / "scores.json")
-        folder = paths.published(settings.name, head)
-        versions[head] = create_version(run, registry_name(settings.name, head), folder, scores)
-        promote_candidate(run.client, versions[head], settings.register_.max_drop_standard_errors)
-    link_heads(run.client, versions["base"], versions["instruct"])
+    for variant in paths.VARIANTS:
+        scores = read_json(paths.evaluation(variant) / "scores.json")
+        folder = paths.published(settings.name, variant)
+        versions[variant] = create_version(run, registry_name(settings.name, variant), folder, scores)
+        promote_candidate(run.client, versions[variant], settings.register_.max_drop_standard_errors)
+    link_variants(run.client, versions["base"], versions["instruct"])
     seal_lineage(run)
     models = [describe(version) for version in versions.values()]
     write_json(paths.REPORTS / "registration.json", {"models": models})

@@ -1,6 +1,6 @@
 """Render one page about the run and its model, and one about its data.
 
-In: metrics and curves of all stages, the document tables, scores and samples of both heads.
+In: metrics and curves of all stages, the document tables, scores and samples of both variants.
 Out: `reports/facts.json`, a pure function of the inputs. It also writes `reports/report.html`, `reports/report.md` with
 `reports/figures`, and `reports/data.html`. These are not DVC outputs, because they contain times, speeds and run ids.
 Errors: `DataError`, naming the stage, when documents or bytes do not add up from one stage to the next. What other

@@ -16,7 +16,8 @@ METRICS = Path("metrics")
 # Resume state of unfinished stages and downloaded archives. Never a DVC output: DVC deletes outputs before a run.
 RUNS = Path(".runs")
 
-HEADS = ("base", "instruct")
+VARIANTS = ("base", "instruct")
+"""The published models: as pretrained, and fine-tuned to chat."""
 
 
 def documents(source: str) -> Path:
@@ -29,14 +30,14 @@ def curated(source: str) -> Path:
     return Path("data/curated") / source
 
 
-def published(name: str, head: str) -> Path:
-    """Output of `publish@head`: the folder that `AutoModelForCausalLM.from_pretrained` loads."""
-    return Path("gpt-oss") / (name if head == "base" else f"{name}-{head}")
+def published(name: str, variant: str) -> Path:
+    """Output of `publish@variant`: the folder that `AutoModelForCausalLM.from_pretrained` loads."""
+    return Path("gpt-oss") / (name if variant == "base" else f"{name}-{variant}")
 
 
-def evaluation(head: str) -> Path:
-    """Output of `evaluate@head`."""
-    return Path("data/evaluations") / head
+def evaluation(variant: str) -> Path:
+    """Output of `evaluate@variant`."""
+    return Path("data/evaluations") / variant
 
 
 def metrics(stage: str) -> Path:

@@ -24,12 +24,12 @@ class Prompt(NamedTuple):
 
 
 def encode_all(
-    model: PublishedModel, head: str, prompts: Sequence[str], questions: Sequence[str], max_new_tokens: int
+    model: PublishedModel, variant: str, prompts: Sequence[str], questions: Sequence[str], max_new_tokens: int
 ) -> list[Prompt]:
     """Every prompt and, for the Instruct model, every question. Raises `UserError` if one leaves no room for an
     answer."""
     encoded = [Prompt(text, model.tokenizer.encode(text), False) for text in prompts]
-    if head == "instruct":
+    if variant == "instruct":
         encoded += [Prompt(text, _encode_chat(model, text), True) for text in questions]
     for number, prompt in enumerate(encoded):
         key = f"questions[{number - len(prompts)}]" if prompt.is_question else f"prompts[{number}]"

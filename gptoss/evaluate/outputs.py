@@ -20,11 +20,11 @@ TABLE_COLUMNS = (
 
 
 def make_scores(
-    head: str, config: EvaluateConfig, arithmetic: str, bits: Any, suites: Sequence[SuiteResult], safety: Any | None
+    variant: str, config: EvaluateConfig, arithmetic: str, bits: Any, suites: Sequence[SuiteResult], safety: Any | None
 ) -> dict[str, Any]:
     """The content of `scores.json`."""
     scores = {
-        "head": head,
+        "head": variant,
         "conditions": {
             "batch_size": config.batch_size,
             "fewshot_seed": SEED,

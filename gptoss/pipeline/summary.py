@@ -21,7 +21,7 @@ def show(settings: Settings) -> None:
     runs = pipeline_run.stage_runs(["pretrain"])
     rows = [
         ("report", str(paths.REPORTS / "report.html")),
-        *((f"{head} checkpoint", str(paths.published(settings.name, head))) for head in paths.HEADS),
+        *((f"{variant} checkpoint", str(paths.published(settings.name, variant))) for variant in paths.VARIANTS),
         *_bits_per_byte(),
         *(("MLflow run", pipeline_run.run_url(run)) for run in runs.values()),
         *_registry(settings),

@@ -52,10 +52,10 @@ def _transformers_4_rope(rope: dict[str, Any]) -> dict[str, Any]:
     return {"rope_theta": rope["rope_theta"], **scaling}
 
 
-def write_generation_config(folder: Path, tokenizer: Any, head: str) -> None:
-    """Write when generation stops: at the end of a document, for the Instruct head also at the end of a message."""
+def write_generation_config(folder: Path, tokenizer: Any, variant: str) -> None:
+    """Write when generation stops: at the end of a document, for the Instruct model also at the end of a message."""
     stop_ids = [tokenizer.eos_token_id]
-    if head == "instruct":
+    if variant == "instruct":
         stop_ids = [tokenizer.convert_tokens_to_ids(MESSAGE_END), *stop_ids]
     write_json(
         folder / "generation_config.json",

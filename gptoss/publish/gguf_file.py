@@ -109,7 +109,7 @@ def _add_tokenizer(writer: Any, folder: Path, config: dict[str, Any]) -> None:
     )
     # `tokenizers` wrote a merge as "a b" up to 0.19, as ["a", "b"] since.
     writer.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in content["model"]["merges"]])
-    # The first id ends an answer: the end of a message for the Instruct head, of a document for the base.
+    # The first id ends an answer: the end of a message for the Instruct model, of a document for the base.
     stop_ids = read_json(folder / "generation_config.json")["eos_token_id"]
     writer.add_bos_token_id(config["bos_token_id"])
     writer.add_eos_token_id(stop_ids[0] if isinstance(stop_ids, list) else stop_ids)

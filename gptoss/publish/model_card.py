@@ -22,7 +22,7 @@ TEMPLATE = Path(__file__).with_name("README.md.jinja")
 MAX_URLS = 3
 
 
-def write_card(folder: Path, settings: Settings, head: str, conversion: Conversion) -> None:
+def write_card(folder: Path, settings: Settings, variant: str, conversion: Conversion) -> None:
     """Render the template to `folder/README.md`."""
     from jinja2 import Environment, StrictUndefined
 
@@ -33,19 +33,19 @@ def write_card(folder: Path, settings: Settings, head: str, conversion: Conversi
     environment.filters |= {"number": short_number, "size": short_bytes}
     # No autoescape: the output is Markdown, and every value comes from the settings or from counts.
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    write_text(folder / "README.md", template.render(template_variables(settings, head, conversion)))
+    write_text(folder / "README.md", template.render(template_variables(settings, variant, conversion)))
 
 
-def template_variables(settings: Settings, head: str, conversion: Conversion) -> dict[str, Any]:
+def template_variables(settings: Settings, variant: str, conversion: Conversion) -> dict[str, Any]:
     """Return the variables of the template."""
     index = read_index(paths.SHARDS)
     train = index["splits"]["train"]
     # Computed from the settings, not from the MLflow run, which may not be on this machine.
     seen = settings.pretrain.steps * settings.pretrain.batch_tokens
     return {
-        "head": head,
+        "variant": variant,
         "name": settings.name,
-        "repository": paths.published(settings.name, head).as_posix(),
+        "repository": paths.published(settings.name, variant).as_posix(),
         "base": paths.published(settings.name, "base").as_posix(),
         "languages": sorted({source.language for source in settings.sources.values()}),
         "parameters": conversion.parameters,
@@ -63,7 +63,7 @@ def template_variables(settings: Settings, head: str, conversion: Conversion) ->
         "train": train,
         "held_out_tokens": index["splits"]["validation"]["tokens"],
         "sources": sources(settings, train["sources"]),
-        "instruct": read_json(paths.INSTRUCT / "conversations.json") if head == "instruct" else None,
+        "instruct": read_json(paths.INSTRUCT / "conversations.json") if variant == "instruct" else None,
         "max_kl": settings.publish.max_kl,
     }
 

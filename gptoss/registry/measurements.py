@@ -69,10 +69,10 @@ class Measurements:
             )
             for row in evaluation["rows"]
         }
-        bits, head = evaluation["bits_per_byte"], evaluation.get("head", "base")
+        bits, variant = evaluation["bits_per_byte"], evaluation.get("head", "base")
         # Empty in evaluations written before the hash was recorded: then bits per byte are not comparable.
         shards = str(bits.get("shards_sha256") or "")
-        return cls(scores, HeldOutBits(float(bits["model"]), shards, head) if shards else None)
+        return cls(scores, HeldOutBits(float(bits["model"]), shards, variant) if shards else None)
 
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> Measurements:

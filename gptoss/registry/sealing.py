@@ -77,7 +77,7 @@ def load_sealed(model: str) -> SealedVersion:
     if not alias and not number:
         raise UserError(f"{model!r} names no version", "write NAME@ALIAS or NAME/VERSION, e.g. gpt-oss-tiny@champion")
     with registry_errors():
-        # Both heads of a model share one experiment.
+        # Both variants of a model share one experiment.
         client, _ = connect("gpt-oss-" + name.removeprefix("gpt-oss-").removesuffix("-instruct"))
         version = _find_version(client, name, alias, number)
         folder = download_artifacts(run_id=version.run_id, artifact_path=ARTIFACTS, tracking_uri=tracking_uri())

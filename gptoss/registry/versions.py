@@ -24,10 +24,10 @@ NOT_FOUND_CODES = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 MAX_NAMES = 5
 
 
-def registry_name(name: str, head: str) -> str:
+def registry_name(name: str, variant: str) -> str:
     """Return `gpt-oss-tiny` for the base model, `gpt-oss-tiny-instruct` for the Instruct model."""
     # The folder `gpt-oss/tiny` without the slash, which MLflow does not allow in names.
-    return "-".join(paths.published(name, head).parts)
+    return "-".join(paths.published(name, variant).parts)
 
 
 def create_version(run: MlflowRun, name: str, folder: Path, scores: dict[str, Any]) -> Any:
@@ -67,7 +67,7 @@ def create_version(run: MlflowRun, name: str, folder: Path, scores: dict[str, An
     return run.client.create_model_version(name, model_folder.build(run, name, folder), run_id=run.run_id, tags=tags)
 
 
-def link_heads(client: Any, base: Any, instruct: Any) -> None:
+def link_variants(client: Any, base: Any, instruct: Any) -> None:
     """Tag the base version with its Instruct version, and the Instruct version with its base version."""
     # As tags, because MLflow has no field for the version that another one was made from.
     client.set_model_version_tag(base.name, base.version, "gptoss.instruct", f"{instruct.name}/{instruct.version}")
@@ -89,7 +89,7 @@ def current_versions(settings: Settings) -> list[str]:
 
     try:
         client, _ = connect(f"gpt-oss-{settings.name}")
-        models = [client.get_registered_model(registry_name(settings.name, head)) for head in paths.HEADS]
+        models = [client.get_registered_model(registry_name(settings.name, variant)) for variant in paths.VARIANTS]
     except MlflowException:  # nothing registered, or no server: the summary of a run must not fail for it
         return []
     return [

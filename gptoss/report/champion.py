@@ -22,14 +22,14 @@ Comparison = dict[str, Any]
 
 
 def compare(settings: Settings) -> list[Comparison]:
-    """One entry `{"head", "version", "rows"}` per head that has a champion other than itself, with the rows of
+    """One entry `{"head", "version", "rows"}` per variant that has a champion other than itself, with the rows of
     `compare_evaluations`. Raises what MLflow raises when it does not answer."""
     client, experiment = mlflow_client.connect(f"gpt-oss-{settings.name}")
     from mlflow.exceptions import MlflowException  # after `connect`, which sets MLflow up before its import
 
     comparisons = []
-    for head in paths.HEADS:
-        folder = paths.published(settings.name, head)
+    for variant in paths.VARIANTS:
+        folder = paths.published(settings.name, variant)
         try:
             # By alias and not by version: the champion may change between two reports of the same run.
             champion = client.get_model_version_by_alias("-".join(folder.parts), "champion")
@@ -38,21 +38,21 @@ def compare(settings: Settings) -> list[Comparison]:
         # Versions registered before the hash was recorded have no tag, and no samples are found for an empty one.
         md5 = champion.tags.get("gptoss.md5", "")
         # Equal hashes: the present model is the champion itself.
-        if not paths.evaluation(head).exists() or md5 == provenance.output_hash(str(folder)):
+        if not paths.evaluation(variant).exists() or md5 == provenance.output_hash(str(folder)):
             continue
-        samples = samples_of(client, experiment, head, str(folder), md5)
-        rows = compare_evaluations(_present_samples(head), samples, _metrics(head), settings.seed) if samples else []
-        if rows:
-            comparisons.append({"head": head, "version": champion.version, "rows": rows})
+        samples = samples_of(client, experiment, variant, str(folder), md5)
+        present = _present_samples(variant)
+        if samples and (rows := compare_evaluations(present, samples, _metrics(variant), settings.seed)):
+            comparisons.append({"head": variant, "version": champion.version, "rows": rows})
     return comparisons
 
 
-def samples_of(client: Any, experiment: str, head: str, folder: str, md5: str) -> list[dict[str, Any]]:
+def samples_of(client: Any, experiment: str, variant: str, folder: str, md5: str) -> list[dict[str, Any]]:
     """The samples of the newest finished evaluation of these bytes; empty when MLflow has none. The hash identifies the
     bytes: a folder of the same name was overwritten by every later run."""
     runs = client.search_runs(
         [experiment],
-        filter_string=f"tags.`gptoss.stage` = 'evaluate@{head}' and tags.`dep/{folder}` = '{md5}' "
+        filter_string=f"tags.`gptoss.stage` = 'evaluate@{variant}' and tags.`dep/{folder}` = '{md5}' "
         "and attributes.status = 'FINISHED'",
         order_by=["attributes.start_time DESC"],
         max_results=1,
@@ -64,11 +64,11 @@ def samples_of(client: Any, experiment: str, head: str, folder: str, md5: str) -
         return [json.loads(line) for line in Path(path).read_bytes().splitlines()]
 
 
-def _present_samples(head: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (paths.evaluation(head) / "samples.jsonl").read_bytes().splitlines()]
+def _present_samples(variant: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (paths.evaluation(variant) / "samples.jsonl").read_bytes().splitlines()]
 
 
-def _metrics(head: str) -> dict[tuple[str, str], str]:
-    rows = read_json(paths.evaluation(head) / "scores.json")["rows"]
+def _metrics(variant: str) -> dict[tuple[str, str], str]:
+    rows = read_json(paths.evaluation(variant) / "scores.json")["rows"]
     # The metric that each row reports: samples carry the scores of several.
     return {(row["suite"], row["task"]): row["metric"] for row in rows}

@@ -1,4 +1,4 @@
-"""Scores of both heads side by side, with published figures and the level of guessing."""
+"""Scores of both variants side by side, with published figures and the level of guessing."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from gptoss.eval_items.suites import task_infos
 
 BASELINES = Path("evals/baselines")
 
-# The keys of a row that belong to one head.
+# The keys of a row that belong to one variant.
 CELL = ("value", "stderr", "n", "clean", "truncated", "calibration", "subsets", "answer_tokens")
 
 
 def collect() -> dict[str, Any]:
-    """Bits per byte, one row per task with a cell for each head, and the tasks that were not run."""
+    """Bits per byte, one row per task with a cell for each variant, and the tasks that were not run."""
     scores = {
-        head: read_json(path) for head in paths.HEADS if (path := paths.evaluation(head) / "scores.json").exists()
+        variant: read_json(path)
+        for variant in paths.VARIANTS
+        if (path := paths.evaluation(variant) / "scores.json").exists()
     }
     return {
         "heads": sorted(scores),
-        "bits_per_byte": {head: score.get("bits_per_byte") for head, score in scores.items()},
+        "bits_per_byte": {variant: score.get("bits_per_byte") for variant, score in scores.items()},
         "rows": _rows(scores),
         "not_run": _not_run(scores),
         "safety": refusals(scores.get("instruct", {})),
@@ -35,18 +37,18 @@ def collect() -> dict[str, Any]:
 
 def _rows(scores: dict[str, Any]) -> list[dict[str, Any]]:
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for head, score in scores.items():
+    for variant, score in scores.items():
         for row in score.get("rows", []):
-            # Both heads have the same rows, except where one was not run; a row then has one cell.
+            # Both variants have the same rows, except where one was not run; a row then has one cell.
             merged = rows.setdefault((row["suite"], row["task"], row["metric"]), _shared(row))
             merged["limited"] |= bool(row.get("limited"))
-            merged["heads"][head] = {key: row.get(key) for key in CELL} | {"verdict": verdict(row, merged["chance"])}
+            merged["heads"][variant] = {key: row.get(key) for key in CELL} | {"verdict": verdict(row, merged["chance"])}
     # The suite of the GPT-4 report first; within a suite the order of its tasks, as sorting is stable.
     return sorted(rows.values(), key=lambda row: (row["suite"] != "gpt4", row["suite"]))
 
 
 def _shared(row: dict[str, Any]) -> dict[str, Any]:
-    """The part of a row that both heads share."""
+    """The part of a row that both variants share."""
     keys = ("suite", "task", "metric", "items", "shots", "protocol", "task_version", "template_sha256", "harness")
     return {key: row.get(key) for key in keys} | {
         "higher_is_better": row.get("higher_is_better", True),
@@ -70,14 +72,14 @@ def verdict(row: dict[str, Any], level: float | None) -> str:
 
 
 def _not_run(scores: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each reason once, with the heads that it applies to."""
+    """Each reason once, with the variants that it applies to."""
     merged: dict[tuple[str, str, str], list[str]] = {}
-    for head, score in scores.items():
+    for variant, score in scores.items():
         for row in score.get("not_run", []):
-            merged.setdefault((row["suite"], row["task"], row["reason"]), []).append(head)
+            merged.setdefault((row["suite"], row["task"], row["reason"]), []).append(variant)
     return [
-        {"suite": suite, "task": task, "reason": reason, "heads": heads}
-        for (suite, task, reason), heads in merged.items()
+        {"suite": suite, "task": task, "reason": reason, "heads": variants}
+        for (suite, task, reason), variants in merged.items()
     ]
 
 
@@ -90,7 +92,7 @@ def refusals(score: dict[str, Any]) -> dict[str, Any] | None:
 
 def samples() -> dict[str, list[dict[str, Any]]]:
     """The base model's continuations and the Instruct model's answers, and whether each stopped by itself."""
-    base, instruct = (paths.evaluation(head) / "generations.json" for head in ("base", "instruct"))
+    base, instruct = (paths.evaluation(variant) / "generations.json" for variant in ("base", "instruct"))
     continuations = read_json(base)["continuations"] if base.exists() else []
     answers = read_json(instruct)["answers"] if instruct.exists() else []
     return {

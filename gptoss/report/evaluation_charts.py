@@ -21,18 +21,20 @@ from gptoss.report.svg import (
     to_svg,
 )  # fmt: skip
 
-# Per head: its name, colour and marker. The marker differs too, for readers who cannot tell the colours apart.
-HEADS = {"base": ("Base", BLUE, "o"), "instruct": ("Instruct", ORANGE, "s")}
+# Per variant: its name, colour and marker. The marker differs too, for readers who cannot tell the colours apart.
+VARIANT_STYLES = {"base": ("Base", BLUE, "o"), "instruct": ("Instruct", ORANGE, "s")}
 
 
 def bits_per_byte(facts: dict[str, Any]) -> SvgFigure | None:
     """The models and the n-gram baselines as bars, the best at the bottom."""
-    measured = {head: value for head, value in facts["evaluation"]["bits_per_byte"].items() if value}
+    measured = {variant: value for variant, value in facts["evaluation"]["bits_per_byte"].items() if value}
     if not measured:
         return None
     baselines = next(iter(measured.values())).get("baselines", {})
     bars = [(f"byte {NGRAM_NAMES.get(name, name)}", value, LINE) for name, value in baselines.items()]
-    bars += [(f"{HEADS[head][0]} model", value["model"], HEADS[head][1]) for head, value in measured.items()]
+    for variant, value in measured.items():
+        name, colour, _ = VARIANT_STYLES[variant]
+        bars.append((f"{name} model", value["model"], colour))
     # The largest first, so that the best is at the bottom, nearest to the axis label.
     bars.sort(key=lambda bar: -bar[1])
     with canvas(0.42 + 0.31 * len(bars)) as (figure, axis):
@@ -79,17 +81,17 @@ def comparison(facts: dict[str, Any]) -> SvgFigure | None:
 
 
 def _compare(axis: Any, position: int, row: dict[str, Any]) -> None:
-    """Draw one row: the level of guessing, the published figure, and a dot per head."""
+    """Draw one row: the level of guessing, the published figure, and a dot per variant."""
     if row["chance"] is not None:
         axis.plot([row["chance"]] * 2, [position - 0.34, position + 0.34], color=MUTED, linewidth=2, label="guessing")
     if row["baseline"]:
         axis.plot(row["baseline"]["value"], position, "D", color=GREEN, markersize=6, label="GPT-4, published")
-    for head, cell in row["heads"].items():
+    for variant, cell in row["heads"].items():
         if not _is_share(cell["value"]):
             continue
-        name, colour, marker = HEADS[head]
+        name, colour, marker = VARIANT_STYLES[variant]
         # Above and below the middle of the row, so that error bars of equal scores stay visible.
-        offset = {"base": -0.14, "instruct": 0.14}[head] if len(row["heads"]) > 1 else 0
+        offset = {"base": -0.14, "instruct": 0.14}[variant] if len(row["heads"]) > 1 else 0
         error = 2 * (cell["stderr"] or 0)
         # An error bar ends at 0 and 1: a share cannot be outside.
         bounds = [[min(error, cell["value"])], [min(error, 1 - cell["value"])]]
@@ -99,14 +101,14 @@ def _compare(axis: Any, position: int, row: dict[str, Any]) -> None:
 
 def calibration(facts: dict[str, Any]) -> SvgFigure | None:
     """Reliability diagram: how often choices made with a confidence were right, over all multiple-choice items."""
-    bins = {head: _reliability(facts, head) for head in facts["evaluation"]["heads"]}
+    bins = {variant: _reliability(facts, variant) for variant in facts["evaluation"]["heads"]}
     if not any(bins.values()):
         return None
     with canvas(2.9) as (figure, axis):
         # The diagonal of perfect calibration.
         axis.plot([0, 1], [0, 1], color=LINE, linewidth=1.2, linestyle=(0, (4, 3)))
-        for head, points in bins.items():
-            name, colour, marker = HEADS[head]
+        for variant, points in bins.items():
+            name, colour, marker = VARIANT_STYLES[variant]
             # Area by number of items, relative to the largest bin: a bin of one item says little.
             sizes = [12 + 90 * (n / max(each for _, _, each in points)) for _, _, n in points]
             axis.plot([x for x, _, _ in points], [y for _, y, _ in points], color=colour, alpha=0.5, linewidth=1)
@@ -119,12 +121,12 @@ def calibration(facts: dict[str, Any]) -> SvgFigure | None:
         return to_svg(figure, "calibration", "How often choices were right, by the model's confidence in them")
 
 
-def _reliability(facts: dict[str, Any], head: str) -> list[tuple[float, float, int]]:
+def _reliability(facts: dict[str, Any], variant: str) -> list[tuple[float, float, int]]:
     """`(confidence, accuracy, items)` of the bins of all rows added up, by confidence."""
     # Each row has ten equal-width bins with their mean confidence, so a bin is found again by its first digit.
     together: dict[int, list[dict[str, Any]]] = {}
     for row in facts["evaluation"]["rows"]:
-        for entry in ((row["heads"].get(head) or {}).get("calibration") or {}).get("bins", []):
+        for entry in ((row["heads"].get(variant) or {}).get("calibration") or {}).get("bins", []):
             together.setdefault(min(int(entry["confidence"] * 10), 9), []).append(entry)
     points = []
     for _, same in sorted(together.items()):

@@ -19,7 +19,7 @@ def task_name(task: str) -> str:
 
 def suites(facts: dict[str, Any]) -> list[dict[str, Any]]:
     """The scores, one table per suite; with the published figures where the suite has any."""
-    heads, rows = facts["evaluation"]["heads"], facts["evaluation"]["rows"]
+    variants, rows = facts["evaluation"]["heads"], facts["evaluation"]["rows"]
     tables = []
     for suite in dict.fromkeys(row["suite"] for row in rows):
         of_suite = [row for row in rows if row["suite"] == suite]
@@ -33,23 +33,23 @@ def suites(facts: dict[str, Any]) -> list[dict[str, Any]]:
                     "Task",
                     "#Shots",
                     "#Items",
-                    *(f"#{head.capitalize()}" for head in heads),
+                    *(f"#{variant.capitalize()}" for variant in variants),
                     "#Guessing",
                     *last,
                 ],
-                "rows": [_scores(row, heads, published) for row in of_suite],
+                "rows": [_scores(row, variants, published) for row in of_suite],
             }
         )
     return tables
 
 
-def _scores(row: dict[str, Any], heads: list[str], published: bool) -> Cells:
+def _scores(row: dict[str, Any], variants: list[str], published: bool) -> Cells:
     baseline = row["baseline"]
     cells = [
         [task_name(row["task"]), row["metric"]],
         "–" if row["shots"] is None else row["shots"],
         items(row),
-        *([score(row, head), clean_score(row, head)] for head in heads),
+        *([score(row, variant), clean_score(row, variant)] for variant in variants),
         "–" if row["chance"] is None else percent(row["chance"], 0),
     ]
     if not published:
@@ -61,9 +61,9 @@ def _scores(row: dict[str, Any], heads: list[str], published: bool) -> Cells:
     return [*cells, [percent(baseline["value"]), shots], [protocol, baseline.get("note")]]
 
 
-def score(row: dict[str, Any], head: str) -> str:
+def score(row: dict[str, Any], variant: str) -> str:
     """A value with its standard error, in percent if it is a share."""
-    cell = row["heads"].get(head)
+    cell = row["heads"].get(variant)
     if cell is None or cell["value"] is None:
         return "–"
     value, error = cell["value"], cell["stderr"]
@@ -73,14 +73,14 @@ def score(row: dict[str, Any], head: str) -> str:
 
 def items(row: dict[str, Any]) -> str:
     """How many items were evaluated, of how many there are."""
-    # Both heads are asked the same items; one of them may lack a row.
+    # Both variants are asked the same items; one of them may lack a row.
     evaluated = max((cell["n"] or 0 for cell in row["heads"].values()), default=0)
     return f"{count(evaluated)} of {count(row['items'])}" if row["items"] else count(evaluated)
 
 
-def clean_score(row: dict[str, Any], head: str) -> str:
+def clean_score(row: dict[str, Any], variant: str) -> str:
     """The score on items that were not found in the training text; empty where none were found or measured."""
-    cell = row["heads"].get(head, {})
+    cell = row["heads"].get(variant, {})
     clean = cell.get("clean")
     # Equal numbers mean that no item was found, and the score would be repeated.
     if not clean or clean.get("value") is None or clean.get("n") == cell.get("n"):
@@ -100,10 +100,10 @@ def open_models(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def calibration_remarks(facts: dict[str, Any]) -> list[str]:
-    """Calibration and answer lengths, one sentence each per head; empty where nothing was measured."""
+    """Calibration and answer lengths, one sentence each per variant; empty where nothing was measured."""
     sentences = []
-    for head in facts["evaluation"]["heads"]:
-        cells = [row["heads"][head] for row in facts["evaluation"]["rows"] if head in row["heads"]]
+    for variant in facts["evaluation"]["heads"]:
+        cells = [row["heads"][variant] for row in facts["evaluation"]["rows"] if variant in row["heads"]]
         bins = [entry for cell in cells if cell["calibration"] for entry in cell["calibration"]["bins"]]
         lengths = [cell["answer_tokens"] for cell in cells if cell["answer_tokens"]]
         if number := sum(entry["n"] for entry in bins):
@@ -111,28 +111,28 @@ def calibration_remarks(facts: dict[str, Any]) -> list[str]:
             gap = sum(entry["n"] * (entry["confidence"] - entry["accuracy"]) for entry in bins) / number
             relation = "higher" if gap >= 0 else "lower"
             difference = f"on average {percent(abs(gap))} {relation} than accuracy"
-            sentences.append(f"{head.capitalize()}: confidence in a choice is {difference}.")
+            sentences.append(f"{variant.capitalize()}: confidence in a choice is {difference}.")
         if lengths:
             tokens = sum(entry["mean"] for entry in lengths) / len(lengths)
             cut = count(sum(entry["cut"] for entry in lengths))
             sentences.append(
-                f"{head.capitalize()}: written answers have {tokens:.0f} tokens on average; {cut} were cut off."
+                f"{variant.capitalize()}: written answers have {tokens:.0f} tokens on average; {cut} were cut off."
             )
     return sentences
 
 
 def subjects(facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """The tasks that have subsets, with one row per subset and the score of each head."""
+    """The tasks that have subsets, with one row per subset and the score of each variant."""
     tables = []
     for row in facts["evaluation"]["rows"]:
-        # Sets of one task can differ between heads when one was asked fewer items.
-        subsets = {head: cell["subsets"] or {} for head, cell in row["heads"].items()}
+        # Sets of one task can differ between variants when one was asked fewer items.
+        subsets = {variant: cell["subsets"] or {} for variant, cell in row["heads"].items()}
         names = sorted({name for scores in subsets.values() for name in scores})
         if not names:
             continue
         columns = ["Subject"]
-        for head in subsets:
-            columns += [f"#{head.capitalize()}", "#Items"]
+        for variant in subsets:
+            columns += [f"#{variant.capitalize()}", "#Items"]
         rows = []
         for name in names:
             found = [scores.get(name) for scores in subsets.values()]
@@ -143,14 +143,14 @@ def subjects(facts: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def bits_per_byte(facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """The heads and the byte n-grams, the best first."""
+    """The variants and the byte n-grams, the best first."""
     unmeasured = {"bytes": None, "tokens": None}
-    measured = {head: value for head, value in facts["evaluation"]["bits_per_byte"].items() if value}
+    measured = {variant: value for variant, value in facts["evaluation"]["bits_per_byte"].items() if value}
     rows = [
-        unmeasured | value | {"name": f"{head.capitalize()} model", "value": value["model"]}
-        for head, value in measured.items()
+        unmeasured | value | {"name": f"{variant.capitalize()} model", "value": value["model"]}
+        for variant, value in measured.items()
     ]
-    # Both heads are measured on the same text, so the baselines of either are those of both.
+    # Both variants are measured on the same text, so the baselines of either are those of both.
     baselines = next(iter(measured.values()))["baselines"] if measured else {}
     rows += [
         unmeasured | {"name": f"Byte {NGRAM_NAMES.get(name, name)}", "value": value}

@@ -69,8 +69,8 @@ def metrics(settings: Settings) -> dict[str, Any]:
     # A fixed list instead of all files in metrics/: those of earlier configurations must not enter the facts.
     per_source = [f"{stage}@{source}" for stage in ("ingest", "curate") for source in sorted(settings.sources)]
     single = ["dedup", "benchmarks", "decontaminate", "tokenizer", "shards", "pretrain", "instruct"]
-    per_head = [f"{stage}@{head}" for stage in ("publish", "evaluate") for head in paths.HEADS]
-    stages = [*per_source, *single, *per_head]
+    per_variant = [f"{stage}@{variant}" for stage in ("publish", "evaluate") for variant in paths.VARIANTS]
+    stages = [*per_source, *single, *per_variant]
     return {stage: read_json(path) for stage in stages if (path := paths.metrics(stage)).exists()}
 
 

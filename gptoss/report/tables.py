@@ -127,21 +127,21 @@ def _memory(metrics: dict[str, float]) -> str:
 
 
 def gates(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """Each published head, and the gates that it passed."""
+    """Each published variant, and the gates that it passed."""
     published = {
         stage.partition("@")[2]: values.get("gates")
         for stage, values in facts["metrics"].items()
         if stage.startswith("publish@")
     }
     return [
-        (head, f": {len(passed)} gates passed ({', '.join(sorted(passed)).replace('_', ' ')})" if passed else "")
-        for head, passed in published.items()
+        (variant, f": {len(passed)} gates passed ({', '.join(sorted(passed)).replace('_', ' ')})" if passed else "")
+        for variant, passed in published.items()
     ]
 
 
-def folder(facts: dict[str, Any], head: str) -> str:
-    """The published folder of a head."""
-    return str(paths.published(facts["name"], head))
+def folder(facts: dict[str, Any], variant: str) -> str:
+    """The published folder of a variant."""
+    return str(paths.published(facts["name"], variant))
 
 
 def commands(facts: dict[str, Any], history: RunHistory) -> list[tuple[str, str]]:

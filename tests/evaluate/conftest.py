@@ -64,9 +64,9 @@ def make_network(change: Callable[[Any], None] | None = None) -> Any:
     return network
 
 
-def publish(head: str = "base", change: Callable[[Any], None] | None = None) -> Path:
-    """`gpt-oss/tiny[-head]` in the working directory."""
-    folder = paths.published("tiny", head)
+def publish(variant: str = "base", change: Callable[[Any], None] | None = None) -> Path:
+    """`gpt-oss/tiny[-VARIANT]` in the working directory."""
+    folder = paths.published("tiny", variant)
     make_network(change).save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
     return folder

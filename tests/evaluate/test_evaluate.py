@@ -38,8 +38,8 @@ class RecordingRun(StageRun):
         self.files.append(path.name)
 
 
-def written(head: str = "base") -> dict[str, bytes]:
-    return {name: (paths.evaluation(head) / name).read_bytes() for name in NAMES}
+def written(variant: str = "base") -> dict[str, bytes]:
+    return {name: (paths.evaluation(variant) / name).read_bytes() for name in NAMES}
 
 
 def clear(run: StageRun) -> None:

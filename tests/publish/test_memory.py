@@ -71,7 +71,7 @@ def test_a_model_larger_than_the_memory_limit_is_published(workspace: Path) -> N
 
     import yaml
 
-    from gptoss.config.section import load_yaml
+    from gptoss.config.yaml_sections import load_yaml
     from gptoss.core import paths
     from tests.publish.toy import CONTEXT, VOCABULARY, make_shards, make_tokenizer
 

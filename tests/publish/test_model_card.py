@@ -61,8 +61,8 @@ def test_both_heads_by_the_snippets_of_their_cards(workspace: Path, toy: Setting
     assert read_json(folder / "generation_config.json")["eos_token_id"] == [3, 0]
     assert front_matter((folder / "README.md").read_text(encoding="utf-8"))["base_model"] == "gpt-oss/20B"
     assert {"adapter_model.safetensors", "adapter_config.json"} == {p.name for p in (folder / "adapter").iterdir()}
-    for head in paths.HEADS:
-        card = (paths.published("20B", head) / "README.md").read_text(encoding="utf-8")
+    for variant in paths.VARIANTS:
+        card = (paths.published("20B", variant) / "README.md").read_text(encoding="utf-8")
         snippet = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)[0]
         done = subprocess.run(
             [sys.executable, "-c", snippet],

@@ -109,6 +109,6 @@ def tree(folder: Path) -> dict[str, str]:
     }
 
 
-def run_publish(settings: Settings, head: str = "base") -> Any:
+def run_publish(settings: Settings, variant: str = "base") -> Any:
     """Run the stage without MLflow; returns its metrics."""
-    return publish(settings, StageRun(f"publish@{head}"), head)
+    return publish(settings, StageRun(f"publish@{variant}"), variant)

@@ -40,17 +40,17 @@ def test_a_roll_back_takes_one_move_back_and_two_take_two() -> None:
 
 
 def published(value: float, *, gate: bool = True, seed: int = 0, n: int = 24) -> None:
-    """Both heads with their scores, as the stages before `register` leave them."""
+    """Both variants with their scores, as the stages before `register` leave them."""
     row = {
         "suite": "smoke", "task": "mmlu", "metric": "acc", "value": value, "stderr": 0.01, "n": n,
         "template_sha256": "t", "content_sha256": "c", "shots": 0, "answer_limit": None,
     }  # fmt: skip
-    for head in paths.HEADS:
-        folder = write_toy_model(paths.published("tiny", head), seed=seed)
+    for variant in paths.VARIANTS:
+        folder = write_toy_model(paths.published("tiny", variant), seed=seed)
         write_json(folder / "gates.json", {"gates": [{"name": "kl_float32_float16", "passed": gate}]})
         (folder / checksums.CHECKSUMS).unlink(missing_ok=True)
         checksums.add_missing(folder)
-        write_json(paths.evaluation(head) / "scores.json", {"bits_per_byte": {"model": 2.0}, "rows": [row]})
+        write_json(paths.evaluation(variant) / "scores.json", {"bits_per_byte": {"model": 2.0}, "rows": [row]})
 
 
 def registered(settings: Settings, inputs: str) -> None:

@@ -1,4 +1,4 @@
-"""Outputs of the evaluations of both heads, as the report reads them: scores, generations, refusals."""
+"""Outputs of the evaluations of both variants, as the report reads them: scores, generations, refusals."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ FREE = {"gsm8k": (5, 0.0, 0.92), "drop": (3, 0.0121, 0.809)}
 
 
 def evaluations() -> None:
-    """Scores and samples of both heads."""
-    for head, shift in (("base", 0.0), ("instruct", 0.031)):
+    """Scores and samples of both variants."""
+    for variant, shift in (("base", 0.0), ("instruct", 0.031)):
         rows = [
             _row(suite, task, facts, shift)
             for suite in ("smoke", "gpt4")
             for task, facts in (MULTIPLE_CHOICE | FREE).items()
         ]
         scores = {
-            "head": head,
+            "head": variant,
             "bits_per_byte": {
                 "model": 2.171 + shift * 5,
                 "tokens": 45_000,
@@ -49,9 +49,9 @@ def evaluations() -> None:
             "rows": rows,
             "not_run": [{"suite": "gpt4", "task": "humaneval", "reason": f"evaluate.execute_code is false {HOSTILE}"}],
         }
-        if head == "instruct":
+        if variant == "instruct":
             scores["safety"] = SAFETY | {"answers": [{"answer": HOSTILE}]}
-        write_json(paths.evaluation(head) / "scores.json", scores)
+        write_json(paths.evaluation(variant) / "scores.json", scores)
     continuations = [
         {
             "prompt": "The city of",
