@@ -142,7 +142,7 @@ def test_a_module_belongs_to_a_stage_only_if_its_imports_lead_there(checkout: Pa
         assert {module for module in modules if not module.startswith("gptoss.config.")} <= reachable, stage
 
 
-def test_identities_are_written_once_and_damage_of_the_cache_is_no_matter(checkout: Path) -> None:
+def test_identities_are_written_once_and_a_damaged_cache_is_harmless(checkout: Path) -> None:
     assert write_identities()
     assert not write_identities()
     (checkout / code_stages.CACHE).write_text("{")
