@@ -26,7 +26,7 @@ from gptoss.config.cluster import ClusterConfig
 from gptoss.core import process
 from gptoss.core.errors import ClusterError, UserError
 from gptoss.core.process import QUIET, set_quiet_env
-from gptoss.executor.tasks import run_call
+from gptoss.executor.tasks import run_encoded_task
 
 # Workers import the code from here, and work in the working directory of the stage.
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -35,8 +35,8 @@ MAX_PARTITIONS = 1_000
 CONNECT_TIMEOUT_SECONDS = 10
 
 
-def schedule(calls: Sequence[str], cluster: ClusterConfig, *, threads: bool = False) -> Iterator[str]:
-    """The answers of the tasks as they end. Fewer than tasks when the runner breaks down, which is reported on stderr.
+def schedule(encoded_tasks: Sequence[str], cluster: ClusterConfig, *, threads: bool = False) -> Iterator[str]:
+    """The outcomes of the tasks as they end. Fewer than tasks when the runner breaks down, which is reported on stderr.
 
     Errors: `ClusterError` when no Ray cluster answers at the address, `UserError` when Ray is not installed.
     """
@@ -44,18 +44,18 @@ def schedule(calls: Sequence[str], cluster: ClusterConfig, *, threads: bool = Fa
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
     # Without this, Daft imports Ray (half a second) to find out whether a cluster is running.
     os.environ["DAFT_RUNNER"] = cluster.data
-    workers = min(len(calls), cluster.data_workers)
+    workers = min(len(encoded_tasks), cluster.data_workers)
     # Connect before the first frame exists: creating one starts a local Ray instance when none is connected.
     if cluster.data == "ray":
         workers = min(workers, connect(cluster.address))
-    frame = daft.from_pydict({"task": list(calls)})
+    frame = daft.from_pydict({"task": list(encoded_tasks)})
     if cluster.data == "ray":
         # One task per partition where possible: Ray's unit of scheduling, and of what is lost with a node.
-        frame = frame.into_partitions(min(len(calls), MAX_PARTITIONS))
+        frame = frame.into_partitions(min(len(encoded_tasks), MAX_PARTITIONS))
     runner = _run_in_threads if threads and cluster.data == "native" else _process_actor(workers)
     try:
-        for row in frame.select(runner(daft.col("task")).alias("answer")).iter_rows():
-            yield row["answer"]
+        for row in frame.select(runner(daft.col("task")).alias("outcome")).iter_rows():
+            yield row["outcome"]
     except Exception as error:  # any class: Daft raises its own errors, Ray's and Arrow's
         print(
             f"the {cluster.data} runner failed; completed tasks are kept: {_first_line(error)}",
@@ -79,17 +79,17 @@ class Worker:
         if os.getppid() == stage_pid:
             process.die_with_parent(signal.SIGKILL, stage_pid)
 
-    # batch_size=1: tasks take seconds to minutes, so an answer must not wait for other tasks of a batch.
+    # batch_size=1: tasks take seconds to minutes, so an outcome must not wait for other tasks of a batch.
     @daft.method.batch(return_dtype=daft.DataType.string(), batch_size=1)  # type: ignore[untyped-decorator]
-    def run(self, calls: daft.Series) -> list[str]:
-        """The answers of a batch of tasks."""
-        return [run_call(call) for call in calls.to_pylist()]
+    def run(self, encoded_tasks: daft.Series) -> list[str]:
+        """The outcomes of a batch of tasks."""
+        return [run_encoded_task(task) for task in encoded_tasks.to_pylist()]
 
 
 @daft.func.batch(return_dtype=daft.DataType.string(), use_process=False, batch_size=1)  # type: ignore[untyped-decorator]
-def _run_in_threads(calls: daft.Series) -> list[str]:
+def _run_in_threads(encoded_tasks: daft.Series) -> list[str]:
     """The same in the threads of the native runner, which has one per core."""
-    return [run_call(call) for call in calls.to_pylist()]
+    return [run_encoded_task(task) for task in encoded_tasks.to_pylist()]
 
 
 def connect(address: str) -> int:

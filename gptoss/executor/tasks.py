@@ -71,9 +71,9 @@ def run_tasks(
                 "read the scheduler's messages above (a lost node, or too little memory), then run the same command: "
                 "it continues",
             )
-        calls = [encode_call(function, tasks[number], results, number) for number in pending]
-        answers = _run_calls(calls, cluster, input_bytes, releases_gil)
-        ended = list(progress(answers, name.replace("_", " "), total=len(calls), unit="tasks"))
+        encoded_tasks = [encode_task(function, tasks[number], results, number) for number in pending]
+        outcomes = _run_encoded_tasks(encoded_tasks, cluster, input_bytes, releases_gil)
+        ended = list(progress(outcomes, name.replace("_", " "), total=len(encoded_tasks), unit="tasks"))
         # The first in the order of the tasks, not of time, so that the same bad input always reports the same error.
         if failures := sorted((number, failure) for number, failure in ended if failure):
             raise rebuild_error(failures[0][1])
@@ -81,24 +81,24 @@ def run_tasks(
     return [_read_result(results, number, task) or {} for number, task in enumerate(tasks)]
 
 
-def _run_calls(
-    calls: Sequence[str], cluster: ClusterConfig, input_bytes: int | None, releases_gil: bool
+def _run_encoded_tasks(
+    encoded_tasks: Sequence[str], cluster: ClusterConfig, input_bytes: int | None, releases_gil: bool
 ) -> Iterator[tuple[int, Failure]]:
     """Number and failure of each task as it ends. Ends early when the scheduler breaks down."""
     enough = MIN_BYTES_FOR_THREADS if releases_gil else MIN_BYTES_FOR_PROCESSES
     little_work = input_bytes is not None and input_bytes < enough
-    if cluster.data == "native" and (little_work or min(len(calls), cluster.data_workers) == 1):
-        answers: Iterable[str] = map(run_call, calls)
+    if cluster.data == "native" and (little_work or min(len(encoded_tasks), cluster.data_workers) == 1):
+        outcomes: Iterable[str] = map(run_encoded_task, encoded_tasks)
     else:
         # Imported here, as importing Daft takes longer than the whole of a small step.
         from gptoss.executor.scheduler import schedule
 
-        answers = schedule(calls, cluster, threads=releases_gil)
-    for answer in map(json.loads, answers):
-        yield answer["number"], answer["failure"]
+        outcomes = schedule(encoded_tasks, cluster, threads=releases_gil)
+    for outcome in map(json.loads, outcomes):
+        yield outcome["number"], outcome["failure"]
 
 
-def encode_call(function: Callable[..., Result], arguments: Arguments, results: Path, number: int) -> str:
+def encode_task(function: Callable[..., Result], arguments: Arguments, results: Path, number: int) -> str:
     """A task as JSON, to be sent to another process or machine."""
     return json.dumps(
         {
@@ -112,22 +112,22 @@ def encode_call(function: Callable[..., Result], arguments: Arguments, results: 
     )
 
 
-def run_call(encoded: str) -> str:
+def run_encoded_task(encoded: str) -> str:
     """Run one encoded task and write its result. Returns its number and its failure, as JSON.
 
     Failures are returned and not raised: a scheduler would wrap the exception, and end the other tasks.
     """
-    call = json.loads(encoded)
+    task = json.loads(encoded)
     failure: Failure = {}
     try:
-        result = getattr(import_module(call["module"]), call["name"])(**call["arguments"])
-        write_json(Path(call["result"]), {"identity": call["identity"], "result": result})
+        result = getattr(import_module(task["module"]), task["name"])(**task["arguments"])
+        write_json(Path(task["result"]), {"identity": task["identity"], "result": result})
     except PipelineError as error:
         failure = _known_failure(error)
     except Exception as error:
         known = from_os_error(error) if isinstance(error, OSError) else None
         failure = _known_failure(known) if known else {"kind": "bug", "problem": traceback.format_exc(), "fix": ""}
-    return json.dumps({"number": call["number"], "failure": failure})
+    return json.dumps({"number": task["number"], "failure": failure})
 
 
 def _known_failure(error: PipelineError) -> Failure:

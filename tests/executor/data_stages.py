@@ -11,8 +11,8 @@ from pydoc_data import topics
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gptoss.config.section import check, load_yaml
 from gptoss.config.settings import Settings
+from gptoss.config.yaml_sections import check, load_yaml
 from gptoss.core import paths
 from gptoss.executor import tasks
 from gptoss.tracking.mlflow_run import StageRun

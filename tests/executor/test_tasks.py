@@ -130,7 +130,7 @@ def test_an_unreachable_cluster_is_an_error_with_its_address(workspace: Path) ->
 
 
 def test_ray_without_an_address_is_refused(workspace: Path) -> None:
-    from gptoss.config.section import check, load_yaml
+    from gptoss.config.yaml_sections import check, load_yaml
 
     values = load_yaml(Path("infra/clusters/ray.yaml")) | {"address": ""}
     with pytest.raises(UserError, match="needs the address"):
@@ -140,6 +140,6 @@ def test_ray_without_an_address_is_refused(workspace: Path) -> None:
 def test_a_scheduler_without_progress_is_an_error(
     two: ClusterConfig, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gptoss.executor.scheduler.schedule", lambda calls, cluster, threads: iter(()))
+    monkeypatch.setattr("gptoss.executor.scheduler.schedule", lambda encoded_tasks, cluster, threads: iter(()))
     with pytest.raises(ClusterError, match="6 of 6 tasks could not be run in 3 attempts"):
         run_tasks("squares", jobs.square, tasks(workspace), workspace / "state", cluster=two)
