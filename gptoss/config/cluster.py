@@ -49,7 +49,7 @@ class PipelineConfig(Section):
     # zero_bubble (Qi et al. 2023) fills the idle time of 1f1b with the gradients of weights, at the price of memory.
     schedule: Literal["1f1b", "interleaved_1f1b", "zero_bubble"] = "1f1b"
     stages_per_rank: PositiveInt = 1
-    """Virtual stages: ranges of layers that one pipeline rank holds."""
+    """Virtual pipeline stages: ranges of layers that one pipeline rank holds."""
 
 
 class CheckpointsConfig(Section):
@@ -173,15 +173,15 @@ class ClusterConfig(Section):
     @model_validator(mode="after")
     def _schedule_can_run(self) -> ClusterConfig:
         # torch.distributed.pipelining would fail with an assertion for each of these, in every rank, after start-up.
-        schedule, stages = self.pipeline.schedule, self.pipeline.stages_per_rank
-        if schedule == "1f1b" and stages > 1:
+        schedule, per_rank = self.pipeline.schedule, self.pipeline.stages_per_rank
+        if schedule == "1f1b" and per_rank > 1:
             raise ValueError(
-                f"pipeline.schedule 1f1b runs one stage per rank, stages_per_rank is {stages}: "
+                f"pipeline.schedule 1f1b runs one stage per rank, stages_per_rank is {per_rank}: "
                 "set pipeline.stages_per_rank to 1 or pipeline.schedule to interleaved_1f1b"
             )
         if schedule != "1f1b" and self.mesh.pp == 1:
             raise ValueError(f"pipeline.schedule {schedule} needs a pipeline and mesh.pp is 1: set it to 1f1b")
-        if schedule == "interleaved_1f1b" and stages == 1:
+        if schedule == "interleaved_1f1b" and per_rank == 1:
             raise ValueError(
                 "pipeline.schedule interleaved_1f1b needs several stages per rank, stages_per_rank is 1: "
                 "set pipeline.stages_per_rank to 2 or pipeline.schedule to 1f1b"

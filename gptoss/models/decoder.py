@@ -24,7 +24,7 @@ from gptoss.models.rotary import rope_parameters, rotary_table
 
 
 class Decoder(nn.Module):  # type: ignore[misc]
-    """The layers `layers` of the decoder; the first stage also embeds, the last one also has the output head.
+    """The layers `layers` of the decoder; the first pipeline stage also embeds, the last one also has the output head.
 
     Input: tokens `(B, T)` int64 in the first stage, activations `(B, T, D)` in the others. Output: logits `(B, T, V)`
     in the last stage, activations in the others. With tensor parallelism, activations and logits are those of this
@@ -43,7 +43,7 @@ class Decoder(nn.Module):  # type: ignore[misc]
         self.add_module(self.names.trunk, trunk)
         if self.is_first:
             trunk.add_module(self.names.embedding, Embedding(vocab_size, config.hidden_size))
-        # A dictionary, not a ModuleList, which would renumber the layers of later stages from 0.
+        # A dictionary, not a ModuleList, which would renumber the layers of later pipeline stages from 0.
         trunk.layers = nn.ModuleDict({str(number): family.Layer(config) for number in layers})
         if self.is_last:
             trunk.add_module(self.names.norm, family.norm(config))
@@ -58,7 +58,7 @@ class Decoder(nn.Module):  # type: ignore[misc]
 
     @property
     def layers(self) -> list[nn.Module]:
-        """The layers of this stage, in order."""
+        """The layers of this pipeline stage, in order."""
         return list(self.trunk.layers.values())
 
     def tie_weights(self) -> None:

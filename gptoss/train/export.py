@@ -2,7 +2,7 @@
 
 Reads the checkpoint tensor by tensor, whatever mesh wrote it, and casts and writes each in blocks. Memory is bounded by
 the largest tensor, not by the model or a file of it, and no process group is needed. The output folder appears when it
-is complete. (Exports from the ranks of a pipeline have lost the keys of other stages elsewhere:
+is complete. (Exports from the ranks of a pipeline have lost the keys of other pipeline stages elsewhere:
 NVIDIA-NeMo/Automodel#2096, #3248.)
 """
 

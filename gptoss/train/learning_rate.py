@@ -22,7 +22,7 @@ def learning_rate(step: int, config: PretrainConfig) -> float:
 
 
 def _decay_multiplier(step: int, config: PretrainConfig) -> float:
-    """From 1 (peak) to 0 (final rate), after the warm-up."""
+    """Factor after the warm-up, falling from 1 (peak) to 0 (final rate)."""
     if config.schedule == "cosine":
         progress = (step - config.warmup_steps) / (config.steps - config.warmup_steps)
         return 0.5 * (1 + math.cos(math.pi * progress))

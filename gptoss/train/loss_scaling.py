@@ -9,7 +9,7 @@ gradients are divided by it before the update, and the scale follows the overflo
    are plain sums (FSDP divide factor 1, schedule `scale_grads=False`, see `sharding.py`), and whether a step overflows
    does not depend on the layout. With the default averaging it did: 0, 1 and 2 skipped steps on one process, dp 2 and
    pp 2 in the same run. Normalising gradients afterwards is also easy to get wrong: torchtitan's were once too large by
-   the number of valid tokens (pytorch/torchtitan#2972), DeepSpeed's scaled once per stage (DeepSpeed#8154).
+   the number of valid tokens (pytorch/torchtitan#2972), DeepSpeed's scaled once per pipeline stage (DeepSpeed#8154).
 2. *One verdict.* A step is taken or skipped on all ranks. The verdict is the finiteness of the gradient norm over the
    whole mesh, which clipping needs anyway: a sum of squares is infinite or NaN exactly when some element anywhere is.
 3. *Plain numbers.* The state is a function of the verdicts alone, so it is equal on all ranks without communication,

@@ -75,7 +75,7 @@ class Pipeline:
 
     def forward_backward(self, inputs_BT: Tensor, targets_BT: Tensor, factor: float) -> Tensor:
         """Accumulate the gradients of `factor` * summed loss. Returns that loss, a float64 scalar: this rank's share
-        where it holds the last stage, zero elsewhere."""
+        where it holds the last pipeline stage, zero elsewhere."""
         self.loss.factor = factor
         if self.schedule is None:
             return self._accumulate(inputs_BT, targets_BT[:, self.positions])
@@ -83,7 +83,7 @@ class Pipeline:
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def evaluate(self, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
-        """Summed cross-entropy in nats: this rank's share where it holds the last stage, zero elsewhere."""
+        """Summed cross-entropy in nats: this rank's share where it holds the last pipeline stage, zero elsewhere."""
         self.loss.factor = 1.0
         # The output head computes only this rank's positions, see `tensor_parallel.py`.
         targets_BT = targets_BT[:, self.positions]
@@ -103,7 +103,7 @@ class Pipeline:
         return torch.stack(losses).detach().double().sum() if losses else torch.zeros((), device=self.device)
 
     def _position_ids(self, inputs_BT: Tensor) -> dict[str, Tensor]:
-        """Keyword argument that tells every stage where documents start; the tokens reach only the first stage."""
+        """Keyword argument that tells every stage of the pipeline where documents start; only the first sees tokens."""
         return {} if self.separator is None else {"position_ids": document_position_ids(inputs_BT, self.separator)}
 
     def _split(self, inputs_BT: Tensor, targets_BT: Tensor) -> Iterator[tuple[Tensor, Tensor, dict[str, Tensor]]]:

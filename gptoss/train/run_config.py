@@ -104,7 +104,7 @@ def divide_batch(settings: Settings, cluster: ClusterConfig) -> BatchLayout:
             f"set micro_batch in {file} to {_largest_divisor(per_rank, min(micro_batch, per_rank // mesh.pp or 1))}",
         )
     micro_batches = per_rank // micro_batch
-    # With fewer micro-batches than stages some stage would idle for the whole step; torch's schedules refuse it.
+    # With fewer micro-batches than pipeline stages, some would idle for the whole step; torch's schedules refuse it.
     if micro_batches < mesh.pp:
         raise UserError(
             f"{batch}; {per_rank} per rank / micro_batch({micro_batch}) = {micro_batches} micro-batches "
@@ -126,7 +126,7 @@ def divide_batch(settings: Settings, cluster: ClusterConfig) -> BatchLayout:
 
 
 def check_pipeline_stages(config: ModelConfig, cluster: ClusterConfig, file: str) -> None:
-    """Raise `UserError` unless every pipeline stage holds a layer and no parameter is on two stages."""
+    """Raise `UserError` unless every pipeline stage holds a layer and no parameter is on two of them."""
     pp, per_rank = cluster.mesh.pp, cluster.pipeline.stages_per_rank
     # torchtitan does not support tied embeddings in a pipeline either (pytorch/torchtitan#1524).
     if pp > 1 and config.tie_embeddings:

@@ -1,6 +1,6 @@
-"""Which layers each pipeline stage holds, and which rank holds each stage.
+"""Which layers each pipeline stage holds, and which rank holds each of them.
 
-Stages are numbered from the embedding to the head. With several stages per rank, stage `s` is on pipeline rank
+Pipeline stages are numbered from the embedding to the head. With several stages per rank, stage `s` is on pipeline rank
 `s mod pp`, as interleaved schedules need it (Narayanan et al. 2021, section 2.2).
 """
 
@@ -14,7 +14,7 @@ from gptoss.models.decoder import matrix_elements
 
 
 def split_layers(config: ModelConfig, vocab_size: int, stages: int) -> list[range]:
-    """Contiguous layers per stage that minimise the cost of the slowest stage.
+    """Contiguous layers per pipeline stage that minimise the cost of the slowest stage.
 
     Costs are multiply-adds per token: of a layer, its matrices and its attention over half the context; of the output
     head, its matrix. All stages but the last differ by at most one layer, so only the size of the last one is searched.

@@ -9,8 +9,8 @@ import pytest
 
 from gptoss.config.cluster import CLUSTERS, ClusterConfig, load_cluster
 from gptoss.config.profiles import compose
-from gptoss.config.section import check, load_yaml
 from gptoss.config.settings import Settings, load_settings
+from gptoss.config.yaml_sections import check, load_yaml
 from gptoss.core.errors import UserError
 from gptoss.models.decoder import parameter_count
 from tests.conftest import ROOT
