@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gptoss.config.section import check
 from gptoss.config.source import SourceConfig
+from gptoss.config.yaml_sections import check
 
 SIZES = {f"/crawl/{number}.warc.gz": 1000 * (number + 1) for number in range(200)}
 
@@ -19,7 +19,7 @@ SIZES = {f"/crawl/{number}.warc.gz": 1000 * (number + 1) for number in range(200
 class Crawl(BaseHTTPRequestHandler):
     """Answers HEAD with sizes and GET with the list of files only; records the requests."""
 
-    requests: list[tuple[str, str]] = []  # noqa: RUF012 (emptied by the fixture)
+    requests: list[tuple[str, str]] = []  # noqa: RUF012 (cleared by the fixture)
 
     def do_HEAD(self) -> None:
         self.requests.append(("HEAD", self.path))
