@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-# Of the tokens. The mixture differs from it, so that sources are read at different rates.
+# Fraction of the tokens per source. The mixture differs from it, so that sources are read at different rates.
 SHARES = {"books": 0.05, "code": 0.1, "papers": 0.15, "web": 0.7}
 MIXTURE = {"books": 0.3, "code": 0.1, "papers": 0.2, "web": 0.4}
 CONTEXTS = (256, 2_048, 8_192)
@@ -87,7 +87,7 @@ def read_rate(context: int, mixture: dict[str, float] | None, seconds: float) ->
         instruct__max_length=256,
     )  # fmt: skip
     # Starts of windows are a pure function of the sample number, so computing them is part of the measured work.
-    order, sequences = SampleOrder(split, config), config.sequences_per_step
+    order, sequences = SampleOrder(split, config), config.pretrain.sequences_per_step(context)
     start, batches = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
         read_windows(split, order.starts(batches * sequences, sequences), context)

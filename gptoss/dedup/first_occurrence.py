@@ -43,7 +43,7 @@ class PartKeys:
 
     @classmethod
     def from_occurrences(cls, keys: Hashes, words: Integers) -> PartKeys:
-        """From the key of each occurrence, uint64 [halves, occurrences], in the order of their `words`."""
+        """Build from the key of each occurrence, uint64 [halves, occurrences], in the order of their `words`."""
         order = _sort_order(keys)
         starts = _run_starts(keys[:, order])
         key = np.empty(len(order), dtype=np.int64)

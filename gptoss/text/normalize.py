@@ -114,7 +114,7 @@ def character_map(lowercase: bool) -> CodePoints:
 
 @cache
 def _character_map(lowercase: bool) -> CodePoints:
-    """From Python's Unicode tables, plane by plane as vectors: 1.1 million calls of `str.lower` would take a second."""
+    """Built from Python's Unicode tables as vectors, per plane: 1.1 million calls of `str.lower` take a second."""
     table = np.full(0x110000, NO_WORD, dtype=np.int32)
     for plane in _PLANES:
         points = np.arange(plane << 16, (plane + 1) << 16, dtype=np.int32)

@@ -37,7 +37,7 @@ FILTERS: tuple[type[Filter], ...] = (
 
 
 def prepare_filters(context: FilterContext) -> dict[str, dict[str, Any]]:
-    """By name, the constructor arguments of the filters that are on for this source."""
+    """Constructor arguments, by name, of the filters that are on for this source."""
     # Names and JSON, not objects: this travels to tasks in other processes and on other machines, and is part of their
     # identity, so that a task whose filters changed is run again.
     prepared = {each.name: each.prepare(context) for each in FILTERS}

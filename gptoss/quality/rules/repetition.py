@@ -62,7 +62,7 @@ def rules(config: RepetitionConfig) -> tuple[Rule, ...]:
 
 
 def ngram_columns(config: RepetitionConfig) -> tuple[Int64s, Int64s]:
-    """By n, the columns of the most frequent n-gram's measure and of the repeated n-grams' measure; -1 for none."""
+    """The columns, by n, of the most frequent n-gram's measure and of the repeated n-grams' measure; -1 for none."""
     tops = [n for n, _ in config.max_top_ngram_characters]
     duplicates = [n for n, _ in config.max_duplicate_ngram_characters]
     columns = np.full((2, max([*tops, *duplicates, 1]) + 1), -1, dtype=np.int64)
