@@ -1,8 +1,7 @@
 """Convert trained weights to a float16 folder that stock `AutoModelForCausalLM.from_pretrained` loads.
 
-In: `models/base`, or `models/instruct` (merged model and adapter); the tokenizer, the index of the token files,
-held-out text for the gates. Out: `gpt-oss/NAME` or `gpt-oss/NAME-instruct`: safetensors, configuration, tokenizer, chat
-template, model card, licence, `gates.json`, `checksums.sha256`.
+In: `models/base`, or `models/instruct` (merged model and adapter); the tokenizer; token files, for the gates. Out:
+`gpt-oss/NAME` or `gpt-oss/NAME-instruct`: weights, tokenizer, model card, licence, `gates.json`, `checksums.sha256`.
 Errors: a missing or damaged input, a tensor above `publish.max_shard_bytes`, a failed gate (`gptoss/publish/gates`).
 On failure nothing is published. By hand, the previous folder stays; under `dvc repro`, restore it with `dvc checkout`.
 """
