@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from gptoss.cli import serve as server
+from gptoss.core import paths
+from gptoss.pipeline import prefect_environment
 
 # Not under gpt-oss/, whose folders are outputs of DVC stages.
 ASSISTANTS = Path("assistants")
@@ -33,8 +35,6 @@ def execute(options: argparse.Namespace) -> None:
     Errors: `UserError` when the base is missing or cannot be trained.
     """
     from gptoss.config.settings import load_settings
-    from gptoss.core import paths
-    from gptoss.pipeline import prefect_environment
 
     settings = load_settings()
     # Prefect reads its settings from the environment when it is imported, with the flow below.

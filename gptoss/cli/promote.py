@@ -12,6 +12,8 @@ from typing import Any
 
 from gptoss.core.errors import UserError
 from gptoss.core.process import set_quiet_env
+from gptoss.registry.promotion import decide_by_tags
+from gptoss.tracking.mlflow_client import connect, tracking_uri
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +35,6 @@ def execute(options: argparse.Namespace) -> None:
     from gptoss.config.settings import load_settings
     from gptoss.registry import champions
     from gptoss.registry.versions import registry_errors, registry_name
-    from gptoss.tracking.mlflow_client import connect
 
     settings = load_settings()
     name = options.model or registry_name(settings.name, "base")
@@ -58,7 +59,6 @@ def check_known(client: Any, name: str, version: str | None) -> None:
     from mlflow.exceptions import MlflowException
 
     from gptoss.registry.versions import NOT_FOUND_CODES
-    from gptoss.tracking.mlflow_client import tracking_uri
 
     try:
         if version is not None:
@@ -81,7 +81,6 @@ def promote(client: Any, name: str, version: str, standard_errors: float, force:
     Errors: `UserError` with every reason against the promotion.
     """
     from gptoss.registry import champions
-    from gptoss.registry.promotion import decide_by_tags
 
     candidate, champion = client.get_model_version(name, version), champions.get_champion(client, name)
     if champion is not None and str(champion.version) == str(candidate.version):

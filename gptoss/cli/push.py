@@ -10,8 +10,10 @@ import argparse
 import os
 from pathlib import Path
 
+from gptoss.core import checksums, paths
 from gptoss.core.errors import ClusterError, DataError, UserError
 from gptoss.core.process import set_quiet_env
+from gptoss.registry import signature
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +42,6 @@ def push(folder: Path | None, repo: str, *, private: bool = True) -> None:
     from huggingface_hub.errors import HFValidationError
 
     from gptoss.config.settings import load_settings
-    from gptoss.core import checksums, paths
-    from gptoss.registry import signature
 
     folder = folder or paths.published(load_settings().name, "base")
     if not (folder / checksums.CHECKSUMS).exists():

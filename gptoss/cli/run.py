@@ -12,6 +12,7 @@ from typing import Any
 
 from gptoss.core.errors import PipelineError, Preempted
 from gptoss.core.process import set_quiet_env
+from gptoss.pipeline import prefect_environment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +38,6 @@ def run(target: str | None = None) -> None:
     """
     from gptoss.config.cluster import load_cluster
     from gptoss.config.settings import load_settings
-    from gptoss.pipeline import prefect_environment
 
     settings, cluster = load_settings(), load_cluster()
     # Prefect reads its settings from the environment when it is imported, so this precedes the imports below.

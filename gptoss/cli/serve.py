@@ -18,8 +18,10 @@ from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+from gptoss.core import paths
 from gptoss.core.errors import ClusterError, UserError
 from gptoss.core.process import set_quiet_env
+from gptoss.tracking.mlflow_client import connect
 
 PORT = 8000
 
@@ -42,10 +44,8 @@ def champion_folder() -> Path:
     Errors: `ClusterError` when the registry does not answer.
     """
     from gptoss.config.settings import load_settings
-    from gptoss.core import paths
     from gptoss.registry.champions import get_champion
     from gptoss.registry.versions import registry_errors, registry_name
-    from gptoss.tracking.mlflow_client import connect
 
     name = load_settings().name
     with registry_errors():

@@ -14,7 +14,11 @@ import subprocess
 import sys
 import time
 
+from gptoss.core.atomic_files import write_json
 from gptoss.core.errors import ClusterError
+from gptoss.pipeline import prefect_environment
+from gptoss.pipeline.prefect_environment import answers
+from gptoss.tracking.mlflow_client import tracking_uri
 
 PORTS = {"prefect": 4200, "mlflow": 5000}
 # Both servers migrate their databases at the first start, which takes tens of seconds on a slow disk.
@@ -30,10 +34,6 @@ def execute(_: argparse.Namespace) -> None:
 
     Errors: `ClusterError` for a port that is in use or a server that does not start.
     """
-    from gptoss.core.atomic_files import write_json
-    from gptoss.pipeline import prefect_environment
-    from gptoss.tracking.mlflow_client import tracking_uri
-
     # The same database as the runs of this checkout.
     prefect_environment.prepare()
     ports = {name: int(os.environ.get(f"GPTOSS_{name.upper()}_PORT", port)) for name, port in PORTS.items()}
@@ -77,8 +77,6 @@ def _require_free(name: str, port: int) -> None:
 
 
 def _wait_until_up(addresses: dict[str, str], servers: list[subprocess.Popen[bytes]]) -> None:
-    from gptoss.pipeline.prefect_environment import answers
-
     deadline = time.monotonic() + START_SECONDS
     health = [addresses["prefect"] + "/api/health", addresses["mlflow"] + "/health"]
     while not all(answers(url) for url in health):

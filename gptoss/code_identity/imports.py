@@ -13,19 +13,24 @@ and `load` loads the entries that the configuration selects, and no others.
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import json
 import re
+import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gptoss.code_identity.digest import digest, normalised
-from gptoss.core.atomic_files import write_json
+from gptoss.core.errors import UserError
 
 PACKAGES = ("gptoss", "stages")
 EXTENSIONS = "gptoss.config.extensions"
+# Modules whose strings name modules without loading them.
+TABLES = (EXTENSIONS, "gptoss.code_identity.stages")
 DOTTED_NAME = re.compile(rf"(?:{'|'.join(PACKAGES)})(?:\.[a-z_0-9]+)+")
 FILE_NAME = re.compile(r"[\w-]+(?:[./][\w-]+)*\.(?:py|jinja|jsonl|json|yaml|css|txt|md)")
 
@@ -43,24 +48,31 @@ class Syntax(NamedTuple):
     """Strings that are names of files beside it, where there are such files."""
 
 
-def parse_module(source: str, *, is_table: bool = False) -> Syntax:
-    """Parse a module. `is_table`: its strings name modules that it does not load. Raises `SyntaxError`."""
+def parse_module(source: str | bytes, name: str = "", *, is_package: bool = False) -> Syntax:
+    """Parse the module called `name`. Raises `SyntaxError`."""
     tree = normalised(ast.parse(source))
+    package = name.split(".") if is_package else name.split(".")[:-1]
     names: set[str] = set()
     from_extensions: set[str] = set()
-    files: set[str] = set()
+    strings: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            package = node.module or ""
-            if package == EXTENSIONS:
+            # `from . import x` counts up from the package.
+            relative = package[: len(package) + 1 - node.level] if node.level else []
+            module = ".".join([*relative, *([node.module] if node.module else [])])
+            names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+            if module == EXTENSIONS:
                 from_extensions |= {alias.name for alias in node.names}
-            names |= {package, *(f"{package}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and not is_table:
-            names.add(node.value)
-            files |= {node.value} if FILE_NAME.fullmatch(node.value) else set()
-    names = {name for name in names if DOTTED_NAME.fullmatch(name)}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            strings.add(node.value)
+    if EXTENSIONS in names and not from_extensions:  # the module itself, by which any of its tables may be read
+        from_extensions = {"load", "*"}
+    if name not in TABLES:
+        names |= strings
+    names = {found for found in names if DOTTED_NAME.fullmatch(found)}
+    files = {found for found in strings if FILE_NAME.fullmatch(found)}
     return Syntax(digest(tree), sorted(names), sorted(from_extensions), sorted(files))
 
 
@@ -89,7 +101,7 @@ class ModuleGraph:
         self._syntax: dict[str, Syntax] = {}
 
     def syntax(self, name: str) -> Syntax:
-        """The syntax of a module. Raises `SyntaxError` that names the file."""
+        """The syntax of a module. Raises `UserError` that names the file and the line."""
         if name not in self._syntax:
             path = self.modules[name].path
             source = path.read_bytes()
@@ -98,10 +110,10 @@ class ModuleGraph:
                 found = Syntax(*self._cached[key])
             else:
                 try:
-                    found = parse_module(source.decode(), is_table=name == EXTENSIONS)
-                except SyntaxError as error:
-                    error.filename = str(path)
-                    raise
+                    found = parse_module(source, name, is_package=path.name == "__init__.py")
+                except (SyntaxError, ValueError) as error:  # ValueError: bytes that are not text
+                    line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+                    raise UserError(f"{path}{line}: {getattr(error, 'msg', error)}", "correct the file") from None
             self._parsed[key] = self._syntax[name] = found
         return self._syntax[name]
 
@@ -127,7 +139,8 @@ class ModuleGraph:
     def save_cache(self) -> None:
         """Keep what was parsed, and forget what was not asked for."""
         if self._cache_file and self._parsed.keys() - self._cached.keys():
-            write_json(self._cache_file, {"version": _version(), "syntax": self._parsed})
+            with contextlib.suppress(OSError):  # without a cache the next run takes a second longer
+                replace_file(self._cache_file, json.dumps({"version": _version(), "syntax": self._parsed}))
 
 
 def _find_modules(root: Path) -> Iterator[Module]:
@@ -141,13 +154,31 @@ def _load_cache(path: Path) -> dict[str, Any]:
     """The cache, unless it is absent, damaged, or was written by another version of this package."""
     try:
         cache = json.loads(path.read_text(encoding="utf-8"))
-        return dict(cache["syntax"]) if cache["version"] == _version() else {}
-    except (OSError, ValueError, KeyError, TypeError):
+        entries: dict[str, Any] = cache["syntax"] if cache["version"] == _version() else {}
+        valid = all(
+            isinstance(digest, str) and not set(map(type, lists)) - {list} for digest, *lists in entries.values()
+        )
+        return entries if valid and all(len(entry) == len(Syntax._fields) for entry in entries.values()) else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 
 def _version() -> str:
-    """Changes when the code that computes the cached values does."""
+    """Changes when the code that computes the cached values does, or its Python."""
     here = Path(__file__)
-    text = here.read_bytes() + here.with_name("digest.py").read_bytes()
+    text = here.read_bytes() + here.with_name("digest.py").read_bytes() + sys.version.encode()
     return hashlib.md5(text, usedforsecurity=False).hexdigest()
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Replace a file at once. Unlike with `atomic_files`, several processes may do so at the same time: DVC stages that
+    start together all refresh the code identities."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, partial = tempfile.mkstemp(prefix=".", suffix=".partial", dir=path.parent)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        Path(partial).chmod(0o644)  # mkstemp makes it private
+        Path(partial).replace(path)
+    finally:
+        Path(partial).unlink(missing_ok=True)

@@ -11,15 +11,16 @@ import ast
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from gptoss.code_identity.imports import EXTENSIONS, ModuleGraph
+from gptoss.code_identity.imports import EXTENSIONS, ModuleGraph, replace_file
+from gptoss.config.yaml_sections import load_yaml
 from gptoss.core import paths
-from gptoss.core.atomic_files import write_text
 from gptoss.core.errors import UserError
 
 FOLDER = Path("data/code")
@@ -43,44 +44,81 @@ NOT_HASHED = (
 HASHED_ALL_THE_SAME = ("gptoss.core.canonical_json", "gptoss.core.checksums")
 
 
-def write_identities(root: Path = Path()) -> bool:
-    """Bring `data/code` up to date; returns whether anything changed. Raises `UserError` for code or configuration that
-    cannot be parsed."""
+def write_identities(root: Path = Path(), only: str | None = None) -> bool:
+    """Bring `data/code` up to date, or the one file of it that is called `only`; returns whether anything changed.
+    Several processes may do so at the same time. Raises `UserError` for code or configuration that cannot be parsed."""
     wanted = {f"{name}.yaml": _as_yaml(digests) for name, digests in identities(root).items()}
     folder = root / FOLDER
-    stale = {path.name for path in folder.glob("*")} - wanted.keys() if folder.is_dir() else set()
-    # Only files that differ are written: stages that run at the same time all come here.
+    stale = {path.name for path in folder.glob("[!.]*")} - wanted.keys()
+    if only:
+        wanted, stale = {name: text for name, text in wanted.items() if name == only}, set()
+    # Files that are equal stay untouched: DVC compares time stamps before it hashes.
     changed = [name for name, text in wanted.items() if _read(folder / name) != text]
     for name in changed:
-        write_text(folder / name, wanted[name])
+        replace_file(folder / name, wanted[name])
     for name in stale:
         (folder / name).unlink(missing_ok=True)
     return bool(changed or stale)
 
 
+@contextmanager
+def fixed_identity(stage: str, root: Path = Path()) -> Iterator[None]:
+    """While a stage such as `ingest@wikipedia` runs: DVC records the code with which the stage began.
+
+    DVC reads parameter files again when the command has ended. Where the code was edited meanwhile and another stage
+    or `gptoss plan` has refreshed `data/code`, the outputs of the old code would be recorded as those of the new one,
+    and the edit would never run.
+    """
+    name = identity_file(stage, root)
+    write_identities(root, only=name)
+    path = root / FOLDER / name
+    text = _read(path)  # None for a stage that `dvc.yaml` does not have, which DVC reports
+    try:
+        yield
+    finally:
+        if text is not None and _read(path) != text:
+            replace_file(path, text)
+
+
+def identity_file(stage: str, root: Path) -> str:
+    """The name of the file of a stage in `data/code`."""
+    name, _, key = stage.partition("@")
+    if name != "ingest":
+        return f"{name}.yaml"
+    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    return f"{name}-{params['sources'][key]['format']}.yaml"
+
+
 def identities(root: Path) -> dict[str, dict[str, str]]:
     """For each stage of `dvc.yaml` (for ingest: each source format), the digest of every module that decides its
     bytes."""
-    try:
-        params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-        pipeline = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"dvc.yaml or params.yaml cannot be read: {error}", "correct the file it names") from None
+    params = load_yaml(root / "params.yaml")
+    pipeline = load_yaml(root / "dvc.yaml").get("stages")
+    if not isinstance(pipeline, dict) or not all(isinstance(stage, dict) for stage in pipeline.values()):
+        raise UserError("dvc.yaml has no mapping `stages`", "restore the file, as with `git checkout dvc.yaml`")
     graph = ModuleGraph(root_of_code(), root / CACHE)
     sections = section_modules(graph)
     found: dict[str, dict[str, str]] = {}
-    try:
-        for name, stage in pipeline.items():
-            if name == "code":
-                continue
-            keys = [p.split(".")[0] for p in stage.get("do", stage).get("params", []) if isinstance(p, str)]
-            start = {f"stages.{name}"} | {sections[key] for key in keys if key in sections}
-            for variant, selected in _variants(name, graph, params):
-                found[variant] = _digests(graph, start, selected)
-    except SyntaxError as error:
-        raise UserError(f"{error.filename}, line {error.lineno}: {error.msg}", "correct the file") from None
+    for name, stage in pipeline.items():
+        if name == "code":
+            continue
+        keys = [key for key in stage.get("do", stage).get("params") or () if isinstance(key, str)]
+        start = {f"stages.{name}"} | {sections[key.split(".")[0]] for key in keys if _reads_code(graph, sections, key)}
+        for variant, selected in _variants(name, graph, params):
+            found[variant] = _digests(graph, start, selected)
     graph.save_cache()
     return found
+
+
+def _reads_code(graph: ModuleGraph, sections: Mapping[str, str], key: str) -> bool:
+    """Whether the value of a parameter depends on code: a section does, for its defaults and what it computes. A single
+    value of a section, as in `model.context`, is written in `params.yaml` unless it has a default."""
+    section, _, rest = key.partition(".")
+    if section not in sections or not rest or "$" in rest:
+        return section in sections
+    fields = [node for node in ast.walk(_parse(graph, sections[section])) if isinstance(node, ast.AnnAssign)]
+    declared = [field for field in fields if isinstance(field.target, ast.Name) and field.target.id == rest]
+    return any(field.value or "Config" in ast.unparse(field.annotation) for field in declared)
 
 
 def root_of_code() -> Path:
@@ -131,7 +169,7 @@ def extension_tables(graph: ModuleGraph) -> tuple[dict[str, dict[str, str]], dic
 def _values(params: Any, keys: list[str]) -> Iterator[str]:
     """The values at a dotted key; `*` stands for every key of a mapping."""
     if not keys:
-        yield params
+        yield str(params)
     elif isinstance(params, Mapping):
         for key in params if keys[0] == "*" else [k for k in params if k == keys[0]]:
             yield from _values(params[key], keys[1:])
@@ -148,7 +186,7 @@ def _digests(graph: ModuleGraph, start: set[str], selected: Mapping[str, set[str
             continue
         waiting |= graph.loads(name) - reached
         imported = graph.syntax(name).from_extensions
-        for table in imported if "load" in imported else ():
+        for table in (selected if "*" in imported else imported) if "load" in imported else ():
             waiting |= selected.get(table, set()) - reached
     hashed = [name for name in reached if is_hashed(name) and graph.syntax(name).digest]
     digests = {graph.modules[name].key: graph.syntax(name).digest for name in hashed}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gptoss.config.cluster import load_cluster
-from gptoss.config.section import load_yaml
+from gptoss.config.yaml_sections import load_yaml
 from gptoss.core.errors import PipelineError
 from gptoss.executor.tasks import MIN_BYTES_FOR_PROCESSES
 from gptoss.pipeline.prefect_environment import listens

@@ -8,6 +8,7 @@ from gptoss.config.settings import Settings
 from gptoss.core import paths
 from gptoss.core.atomic_files import read_json
 from gptoss.pipeline import pipeline_run
+from gptoss.registry.versions import current_versions
 
 
 def show(settings: Settings) -> None:
@@ -44,6 +45,4 @@ def _bits_per_byte() -> list[tuple[str, str]]:
 
 
 def _registry(settings: Settings) -> list[tuple[str, str]]:
-    from gptoss.registry.versions import current_versions
-
     return [("registry", line) for line in current_versions(settings)]

