@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gptoss.config.section import check, load_yaml
 from gptoss.config.settings import Settings
+from gptoss.config.yaml_sections import check, load_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 

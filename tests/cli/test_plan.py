@@ -14,7 +14,7 @@ import yaml
 
 from gptoss.cli import plan
 from gptoss.cli.__main__ import main
-from gptoss.config.section import load_yaml
+from gptoss.config.yaml_sections import load_yaml
 from tests.conftest import ROOT
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gptoss.config.cluster import ClusterConfig
-from gptoss.config.section import check, load_yaml
+from gptoss.config.yaml_sections import check, load_yaml
 from gptoss.estimate import rates
 from gptoss.estimate.estimate import STARTUP_SECONDS, estimate
 from gptoss.estimate.raw_file_sizes import RawFiles

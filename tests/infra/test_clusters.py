@@ -7,8 +7,8 @@ import yaml
 
 from gptoss.config.cluster import ClusterConfig, load_cluster
 from gptoss.config.profiles import compose
-from gptoss.config.section import check
 from gptoss.config.settings import Settings
+from gptoss.config.yaml_sections import check
 from gptoss.core.errors import UserError
 from gptoss.train.run_config import divide_batch
 from tests.conftest import ROOT

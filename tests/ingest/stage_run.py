@@ -51,7 +51,7 @@ PROGRAM = textwrap.dedent(
     """
     import sys
     from pathlib import Path
-    from gptoss.config.section import check, load_yaml
+    from gptoss.config.yaml_sections import check, load_yaml
     from gptoss.config.settings import Settings
     from gptoss.core.process import exit_code_of
     from gptoss.ingest import task_groups

@@ -41,7 +41,7 @@ PROGRAM = textwrap.dedent(
     """
     import json, sys
     from pathlib import Path
-    from gptoss.config.section import check, load_yaml
+    from gptoss.config.yaml_sections import check, load_yaml
     from gptoss.config.settings import Settings
     from gptoss.tracking.mlflow_run import StageRun
     from stages.ingest import ingest
