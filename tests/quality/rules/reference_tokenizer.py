@@ -11,9 +11,11 @@ from gptoss.quality.rules.words import LONGEST_JOIN
 
 CLASSES = ch.class_table()
 EXCEPTIONS = tokenizer_exceptions()
+# As a set of a regular expression: letters without case, as of Chinese, count as lower case.
+LOWER = "[" + "".join(re.escape(chr(code)) for code in range(len(CLASSES)) if CLASSES[code] & ch.LOWER) + "]"
 NAME = "[A-Za-z0-9\u00a1-\uffff](?:[A-Za-z0-9\u00a1-\uffff_-]{0,62}[A-Za-z0-9\u00a1-\uffff])?"
 ADDRESS = re.compile(
-    rf"(?:[A-Za-z0-9+.\-_\u0080-\U0010ffff]{{2,}}://)?(?:.+@)?(?:{NAME}\.)+[a-z\u00e9]{{2,63}}(?::[0-9]{{2,5}})?(?:[/?#].*)?",
+    rf"(?:[A-Za-z0-9+.\-_\u0080-\U0010ffff]{{2,}}://)?(?:.+@)?(?:{NAME}\.)+{LOWER}{{2,63}}(?::[0-9]{{2,5}})?(?:[/?#].*)?",
     re.DOTALL,
 )
 DASH = re.compile("-{1,3}|—{1,2}|–|~")
