@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gptoss.config.settings import Settings
+    from gptoss.models.decoder import Decoder
+
+# Rows of the embedding of `initialised_decoder`.
+VOCABULARY = 320
 
 
 def byte_bpe(texts: Iterable[str], vocab_size: int, special_tokens: Sequence[str]) -> Any:
@@ -50,3 +57,16 @@ def write_toy_model(folder: Path, *, seed: int = 0) -> Path:
     random_llama(vocab_size, context, hidden_size=16, seed=seed).half().save_pretrained(folder)
     fast.save_pretrained(folder)
     return folder
+
+
+def initialised_decoder(settings: Settings, layers: range, seed: int = 1) -> Decoder:
+    """Layers of the decoder with the initial values of a training run."""
+    import torch
+
+    from gptoss.models.decoder import Decoder, initial_value
+
+    module = Decoder(settings.model, VOCABULARY, layers)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            parameter.copy_(initial_value(name, parameter.shape, settings.model, seed))
+    return module

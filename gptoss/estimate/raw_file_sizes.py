@@ -138,7 +138,7 @@ def _file_system(url: str) -> tuple[Any, str]:
     if url.startswith("http"):
         from aiohttp import ClientTimeout
 
-        # aiohttp ignores proxy variables unless told otherwise, and waits five minutes for an answer.
+        # By default aiohttp ignores proxy variables, and its timeout is five minutes.
         options["client_kwargs"] = {"trust_env": True, "timeout": ClientTimeout(total=TIMEOUT_SECONDS)}
     file_system, path = fsspec.core.url_to_fs(url, **options)
     return file_system, str(path)

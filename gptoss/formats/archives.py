@@ -156,6 +156,8 @@ def _zip_members(stream: Stream, wanted: Callable[[str], bool], limit: int) -> I
     try:
         archive = zipfile.ZipFile(io.BytesIO(raw))
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+        # zipfile checks little itself: a damaged directory also asks for a later version of the format
+        # (NotImplementedError), or holds lengths and offsets that lead out of the file (the last two).
         raise DamagedError(f"zip is cut off or corrupt ({error})") from None
     with archive:
         for info in archive.infolist():
@@ -183,6 +185,7 @@ def _zip_member(
         with archive.open(info) as content:
             data = content.read(limit + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, ValueError) as error:
+        # Besides damage: RuntimeError for an encrypted member, NotImplementedError for an unknown compression method.
         return Rejection(name, "unreadable member", f"{type(error).__name__}: {error}")
     if len(data) > limit:
         return Rejection(name, "too long", f"more than {limit} bytes")

@@ -30,7 +30,7 @@ def main() -> int:
         code = subprocess.run(slurm.srun(run_config.cluster, run_config.attempt), env=environment).returncode
         if failures.preemption(run_config.state):
             return Preempted.exit_code
-        # After a lost node Slurm requeues the whole job by itself (--requeue), and this process is gone.
+        # A lost node is not handled here: Slurm ends this process and requeues the whole job (--requeue).
         if code == 0 or failures.is_permanent(run_config.state):
             break
     return code

@@ -105,8 +105,8 @@ def file_digest(content: bytes | None, path: str) -> str:
         return ""
     if path.endswith(".py"):
         try:
-            return module_digest(content.decode())
-        except (SyntaxError, UnicodeDecodeError):
+            return module_digest(content)  # bytes, as code identity parses them: a source may declare its encoding
+        except (SyntaxError, ValueError):
             return ""
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 

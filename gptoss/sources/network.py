@@ -40,7 +40,7 @@ def file_system(url: str) -> tuple[Any, str]:
         _allow_hub()
     import fsspec
 
-    # aiohttp, which fsspec uses for HTTP, ignores HTTP_PROXY and netrc unless it is told to trust the environment.
+    # fsspec uses aiohttp for HTTP, which by default ignores HTTP_PROXY and netrc; `trust_env` enables both.
     options = {"client_kwargs": {"trust_env": True}} if url.startswith("http") else {}
     try:
         system, path = fsspec.core.url_to_fs(url, **options)

@@ -16,17 +16,7 @@ from gptoss.config.settings import Settings
 from gptoss.models.architecture import architecture
 from gptoss.models.decoder import Decoder, hugging_face_config, initial_value, parameter_count
 from gptoss.train.stage_assignment import split_layers
-
-VOCABULARY = 320
-
-
-def initialised(settings: Settings, layers: range, seed: int = 1) -> Decoder:
-    module = Decoder(settings.model, VOCABULARY, layers)
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            parameter.copy_(initial_value(name, parameter.shape, settings.model, seed))
-    return module
-
+from tests.toy_model import VOCABULARY, initialised_decoder
 
 LLAMA3 = {
     "type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
@@ -83,17 +73,17 @@ def test_stages_in_sequence_are_the_whole_model(tiny: Callable[..., Settings]) -
     tokens = torch.randint(0, VOCABULARY, (2, settings.model.context))
     activations = tokens
     for layers in split_layers(settings.model, VOCABULARY, 2):
-        activations = initialised(settings, layers)(activations)
-    assert torch.equal(activations, initialised(settings, range(settings.model.layers))(tokens))
+        activations = initialised_decoder(settings, layers)(activations)
+    assert torch.equal(activations, initialised_decoder(settings, range(settings.model.layers))(tokens))
 
 
 def test_parameters_depend_on_seed_and_name_alone(tiny: Callable[..., Settings]) -> None:
     settings = tiny()
-    whole = initialised(settings, range(3)).state_dict()
+    whole = initialised_decoder(settings, range(3)).state_dict()
     assert len({float(value.sum()) for name, value in whole.items() if "norm" not in name}) == 2 + 3 * 7
     for layers in split_layers(settings.model, VOCABULARY, 3):
-        for name, value in initialised(settings, layers).state_dict().items():
+        for name, value in initialised_decoder(settings, layers).state_dict().items():
             assert torch.equal(value, whole[name]), name
-    other = initialised(settings, range(3), seed=2).state_dict()
+    other = initialised_decoder(settings, range(3), seed=2).state_dict()
     assert not torch.equal(other["lm_head.weight"], whole["lm_head.weight"])
     assert sum(value.numel() for value in whole.values()) == parameter_count(settings.model, VOCABULARY)

@@ -9,18 +9,9 @@ import pytest
 import torch
 
 from gptoss.config.settings import Settings
-from gptoss.models.decoder import Decoder, initial_value
+from gptoss.models.decoder import Decoder
 from gptoss.train.activation_checkpointing import apply_activation_checkpointing
-
-VOCABULARY = 320
-
-
-def initialised(settings: Settings, layers: range, seed: int = 1) -> Decoder:
-    module = Decoder(settings.model, VOCABULARY, layers)
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            parameter.copy_(initial_value(name, parameter.shape, settings.model, seed))
-    return module
+from tests.toy_model import VOCABULARY, initialised_decoder
 
 
 @pytest.mark.parametrize("mode", ["selective", "full"])
@@ -29,7 +20,7 @@ def test_recomputed_activations_give_the_same_gradients(
     tiny: Callable[..., Settings], mode: Literal["selective", "full"], dtype: torch.dtype
 ) -> None:
     settings = tiny()
-    plain = initialised(settings, range(3)).to(dtype)
+    plain = initialised_decoder(settings, range(3)).to(dtype)
     recomputing = Decoder(settings.model, VOCABULARY, range(3)).to(dtype)
     recomputing.load_state_dict(plain.state_dict())
     for layer in recomputing.layers:
